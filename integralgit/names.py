@@ -1,0 +1,138 @@
+"""The names that cross every border: repositories, branches, remotes, patterns.
+
+All are strings chosen by somebody else, and all end up in paths, URLs or
+arguments of git, so each has one strict form, checked here and nowhere else.
+Pure: no I/O, no Twisted.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import quote, unquote, urlsplit
+
+from attrs import frozen
+
+#: The branch that carries a repository's deploy config, and the file on it.
+CONFIG_BRANCH = "integralgit"
+CONFIG_FILE = "config"
+
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
+_SEGMENT = re.compile(r"[\w~.+][\w~.+ -]*")
+_REMOTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_NOT_IN_REFS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_SCP_LIKE = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!/)(.+)")
+
+
+@frozen
+class Repository:
+    """One repository of one git host; as text `github.com/acme/site`."""
+
+    host: str
+    full_name: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.full_name}"
+
+    @property
+    def name(self) -> str:
+        """The last part of the full name: `site` of `acme/site`."""
+        return self.full_name.rsplit("/", 1)[-1]
+
+
+def repository(host: str, full_name: str) -> Repository:
+    """The repository of that name; the host without regard to case.
+
+    Raises `ValueError` for a host or name that could mean something else in a
+    path, a URL or a command line (`..`, a leading `-`, control characters).
+    """
+    host = host.lower()
+    segments = full_name.split("/")
+    if not _HOST.fullmatch(host) or ".." in host:
+        raise ValueError(f"{host[:80]!r} is not the name of a host")
+    if len(full_name) > 255 or not all(
+        _SEGMENT.fullmatch(part) and part not in (".", "..") for part in segments
+    ):
+        raise ValueError(f"{full_name[:80]!r} is not the name of a repository")
+    return Repository(host, full_name)
+
+
+def parse_repository(identity: str) -> Repository:
+    """The repository that `str()` of one gave, or a person typed.
+
+    Raises `ValueError` as `repository` does.
+    """
+    host, _, full_name = identity.partition("/")
+    return repository(host, full_name)
+
+
+def repository_of_url(url: str) -> Repository | None:
+    """The repository that a remote's URL names, or None for anything unusual.
+
+    Takes `https://host/name.git`, `ssh://git@host/name.git` and
+    `git@host:name.git` (git-clone(1), "GIT URLS").
+    """
+    host, path = "", ""
+    if "://" in url:
+        try:
+            parts = urlsplit(url)
+            host, path = (parts.hostname or ""), unquote(parts.path)
+            if parts.scheme == "https" and parts.port not in (None, 443):
+                host = f"{host}:{parts.port}"
+        except ValueError:
+            return None
+        if parts.scheme not in ("https", "ssh"):
+            return None
+    elif scp_like := _SCP_LIKE.fullmatch(url):
+        host, path = scp_like.groups()
+    try:
+        return repository(host, path.strip("/").removesuffix(".git"))
+    except ValueError:
+        return None
+
+
+def https_url(repo: Repository) -> str:
+    """The URL from which git hosts serve a repository of that identity."""
+    return f"https://{repo.host}/{quote(repo.full_name)}.git"
+
+
+def is_branch(name: str) -> bool:
+    """Whether a branch may have that name, and git cannot take it for anything else.
+
+    The rules of git-check-ref-format(1), and besides: no leading `-` (an
+    option), no leading `+` (a forced refspec), not `@` or `HEAD`.
+    """
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return (
+        0 < length <= 244
+        and name not in ("@", "HEAD")
+        and not name.startswith(("-", "+", "/"))
+        and not name.endswith(("/", "."))
+        and not _NOT_IN_REFS.search(name)
+        and not any(part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
+    )
+
+
+def is_remote(name: str) -> bool:
+    """Whether a git remote may have that name here."""
+    return _REMOTE.fullmatch(name) is not None
+
+
+def is_commit(text: str) -> bool:
+    """Whether the text is a full commit id, of SHA-1 or SHA-256."""
+    return len(text) in (40, 64) and all(c in "0123456789abcdef" for c in text)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    pieces = re.split(r"(\*\*|\*|\?)", pattern)
+    meaning = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(p) or re.escape(p) for p in pieces), re.DOTALL)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern of the settings matches; `*` and `?` stop at `/`, `**` does not."""
+    return _compiled(pattern).fullmatch(text) is not None

@@ -1,0 +1,229 @@
+"""The administrator's word: options and a TOML file become one frozen `Settings`.
+
+Pure: it reads no file and no environment. `integralgit.tap` hands it the
+parsed TOML and the options; every value is checked here, once, and a wrong one
+raises `SettingsError` with a sentence that says which and why.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from integralgit import quantities
+from integralgit.names import Repository, https_url, matches
+
+#: Hosts whose repositories the generated secret speaks for where no `[[trust]]` is given.
+KNOWN_HOSTS = (
+    "github.com",
+    "bitbucket.org",
+    "gitlab.com",
+    "codeberg.org",
+    "dev.azure.com",
+    "git.sr.ht",
+)
+
+WEBHOOK_SECRET = "webhook-secret"
+ACCESS_TOKEN = "access-token"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text says which and why, in one line."""
+
+
+@frozen
+class Trust:
+    """One `[[trust]]`: which secrets speak for which repositories, within which bounds."""
+
+    secret_files: tuple[str, ...]
+    repos: tuple[str, ...]
+    locations: tuple[str, ...] = ("/**",)
+    branches: tuple[str, ...] = ("**",)
+    scripts: tuple[str, ...] = ("**",)
+    url: str | None = None
+
+    def covers(self, repo: Repository) -> bool:
+        """Whether these secrets may speak for the repository, without regard to case."""
+        identity = str(repo).lower()
+        return any(matches(pattern.lower(), identity) for pattern in self.repos)
+
+    def clone_url(self, repo: Repository) -> str:
+        """The URL to fetch the repository from, which never comes from a delivery."""
+        if self.url is None:
+            return https_url(repo)
+        return self.url.replace("{full_name}", repo.full_name).replace("{name}", repo.name)
+
+    def violation(self, location: str, branch: str, script: str | None) -> str | None:
+        """The rule that a deployment breaks, as a sentence, or None."""
+        wanted = {"locations": location, "branches": branch}
+        if script is not None:
+            wanted["scripts"] = plain_script(script)
+        for rule, value in wanted.items():
+            patterns: tuple[str, ...] = getattr(self, rule)
+            if rule == "scripts":
+                patterns = tuple(map(plain_script, patterns))
+            if not any(matches(pattern, value) for pattern in patterns):
+                allowed = ", ".join(getattr(self, rule))
+                return f"the server's settings do not allow it: {value} is not in {rule} = {allowed}"
+        return None
+
+
+def plain_script(script: str) -> str:
+    """One spelling for a script: `./deploy.sh` and `deploy.sh` are the same."""
+    return posixpath.normpath(script) if not script.endswith("*") else script.removeprefix("./")
+
+
+@frozen
+class Settings:
+    """Everything the server was told at its start."""
+
+    listen: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    state: str = "integralgit-state"
+    url: str | None = None
+    host_names: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    public: bool = False
+    umask: int = 0o022
+    workers: int = 4
+    git_timeout: float = 600
+    max_body: int = 25_000_000
+    allow_root: bool = False
+    trusts: tuple[Trust, ...] = ()
+    #: Settings that this version knows by name but does not act on yet.
+    unused: tuple[str, ...] = field(default=())
+
+    def trusts_for(self, repo: Repository) -> tuple[Trust, ...]:
+        """The trusts that cover a repository, in the order of the file."""
+        return tuple(trust for trust in self.trusts if trust.covers(repo))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"must be text, not {value!r}")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"must be a list of texts, not {value!r}")
+    return tuple(_text(item) for item in value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
+def _whole(value: object) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1000:
+        raise ValueError(f"must be a whole number from 1 to 1000, not {value!r}")
+    return number
+
+
+def _umask(value: object) -> int:
+    """An octal umask: `"022"`, or TOML's `0o022`."""
+    try:
+        mask = int(value, 8) if isinstance(value, str) else value
+    except ValueError:
+        mask = None
+    if not isinstance(mask, int) or isinstance(mask, bool) or not 0 <= mask <= 0o777:
+        raise ValueError(f'must be an octal umask such as "022", not {value!r}')
+    return mask
+
+
+def _base_url(value: object) -> str:
+    url = _text(value).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.path:
+        raise ValueError(f"must be like https://deploy.example.com, not {value!r}")
+    return url
+
+
+def _positive_seconds(value: object) -> float:
+    number = quantities.seconds(value)
+    if not number:
+        raise ValueError("must be more than 0 seconds")
+    return number
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    "listen": _texts,
+    "state": _text,
+    "url": _base_url,
+    "host_names": _texts,
+    "allowed_hosts": lambda value: tuple(name.lower() for name in _texts(value)),
+    "public": _flag,
+    "umask": _umask,
+    "workers": _whole,
+    "git_timeout": _positive_seconds,
+    "max_body": quantities.size,
+    "allow_root": _flag,
+}
+_LATER = ("trusted_proxies", "max_log", "poll", "badges", "forge", "notify")
+
+_TRUST_READERS: dict[str, Callable[[object], Any]] = {
+    "secret_file": _texts,
+    "repos": _texts,
+    "locations": _texts,
+    "branches": _texts,
+    "scripts": _texts,
+    "url": _text,
+}
+
+
+def _read(
+    table: Mapping[str, object], readers: Mapping[str, Callable[[object], Any]], where: str
+) -> dict[str, Any]:
+    values = {}
+    for key, value in table.items():
+        if key not in readers:
+            near = difflib.get_close_matches(key, readers, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise SettingsError(f"unknown setting `{key}`{where}{hint}")
+        try:
+            values[key] = readers[key](value)
+        except ValueError as error:
+            raise SettingsError(f"the setting `{key}`{where} {error}") from None
+    return values
+
+
+def _trusts(tables: object) -> tuple[Trust, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SettingsError("`trust` must be written as [[trust]] tables")
+    trusts = []
+    for number, table in enumerate(tables, 1):
+        where = f" in [[trust]] number {number}"
+        values = _read(table, _TRUST_READERS, where)
+        for needed in ("secret_file", "repos"):
+            if needed not in values:
+                raise SettingsError(f"`{needed}` is missing{where}")
+        trusts.append(Trust(secret_files=values.pop("secret_file"), **values))
+    return tuple(trusts)
+
+
+def make_settings(toml: Mapping[str, object], options: Mapping[str, object]) -> Settings:
+    """One `Settings` from a parsed settings file and the options that were given.
+
+    Options win over the file. Raises `SettingsError` for an unknown name or a
+    wrong value. With no `[[trust]]`, the generated secret is trusted for every
+    repository of the known git hosts.
+    """
+    table = {**toml, **options}
+    trusts = _trusts(table.pop("trust", []))
+    unused = tuple(key for key in _LATER if table.pop(key, None) is not None)
+    values = _read(table, _READERS, "")
+    if not trusts:
+        trusts = (Trust((WEBHOOK_SECRET,), tuple(f"{host}/**" for host in KNOWN_HOSTS)),)
+    return Settings(trusts=trusts, unused=unused, **values)
