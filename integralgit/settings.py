@@ -38,7 +38,10 @@ class SettingsError(Exception):
 
 @frozen
 class Trust:
-    """One `[[trust]]`: which secrets speak for which repositories, within which bounds."""
+    """One `[[trust]]`: which secrets speak for which repositories, within which bounds.
+
+    The secret is the generated one where none is named.
+    """
 
     secret_files: tuple[str, ...]
     repos: tuple[str, ...]
@@ -206,10 +209,9 @@ def _trusts(tables: object) -> tuple[Trust, ...]:
     for number, table in enumerate(tables, 1):
         where = f" in [[trust]] number {number}"
         values = _read(table, _TRUST_READERS, where)
-        for needed in ("secret_file", "repos"):
-            if needed not in values:
-                raise SettingsError(f"`{needed}` is missing{where}")
-        trusts.append(Trust(secret_files=values.pop("secret_file"), **values))
+        if "repos" not in values:
+            raise SettingsError(f"`repos` is missing{where}")
+        trusts.append(Trust(values.pop("secret_file", (WEBHOOK_SECRET,)), **values))
     return tuple(trusts)
 
 

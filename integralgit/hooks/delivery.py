@@ -1,0 +1,132 @@
+"""What comes through the door: the values every provider's module gives.
+
+A `Delivery` is authentic by the time anybody but the door sees one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import field, frozen
+
+from integralgit.names import Repository, is_commit, repository
+
+
+class Rejected(Exception):
+    """A delivery that is not let in.
+
+    `status` is the HTTP status and `error` the sentence the sender may read;
+    `cause` is for the administrator only.
+    """
+
+    def __init__(self, status: int, error: str, cause: str = "") -> None:
+        super().__init__(cause or error)
+        self.status = status
+        self.error = error
+        self.cause = cause or error
+
+
+@frozen
+class Incoming:
+    """What was sent: header names in lower case with all their values, and the raw bytes.
+
+    `at` is the time of its arrival, in seconds since the epoch.
+    """
+
+    headers: Mapping[str, Sequence[str]]
+    body: bytes = field(repr=False)
+    at: float = 0.0
+
+    def header(self, name: str) -> str:
+        """The one value of a header; empty where it is missing or was sent more than once."""
+        values = self.headers.get(name, ())
+        return values[0] if len(values) == 1 else ""
+
+    def has(self, name: str) -> bool:
+        """Whether the header was sent at all."""
+        return name in self.headers
+
+
+@frozen
+class Commit:
+    """A commit as a delivery tells of it; only for show, never for a decision."""
+
+    id: str
+    message: str = ""
+    author: str = ""
+
+
+@frozen
+class Push:
+    """One change of one ref.
+
+    `after` is None where the sender does not say or the ref was deleted, and
+    `before` where the sender does not say or the ref is new.
+    """
+
+    repo: Repository
+    ref: str
+    before: str | None = None
+    after: str | None = None
+    deleted: bool = False
+    pusher: str = ""
+    commits: tuple[Commit, ...] = ()
+
+
+@frozen
+class Delivery:
+    """One authentic request of a git host.
+
+    `id` is the provider's own id of the delivery, the same when it is sent
+    again, or empty where it has none. `note` says why there are no pushes.
+    """
+
+    provider: str
+    event: str
+    id: str = ""
+    repo: Repository | None = None
+    pushes: tuple[Push, ...] = ()
+    note: str = ""
+
+
+@frozen
+class Provider:
+    """One kind of git host: how its deliveries are recognised, proved and read.
+
+    `claims` says whether the delivery is of this kind. `proves` says whether
+    that secret made its signature, over the raw bytes. `parse` reads a
+    delivery that was proved; it raises `Rejected` and nothing else.
+    """
+
+    name: str
+    claims: Callable[[Incoming], bool]
+    proves: Callable[[Incoming, bytes], bool]
+    parse: Callable[[Incoming], Delivery]
+
+
+def delivery_id(incoming: Incoming, name: str) -> str:
+    """The provider's id of the delivery in that header; raises `Rejected` for an odd one."""
+    value = incoming.header(name)
+    if len(value) > 200 or not all("!" <= c <= "~" for c in value):
+        raise Rejected(400, f"The header {name} is not an id of at most 200 characters.")
+    return value
+
+
+def commit_id(text: str | None) -> str | None:
+    """A commit id, or None for no commit, which git hosts write as zeros.
+
+    Raises `Rejected` for anything else.
+    """
+    if text is None or not text.strip("0"):
+        return None
+    if not is_commit(text):
+        raise Rejected(400, f"{text[:80]!r} is not a commit id.")
+    return text
+
+
+def named(host: str, full_name: str) -> Repository:
+    """The repository that a delivery names; raises `Rejected` where it cannot be one."""
+    try:
+        return repository(host, full_name)
+    except ValueError as error:
+        raise Rejected(400, f"The repository cannot be named: {error}.") from None

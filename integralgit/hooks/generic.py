@@ -1,0 +1,79 @@
+"""The plain signed push, for every other git host and for a `post-receive` hook.
+
+A JSON body, signed by Standard Webhooks headers or `X-Hub-Signature-256`:
+
+    {"repository": {"host": "git.example.com", "full_name": "acme/site"},
+     "ref": "refs/heads/main", "before": "<id>", "after": "<id>", "pusher": "ann"}
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from integralgit.hooks.body import decode
+from integralgit.hooks.delivery import (
+    Commit,
+    Delivery,
+    Incoming,
+    Provider,
+    Push,
+    commit_id,
+    delivery_id,
+    named,
+)
+from integralgit.hooks.signatures import hub_sha256, standard_webhooks
+
+
+class _Repository(msgspec.Struct):
+    host: str
+    full_name: str
+
+
+class _Author(msgspec.Struct):
+    name: str | None = None
+
+
+class _Commit(msgspec.Struct):
+    id: str
+    message: str = ""
+    author: _Author | None = None
+
+
+class _Push(msgspec.Struct):
+    repository: _Repository
+    ref: str
+    after: str
+    before: str | None = None
+    pusher: str | None = None
+    commits: list[_Commit] | None = None
+
+
+def _claims(incoming: Incoming) -> bool:
+    return True
+
+
+def _proves(incoming: Incoming, secret: bytes) -> bool:
+    if incoming.has("webhook-signature"):
+        return standard_webhooks(incoming, secret)
+    return hub_sha256(incoming.header("x-hub-signature-256"), incoming.body, secret)
+
+
+def _parse(incoming: Incoming) -> Delivery:
+    told = decode(incoming.body, _Push)
+    repo = named(told.repository.host, told.repository.full_name)
+    after = commit_id(told.after)
+    push = Push(
+        repo=repo,
+        ref=told.ref,
+        before=commit_id(told.before),
+        after=after,
+        deleted=after is None,
+        pusher=told.pusher or "",
+        commits=tuple(
+            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in told.commits or ()
+        ),
+    )
+    return Delivery("generic", "push", delivery_id(incoming, "webhook-id"), repo, (push,))
+
+
+GENERIC = Provider("generic", _claims, _proves, _parse)

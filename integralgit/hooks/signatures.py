@@ -1,0 +1,68 @@
+"""Proofs that a sender knows a secret: HMAC, Standard Webhooks, basic authentication.
+
+Every comparison is of bytes and in constant time, and nothing here ever
+returns or raises what the right signature would have been.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+from integralgit.hooks.delivery import Incoming
+
+#: How far a signed timestamp may be from now, in seconds (Standard Webhooks 1.0.0, "Verifying").
+TOLERANCE = 300
+
+
+def same(given: str, wanted: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell where they differ."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+
+
+def hub_sha256(given: str, body: bytes, secret: bytes) -> bool:
+    """`sha256=<hex>` over the body, as GitHub and Bitbucket send it.
+
+    <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>
+    """
+    return same(given, "sha256=" + hmac.digest(secret, body, hashlib.sha256).hex())
+
+
+def basic_password(incoming: Incoming, secret: bytes) -> bool:
+    """Whether the password of basic authentication (RFC 7617) is the secret."""
+    scheme, _, encoded = incoming.header("authorization").partition(" ")
+    try:
+        credentials = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    _, colon, password = credentials.partition(b":")
+    return scheme.lower() == "basic" and bool(colon) and hmac.compare_digest(password, secret)
+
+
+def standard_webhooks_key(secret: bytes) -> bytes:
+    """The key that a secret file holds: `whsec_<base64>` means those bytes, else the text itself."""
+    if secret.startswith(b"whsec_"):
+        try:
+            return base64.b64decode(secret[len(b"whsec_") :] + b"==", validate=False)
+        except binascii.Error:
+            return secret
+    return secret
+
+
+def standard_webhooks(incoming: Incoming, secret: bytes) -> bool:
+    """Standard Webhooks 1.0.0: `v1,<base64>` over `id.timestamp.body`, several allowed.
+
+    The timestamp must be plain digits and within five minutes of the arrival.
+    """
+    sent_id, sent_at = incoming.header("webhook-id"), incoming.header("webhook-timestamp")
+    if not sent_id or not (sent_at.isascii() and sent_at.isdigit() and len(sent_at) < 13):
+        return False
+    if abs(incoming.at - int(sent_at)) > TOLERANCE:
+        return False
+    signed = f"{sent_id}.{sent_at}.".encode() + incoming.body
+    digest = hmac.digest(standard_webhooks_key(secret), signed, hashlib.sha256)
+    wanted = "v1," + base64.b64encode(digest).decode()
+    given = incoming.header("webhook-signature").split(" ")
+    return len(given) <= 10 and any([same(one, wanted) for one in given])

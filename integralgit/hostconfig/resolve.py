@@ -1,0 +1,218 @@
+"""Which part of a repository's config is meant for this host.
+
+Later wins, key by key: `base`, then every host group that holds the host in
+alphabetical order, then the entry named after the host. `env` is merged key
+by key too, and `null` unsets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from integralgit.hostconfig.keys import KEYS, NOT_YET
+
+DEFAULT = "default"
+BASE = "base"
+
+
+class ConfigError(Exception):
+    """A repository's config cannot be used; the text says which host, layer and key, and why."""
+
+
+@frozen
+class Deployment:
+    """What one host does with one repository."""
+
+    host: str
+    location: str
+    branch: str
+    remote: str = "origin"
+    script: str | None = None
+    timeout: float = 900.0
+    env: Mapping[str, str] = field(factory=dict)
+    update: str = "safe"
+
+
+@frozen
+class Value:
+    """One resolved value, with the layer that it comes from."""
+
+    value: object
+    layer: str
+
+
+@frozen
+class HostConfig:
+    """What the config says to one host name.
+
+    A variable of `env` is the value `env.<name>`. `deployment` is None where
+    there is nothing to deploy, and where `errors` say why there cannot be.
+    """
+
+    host: str
+    values: Mapping[str, Value]
+    deployment: Deployment | None
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return unique
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]], list[str]]:
+    """Host groups, entries and notices of a config file; raises `ConfigError`."""
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"config is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config is not usable JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError("config must be a JSON object with `configs` and `hostgroups`")
+    notices = []
+    groups = document.get("hostgroups")
+    if "groups" in document:
+        if groups is not None:
+            raise ConfigError("config has both `hostgroups` and the older `groups`; keep one")
+        groups = document["groups"]
+        notices.append("`groups` is read as `hostgroups`; the new name is to be preferred")
+    groups, configs = groups or {}, document.get("configs")
+    if not isinstance(configs, dict):
+        raise ConfigError("config must have an object `configs`")
+    for key in document.keys() - {"hostgroups", "groups", "configs"}:
+        notices.append(f"unknown key `{key}` in the file{_suggestion(key, ['hostgroups', 'configs'])}")
+    if not isinstance(groups, dict):
+        raise ConfigError("`hostgroups` must be an object of lists")
+    for name, members in groups.items():
+        if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
+            raise ConfigError(f"host group `{name}` must be a list of host names")
+        if name.lower() == BASE:
+            raise ConfigError("a host group must not be called `base`: that is the entry for all hosts")
+    for name, entry in configs.items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f"the entry `{name}` of `configs` must be an object")
+    return groups, configs, notices
+
+
+def _suggestion(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean `{near[0]}`?" if near else ""
+
+
+def _is_host(name: str, host: str) -> bool:
+    """Whether a name in the config means the host: in full, or the part before the first dot."""
+    name, host = name.lower(), host.lower()
+    return name in (host, host.partition(".")[0])
+
+
+def _in_group(members: Sequence[str], host: str) -> bool:
+    host = host.lower()
+    return any(
+        fnmatchcase(name, member.lower())
+        for member in members
+        for name in (host, host.partition(".")[0])
+    )
+
+
+def _resolve_host(
+    host: str,
+    groups: Mapping[str, Sequence[str]],
+    configs: Mapping[str, Mapping[str, object]],
+    notices: Sequence[str],
+) -> HostConfig:
+    warnings, errors = list(notices), []
+    mine = sorted(name for name, members in groups.items() if _in_group(members, host))
+    for name in mine:
+        if _is_host(name, host):
+            warnings.append(f"host group `{name}` is called like the host and applies before its entry")
+    own = sorted((name for name in configs if _is_host(name, host)), key=len)
+    layers = [name for name in [BASE, *mine] if name in configs and name not in own] + own
+    values = {key: Value(known.default, DEFAULT) for key, known in KEYS.items()}
+    env: dict[str, Value] = {}
+    for layer in layers:
+        for key, told in configs[layer].items():
+            where = f"host {host}, layer {layer}, key {key}"
+            if key not in KEYS:
+                warnings.append(f"{where}: unknown key{_suggestion(key, list(KEYS))}")
+            elif told is None and key == "env":
+                env.clear()
+            elif told is None:
+                values[key] = Value(KEYS[key].default, layer)
+            else:
+                try:
+                    checked: Any = KEYS[key].check(told)
+                except ValueError as error:
+                    errors.append(f"{where}: {key} {error}")
+                    continue
+                if key == "env":
+                    env.update({name: Value(text, layer) for name, text in checked.items()})
+                else:
+                    values[key] = Value(checked, layer)
+                if key in NOT_YET and checked:
+                    warnings.append(f"{where}: this version does not act on it yet")
+    variables = {name: v for name, v in env.items() if v.value is not None}
+    deployment = None
+    if values["location"].value is None:
+        if any(layer != BASE for layer in layers):
+            errors.append(f"host {host}, layer {layers[-1]}, key location: no location results")
+    elif not errors:
+        taken = ("location", "branch", "remote", "script", "timeout", "update")
+        settings: dict[str, Any] = {key: values[key].value for key in taken}
+        settings["env"] = {name: v.value for name, v in variables.items()}
+        deployment = Deployment(host=host, **settings)
+    shown = {key: value for key, value in values.items() if key != "env"}
+    shown |= {f"env.{name}": v for name, v in variables.items()}
+    return HostConfig(host, shown, deployment, tuple(warnings), tuple(errors))
+
+
+@lru_cache(maxsize=256)
+def resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:
+    """What a config file says to each of this host's names, in their order.
+
+    Raises `ConfigError` where the file cannot be read at all; what is wrong
+    for one host only is in its `errors`.
+    """
+    groups, configs, notices = _read(text)
+    resolved = [_resolve_host(name, groups, configs, notices) for name in host_names]
+    seen: dict[str, HostConfig] = {}
+    for one in resolved:
+        if one.deployment is None:
+            continue
+        other = seen.setdefault(one.deployment.location, one)
+        if other.deployment and evolve(one.deployment, host=other.host) != other.deployment:
+            raise ConfigError(
+                f"hosts {other.host} and {one.host} give the location "
+                f"{one.deployment.location} different settings"
+            )
+    return tuple(resolved)
+
+
+def deployments(configs: Sequence[HostConfig]) -> tuple[Deployment, ...]:
+    """The deployments among them, one for each location.
+
+    Raises `ConfigError` with the first error that any of the hosts has.
+    """
+    for config in configs:
+        if config.errors:
+            raise ConfigError(config.errors[0])
+    found = {c.deployment.location: c.deployment for c in reversed(configs) if c.deployment}
+    return tuple(reversed(found.values()))
