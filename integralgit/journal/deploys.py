@@ -1,0 +1,299 @@
+"""All SQL about deploys, their steps and their scripts.
+
+The rows in state `queued` are the queue itself: there is no other, so a queue
+cannot be lost. Of the deploys that wait for one location only the newest
+stays; the others are superseded by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from integralgit.journal.deliveries import decode_commits, encode_commits
+from integralgit.journal.events import (
+    Commit,
+    Deploy,
+    DeployChanged,
+    RunningScript,
+    State,
+    Step,
+    StepChanged,
+    StepState,
+    Trigger,
+)
+from integralgit.journal.store import Transaction
+
+_DEPLOY = (
+    "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
+    " previous_commit, head, config_commit, exit_code, created, started, finished,"
+    " superseded_by, commits, log_size"
+)
+
+
+def _deploy(row: tuple[Any, ...]) -> Deploy:
+    values = list(row)
+    values[5], values[8], values[19] = Trigger(row[5]), State(row[8]), decode_commits(row[19])
+    return Deploy(*values)
+
+
+def _deploys(tx: Transaction, where: str, values: Sequence[object]) -> list[Deploy]:
+    return [_deploy(row) for row in tx.execute(f"SELECT {_DEPLOY} FROM deploys {where}", values)]
+
+
+def get(tx: Transaction, deploy: int) -> Deploy | None:
+    """The deploy of that number, or None."""
+    found = _deploys(tx, "WHERE id = ?", (deploy,))
+    return found[0] if found else None
+
+
+def known(tx: Transaction, deploy: int) -> Deploy:
+    """The deploy of that number, which exists."""
+    found = get(tx, deploy)
+    assert found is not None
+    return found
+
+
+def of_delivery(tx: Transaction, delivery: int) -> list[Deploy]:
+    """The deploys that a delivery caused, oldest first."""
+    return _deploys(
+        tx, "WHERE push IN (SELECT id FROM pushes WHERE delivery = ?) ORDER BY id", (delivery,)
+    )
+
+
+def newest(
+    tx: Transaction, repo: str | None, limit: int, before: int | None = None
+) -> list[Deploy]:
+    """The newest deploys, of one repository or of all, newest first; `before` pages back."""
+    where, values = ["1"], list[object]()
+    if repo is not None:
+        where.append("repo = ?")
+        values.append(repo)
+    if before is not None:
+        where.append("id < ?")
+        values.append(before)
+    return _deploys(tx, f"WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit))
+
+
+def unfinished(tx: Transaction) -> list[Deploy]:
+    """The deploys that run, then those that wait, oldest first."""
+    running = _deploys(tx, "WHERE state = 'running' ORDER BY id", ())
+    return running + _deploys(tx, "WHERE state = 'queued' ORDER BY id", ())
+
+
+def _changed(tx: Transaction, deploy: int) -> None:
+    row = tx.one("SELECT repo, state FROM deploys WHERE id = ?", (deploy,))
+    assert row is not None
+    tx.emit(DeployChanged(deploy, row[0], State(row[1])))
+
+
+def enqueue(
+    tx: Transaction,
+    *,
+    repo: str,
+    branch: str,
+    host: str | None,
+    location: str | None,
+    trigger: Trigger,
+    now: float,
+    push: int | None = None,
+    wanted: str | None = None,
+    commits: Sequence[Any] = (),
+) -> int:
+    """Put a deploy in the queue, superseding those that wait for the same; its number.
+
+    With no location yet, only those of the same repository and branch are the same.
+    """
+    added = tx.execute(
+        "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
+        " commits) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+        (repo, branch, host, location, trigger, push, wanted, now, encode_commits(commits[-50:])),
+    )
+    deploy = added.lastrowid
+    assert deploy is not None
+    _coalesce(tx, known(tx, deploy), now)
+    _changed(tx, deploy)
+    return deploy
+
+
+def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:
+    """Of the deploys that wait for the same as this one, leave only the newest."""
+    if one.location is None:
+        where, values = "location IS NULL AND repo = ? AND branch = ?", [one.repo, one.branch]
+    else:
+        where, values = "location = ?", [one.location]
+    rows = tx.execute(f"SELECT id FROM deploys WHERE state = 'queued' AND {where}", values)
+    waiting = sorted(number for (number,) in rows)
+    for older in waiting[:-1]:
+        end(
+            tx,
+            older,
+            State.SUPERSEDED,
+            now,
+            reason=f"deploy {waiting[-1]} waits for the same and is newer",
+            superseded_by=waiting[-1],
+        )
+
+
+def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
+    """Give a queued or running deploy its place in the queue of a location."""
+    tx.execute(
+        "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL"
+        " WHERE id = ?",
+        (host, location, branch, deploy),
+    )
+    _coalesce(tx, known(tx, deploy), now)
+    _changed(tx, deploy)
+
+
+def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
+    """The deploys of a repository that wait for its config, oldest first."""
+    return _deploys(
+        tx, "WHERE state = 'queued' AND location IS NULL AND repo = ? ORDER BY id", (repo,)
+    )
+
+
+def waiting_at(tx: Transaction, location: str) -> Deploy | None:
+    """The one deploy that waits for a location, or None."""
+    found = _deploys(
+        tx, "WHERE state = 'queued' AND location = ? ORDER BY id DESC LIMIT 1", (location,)
+    )
+    return found[0] if found else None
+
+
+def queue_heads(tx: Transaction) -> tuple[list[str], list[str]]:
+    """The locations and the still unplaced repositories that deploys wait for."""
+    locations = tx.execute(
+        "SELECT DISTINCT location FROM deploys WHERE state = 'queued' AND location IS NOT NULL"
+    )
+    repos = tx.execute(
+        "SELECT DISTINCT repo FROM deploys WHERE state = 'queued' AND location IS NULL"
+    )
+    return [name for (name,) in locations.fetchall()], [name for (name,) in repos.fetchall()]
+
+
+def running(tx: Transaction) -> list[Deploy]:
+    """The deploys that the archive says are running."""
+    return _deploys(tx, "WHERE state = 'running' ORDER BY id", ())
+
+
+def begin(tx: Transaction, deploy: int, now: float) -> None:
+    """The deploy runs from now on; what an interrupted start left is forgotten."""
+    tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
+    tx.execute("UPDATE deploys SET state = 'running', started = ? WHERE id = ?", (now, deploy))
+    _changed(tx, deploy)
+
+
+def note(
+    tx: Transaction,
+    deploy: int,
+    *,
+    commit: str | None = None,
+    previous_commit: str | None = None,
+    head: str | None = None,
+    config_commit: str | None = None,
+    commits: Sequence[Commit] | None = None,
+) -> None:
+    """Record what a running deploy has found out; what is None stays as it is."""
+    tx.execute(
+        "UPDATE deploys SET commit_id = coalesce(?, commit_id),"
+        " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
+        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits) WHERE id = ?",
+        (
+            commit,
+            previous_commit,
+            head,
+            config_commit,
+            None if commits is None else encode_commits(commits),
+            deploy,
+        ),
+    )
+    _changed(tx, deploy)
+
+
+def end(
+    tx: Transaction,
+    deploy: int,
+    state: State,
+    now: float,
+    *,
+    reason: str | None = None,
+    exit_code: int | None = None,
+    superseded_by: int | None = None,
+    log_size: int = 0,
+) -> None:
+    """The deploy ends in that state, and a step that still ran with it."""
+    tx.execute(
+        "UPDATE deploys SET state = ?, reason = ?, exit_code = ?, superseded_by = ?, log_size = ?,"
+        " finished = ? WHERE id = ?",
+        (state, reason, exit_code, superseded_by, log_size, now, deploy),
+    )
+    tx.execute(
+        "UPDATE steps SET state = 'failed', finished = ? WHERE deploy = ? AND state = 'running'",
+        (now, deploy),
+    )
+    tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
+    _changed(tx, deploy)
+
+
+def begin_step(tx: Transaction, deploy: int, name: str, now: float, log_start: int) -> None:
+    """A step of the deploy begins."""
+    tx.execute(
+        "INSERT INTO steps (deploy, position, name, state, started, detail, log_start)"
+        " SELECT ?, coalesce(max(position), 0) + 1, ?, 'running', ?, '', ? FROM steps"
+        " WHERE deploy = ?",
+        (deploy, name, now, log_start, deploy),
+    )
+    tx.emit(StepChanged(deploy, name, StepState.RUNNING))
+
+
+def end_step(
+    tx: Transaction, deploy: int, name: str, state: StepState, now: float, detail: str
+) -> None:
+    """The running step of that name ends."""
+    tx.execute(
+        "UPDATE steps SET state = ?, finished = ?, detail = ?"
+        " WHERE deploy = ? AND name = ? AND state = 'running'",
+        (state, now, detail, deploy, name),
+    )
+    tx.emit(StepChanged(deploy, name, state))
+
+
+def steps(tx: Transaction, deploy: int) -> list[Step]:
+    """The steps of a deploy, in their order."""
+    rows = tx.execute(
+        "SELECT name, state, started, finished, detail, log_start FROM steps"
+        " WHERE deploy = ? ORDER BY position",
+        (deploy,),
+    )
+    return [Step(row[0], StepState(row[1]), *row[2:]) for row in rows]
+
+
+def add_script(tx: Transaction, script: RunningScript) -> None:
+    """Record the process group of a script, before anything depends on it."""
+    tx.execute(
+        "INSERT OR REPLACE INTO scripts (deploy, pid, start_ticks, boot_id, deadline, ending)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            script.deploy,
+            script.pid,
+            script.start_ticks,
+            script.boot_id,
+            script.deadline,
+            script.ending,
+        ),
+    )
+
+
+def end_script(tx: Transaction, deploy: int, ending: str) -> None:
+    """Record why a script is about to be ended, before the signal: KILL leaves no other trace."""
+    tx.execute("UPDATE scripts SET ending = ? WHERE deploy = ?", (ending, deploy))
+
+
+def script_of(tx: Transaction, deploy: int) -> RunningScript | None:
+    """The script of a running deploy, or None where it has none yet."""
+    row = tx.one(
+        "SELECT deploy, pid, start_ticks, boot_id, deadline, ending FROM scripts WHERE deploy = ?",
+        (deploy,),
+    )
+    return RunningScript(*row) if row else None

@@ -1,0 +1,185 @@
+"""The vocabulary of the archive: states, triggers, records, and what watchers are told.
+
+Pure. A record is a row as a frozen value; an event is small and says only what
+changed, for whoever watches reads the rest.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class State(StrEnum):
+    """A deploy's life: queued, running, then one of the ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to a deploy in this state."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether the same delivery, sent again, deploys again after this end."""
+        return self in (State.FAILED, State.TIMED_OUT, State.CANCELLED, State.INTERRUPTED)
+
+
+class Trigger(StrEnum):
+    """What made a deploy."""
+
+    PUSH = "push"
+    POLL = "poll"
+    MANUAL = "manual"
+    RETRY = "retry"
+    ROLLBACK = "rollback"
+
+
+class StepState(StrEnum):
+    """A step's life."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@frozen
+class Commit:
+    """A commit as it is shown: its id, the first line of its message, its author."""
+
+    id: str
+    message: str
+    author: str
+
+
+@frozen
+class Deploy:
+    """One deploy as the archive knows it; times are seconds since the epoch."""
+
+    id: int
+    repo: str
+    branch: str
+    host: str | None
+    location: str | None
+    trigger: Trigger
+    push: int | None
+    wanted: str | None
+    state: State
+    reason: str | None
+    commit: str | None
+    previous_commit: str | None
+    head: str | None
+    config_commit: str | None
+    exit_code: int | None
+    created: float
+    started: float | None
+    finished: float | None
+    superseded_by: int | None
+    commits: tuple[Commit, ...]
+    log_size: int | None
+
+
+@frozen
+class Step:
+    """One step of a deploy; `log_start` is where its output begins in the log, in bytes."""
+
+    name: str
+    state: StepState
+    started: float
+    finished: float | None
+    detail: str
+    log_start: int
+
+
+@frozen
+class StoredPush:
+    """One change of a ref, with what was decided about it."""
+
+    id: int
+    delivery: int
+    repo: str
+    ref: str
+    before: str | None
+    after: str | None
+    deleted: bool
+    pusher: str
+    commits: tuple[Commit, ...]
+    outcome: str
+    reason: str
+
+
+@frozen
+class StoredDelivery:
+    """A delivery with its decision and its pushes."""
+
+    id: int
+    received: float
+    provider: str
+    provider_id: str
+    event: str
+    repo: str | None
+    outcome: str
+    reason: str
+    pushes: tuple[StoredPush, ...]
+
+
+@frozen
+class RepositoryRecord:
+    """What is known of a repository's config: the newest one, and the last usable one."""
+
+    repo: str
+    config_commit: str | None
+    config_text: str | None
+    config_error: str | None
+    good_commit: str | None
+    good_text: str | None
+
+
+@frozen
+class RunningScript:
+    """The process group of a script, and until when it may run."""
+
+    deploy: int
+    pid: int
+    start_ticks: int
+    boot_id: str
+    deadline: float
+    ending: str | None
+
+
+@frozen
+class DeployChanged:
+    """The deploy has a new state, or something else of its row changed."""
+
+    deploy: int
+    repo: str
+    state: State
+
+
+@frozen
+class StepChanged:
+    """A step of the deploy began or ended."""
+
+    deploy: int
+    step: str
+    state: StepState
+
+
+@frozen
+class RepositoryChanged:
+    """A delivery came in for the repository, or its config was read."""
+
+    repo: str
+
+
+Event = DeployChanged | StepChanged | RepositoryChanged

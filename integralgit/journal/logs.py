@@ -1,0 +1,64 @@
+"""One append-only file per deploy, which its script writes directly; readers come with an offset.
+
+Reads are small, from files that were just written or are cached, so they are
+made on the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from attrs import define
+
+#: The most that one read gives, in bytes.
+CHUNK = 64 * 1024
+
+
+@define
+class Logs:
+    """The folder of the log files."""
+
+    _folder: Path
+
+    def _path(self, deploy: int) -> Path:
+        return self._folder / f"{deploy:d}.log"
+
+    def open(self, deploy: int) -> int:
+        """A descriptor that appends to the deploy's log; whoever opened it closes it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self._path(deploy), flags, 0o600)
+
+    def status_file(self, deploy: int) -> Path:
+        """Where the wrapper of the deploy's script leaves the exit status."""
+        return self._folder / f"{deploy:d}.exit"
+
+    def size(self, deploy: int) -> int:
+        """The size of the deploy's log in bytes; 0 while there is none."""
+        try:
+            return self._path(deploy).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def read(self, deploy: int, offset: int, end: int, limit: int = CHUNK) -> bytes:
+        """The log from `offset` up to `end`, at most `limit` bytes; empty where there is none."""
+        wanted = min(end - offset, limit)
+        if wanted <= 0:
+            return b""
+        try:
+            with self._path(deploy).open("rb", buffering=0) as file:
+                file.seek(offset)
+                return file.read(wanted) or b""
+        except FileNotFoundError:
+            return b""
+
+
+def whole_characters(chunk: bytes) -> bytes:
+    """The chunk without a last UTF-8 character that is not complete yet."""
+    for back in range(1, min(4, len(chunk)) + 1):
+        byte = chunk[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        needs = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
+        return chunk[:-back] if needs > back else chunk
+    return chunk

@@ -1,0 +1,1 @@
+"""The tables, as commented SQL; each file takes the database from one version to the next."""

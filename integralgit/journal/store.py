@@ -1,0 +1,175 @@
+"""The database: one thread writes, another reads, and writes that meet share one commit.
+
+Work is a function of a `Transaction`; it runs in the database's thread and must
+not touch anything else. What it `emit`s is published after the commit.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from integralgit.journal import schema
+from integralgit.journal.events import Event
+
+T = TypeVar("T")
+Work = Callable[["Transaction"], T]
+
+#: How long a connection waits for another process that holds the database, in milliseconds.
+BUSY_TIMEOUT = 5000
+
+
+class Pool(Protocol):
+    """What we use of `twisted.enterprise.adbapi.ConnectionPool`."""
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+@define
+class Transaction:
+    """What a piece of work may do: run statements, and tell what changed."""
+
+    _connection: sqlite3.Connection
+    events: list[Event] = field(factory=list)
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement; the cursor gives its rows and `lastrowid`."""
+        return self._connection.execute(sql, values)
+
+    def one(self, sql: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, or None."""
+        row: tuple[Any, ...] | None = self.execute(sql, values).fetchone()
+        return row
+
+    def emit(self, event: Event) -> None:
+        """Tell the watchers, once this is committed."""
+        self.events.append(event)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Set up a new connection: every commit reaches the disk before it is reported."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version; each step is one transaction.
+
+    Raises `ValueError` for a database of a newer version of this program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    scripts = sorted(
+        file.name for file in resources.files(schema).iterdir() if file.name.endswith(".sql")
+    )
+    if version > len(scripts):
+        raise ValueError(f"the database is of version {version}, this program knows {len(scripts)}")
+    for number, name in enumerate(scripts[version:], version + 1):
+        sql = resources.files(schema).joinpath(name).read_text("utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+def create(path: str) -> None:
+    """Make or upgrade the database file, readable by its owner only; blocks, for the start."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        prepare(connection)
+        migrate(connection)
+    finally:
+        connection.close()
+
+
+@define
+class Store:
+    """Work on the database, in the order it was asked for.
+
+    `publish` is called with each event after its transaction is on disk.
+    """
+
+    _writer: Pool
+    _reader: Pool
+    _publish: Callable[[Event], None]
+    _waiting: list[tuple[Work[Any], Deferred[Any]]] = field(factory=list, init=False)
+    _writing: bool = field(default=False, init=False)
+
+    def read(self, work: Work[T]) -> Deferred[T]:
+        """Run work that only reads, beside the writer."""
+        return self._reader.runWithConnection(_read, work)
+
+    def write(self, work: Work[T]) -> Deferred[T]:
+        """Run work that writes; the Deferred fires once its result is on disk.
+
+        Work that arrives while another commit is on its way shares the next
+        one. Work that raises changes nothing, and does not harm its
+        neighbours.
+        """
+        result: Deferred[T] = Deferred()
+        self._waiting.append((work, result))
+        self._flush()
+        return result
+
+    def _flush(self) -> None:
+        if self._writing or not self._waiting:
+            return
+        batch, self._waiting = self._waiting, []
+        self._writing = True
+        done = self._writer.runWithConnection(_write, [work for work, _ in batch])
+        done.addBoth(self._written, [result for _, result in batch])
+
+    def _written(self, outcome: Any, results: list[Deferred[Any]]) -> None:
+        self._writing = False
+        self._flush()
+        if isinstance(outcome, Failure):
+            for result in results:
+                result.errback(outcome)
+            return
+        for (value, events), result in zip(outcome, results, strict=True):
+            for event in events:
+                self._publish(event)
+            result.callback(value)
+
+
+def _plain(connection: Any) -> sqlite3.Connection:
+    """The sqlite3 connection behind adbapi's wrapper, or the connection itself."""
+    plain: sqlite3.Connection = getattr(connection, "_connection", connection)
+    return plain
+
+
+def _read(connection: Any, work: Work[T]) -> T:
+    plain = _plain(connection)
+    plain.execute("BEGIN")
+    try:
+        return work(Transaction(plain))
+    finally:
+        plain.execute("ROLLBACK")
+
+
+def _write(connection: Any, batch: list[Work[Any]]) -> list[tuple[Any, list[Event]]]:
+    plain = _plain(connection)
+    results: list[tuple[Any, list[Event]]] = []
+    plain.execute("BEGIN IMMEDIATE")
+    try:
+        for work in batch:
+            transaction = Transaction(plain)
+            plain.execute("SAVEPOINT work")
+            try:
+                results.append((work(transaction), transaction.events))
+            except Exception:
+                results.append((Failure(), []))
+                plain.execute("ROLLBACK TO work")
+            plain.execute("RELEASE work")
+        plain.execute("COMMIT")
+    except BaseException:
+        if plain.in_transaction:
+            plain.execute("ROLLBACK")
+        raise
+    return results
