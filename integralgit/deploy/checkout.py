@@ -1,0 +1,260 @@
+"""What we ask of git in a location: is it ours to use, what is new, what does the config say.
+
+Everything here either reads or adds; what changes the user's files is in `update`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from attrs import define, frozen
+
+from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.source import Source
+from integralgit.hostconfig.resolve import ConfigError
+from integralgit.journal.events import Commit
+from integralgit.names import CONFIG_BRANCH, CONFIG_FILE, is_commit
+
+#: The most that a config file may have, in bytes.
+CONFIG_SIZE = 256 * 1024
+_MISSING_REF = b"couldn't find remote ref"
+_IN_PROGRESS = {
+    "MERGE_HEAD": "merge",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "BISECT_LOG": "bisect",
+}
+
+
+@frozen
+class Tips:
+    """What a fetch brought: the branch, where it was before, and the config branch if there is one."""
+
+    branch: str
+    branch_before: str | None
+    config: str | None
+
+
+@frozen
+class Status:
+    """HEAD's commit (None before the first), its branch (None when detached), and edited files."""
+
+    head: str | None
+    branch: str | None
+    edited: frozenset[str]
+
+
+def open_location(location: str) -> int:
+    """A descriptor of the location's folder, which is made if need be; for its lock.
+
+    Raises `Refused` with the reason where that cannot be.
+    """
+    try:
+        os.makedirs(location, exist_ok=True)
+        return os.open(location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(f"the location {location} is not a folder: {error.filename} is a file") from None
+    except OSError as error:
+        raise Refused(
+            f"the location {location} cannot be used: {os.strerror(error.errno or 0)}"
+        ) from None
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of a location for this descriptor and its heirs; False where another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def lock_holder(descriptor: int) -> str:
+    """Who holds the lock of a location, for a person (proc(5), `/proc/locks`)."""
+    inode = os.fstat(descriptor).st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
+            return f"process {fields[4]}"
+    return "another process"
+
+
+@define
+class Checkout:
+    """The repository at one location; `git` runs in it and hands the location's lock on."""
+
+    git: Git
+    location: str
+    remote: str
+    source: Source
+
+    async def prepare(self, branch: str) -> None:
+        """Make sure that the location is a repository of its own with the right remote.
+
+        An empty folder becomes one. Raises `Refused` for anything else that
+        is not one already.
+        """
+        entries = os.listdir(self.location)
+        if entries:
+            await self._verify(".git" in entries)
+        else:
+            await self._init(branch)
+        url = (await self.git.try_("config", "--get-all", f"remote.{self.remote}.url")).out
+        known = url.decode("utf-8", "replace").split("\n")[0]
+        if not known:
+            await self.git.run("remote", "add", "--", self.remote, self.source.url)
+        elif not self.source.is_served_by(known):
+            raise Refused(
+                f"the remote {self.remote} of the checkout at {self.location} is another"
+                f" repository than {self.source.repo}; change its URL or the location"
+            )
+
+    async def _init(self, branch: str) -> None:
+        tips = await look(self.git, self.source.url, f"refs/heads/{branch}")
+        kind = "sha256" if any(len(tip) == 64 for tip in tips.values()) else "sha1"
+        await self.git.run(
+            "init", "--quiet", f"--object-format={kind}", f"--initial-branch={branch}"
+        )
+
+    async def _verify(self, has_git: bool) -> None:
+        ended = await self.git.try_("rev-parse", "--show-toplevel")
+        if ended.code:
+            if has_git:
+                raise GitError("rev-parse", ended)
+            raise Refused(
+                f"the location {self.location} is neither empty nor a git repository;"
+                f" move its files away or choose another location"
+            )
+        top = os.fsdecode(ended.out).removesuffix("\n")
+        if os.path.realpath(top) != os.path.realpath(self.location):
+            raise Refused(
+                f"the location {self.location} lies inside another repository, {top};"
+                f" choose another location"
+            )
+
+    async def refs(self, *names: str) -> dict[str, str]:
+        """The commits of those of the full ref names that exist."""
+        listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", *names)
+        pairs = (line.split(" ", 1) for line in listed.splitlines())
+        return {ref: commit for commit, ref in pairs if ref in names}
+
+    async def fetch(self, branch: str) -> Tips:
+        """Bring the branch and the config branch from the remote, in one fetch.
+
+        Raises `GitError`, and `Refused` where the remote has no such branch.
+        """
+        mine = {name: self.tracking(name) for name in (branch, CONFIG_BRANCH)}
+        before = (await self.refs(mine[branch])).get(mine[branch])
+        try:
+            await self._fetch(mine)
+        except GitError as error:
+            if _MISSING_REF.decode() not in error.said:
+                raise
+            there = await look(self.git, self.remote, *(f"refs/heads/{name}" for name in mine))
+            if f"refs/heads/{branch}" not in there:
+                raise Refused(f"there is no branch {branch} in {self.source.repo}") from None
+            mine.pop(CONFIG_BRANCH)
+            await self._fetch(mine)
+        found = await self.refs(*mine.values())
+        config = found.get(mine[CONFIG_BRANCH]) if CONFIG_BRANCH in mine else None
+        return Tips(found[mine[branch]], before, config)
+
+    def tracking(self, branch: str) -> str:
+        """The remote-tracking ref of a branch."""
+        return f"refs/remotes/{self.remote}/{branch}"
+
+    async def _fetch(self, refs: dict[str, str]) -> None:
+        await self.git.run(
+            "fetch",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            self.remote,
+            *(f"+refs/heads/{name}:{ref}" for name, ref in refs.items()),
+        )
+
+    async def has_commit(self, commit: str) -> bool:
+        """Whether the commit is here."""
+        return not (await self.git.try_("cat-file", "-e", f"{commit}^{{commit}}")).code
+
+    async def status(self) -> Status:
+        """HEAD, its branch and the tracked files that differ from it."""
+        listed = await self.git.run(
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=no",
+            "--ignore-submodules=all",
+            "--no-renames",
+        )
+        head, branch, edited = None, None, set()
+        for entry in listed.split("\0"):
+            if entry.startswith("# branch.oid "):
+                head = entry.removeprefix("# branch.oid ")
+            elif entry.startswith("# branch.head "):
+                branch = entry.removeprefix("# branch.head ")
+            elif entry.startswith("1 "):
+                edited.add(entry.split(" ", 8)[8])
+            elif entry.startswith("u "):
+                edited.add(entry.split(" ", 10)[10])
+        return Status(
+            head if head and is_commit(head) else None,
+            None if branch == "(detached)" else branch,
+            frozenset(edited),
+        )
+
+    async def in_progress(self) -> str | None:
+        """What the user has begun and not ended here: a merge, a rebase …, or None."""
+        folder = Path(os.fsdecode(await self.git.run("rev-parse", "--absolute-git-dir")))
+        for name, what in _IN_PROGRESS.items():
+            if (folder / name).exists():
+                return what
+        return None
+
+    async def commits(self, since: str | None, until: str, limit: int = 50) -> tuple[Commit, ...]:
+        """The newest commits of `since..until`, newest first; without `since` only the last one."""
+        which = [f"{since}..{until}", f"--max-count={limit}"] if since else [until, "--max-count=1"]
+        listed = await self.git.try_(
+            "log", "-z", "--no-show-signature", "--format=%H%x1f%an%x1f%s", *which, "--"
+        )
+        lines = listed.out.decode("utf-8", "replace").split("\0")
+        parts = (line.split("\x1f", 2) for line in lines if line)
+        return tuple(Commit(part[0], part[2], part[1]) for part in parts if len(part) == 3)
+
+
+async def look(git: Git, remote: str, *refs: str) -> dict[str, str]:
+    """The commits of those of the full ref names that the remote has; raises `GitError`."""
+    listed = await git.run("ls-remote", "--end-of-options", remote, *refs)
+    pairs = (line.split("\t", 1) for line in listed.splitlines())
+    return {ref: commit for commit, ref in pairs if ref in refs}
+
+
+async def read_config(git: Git, commit: str) -> str:
+    """The text of the file `config` in a commit; raises `ConfigError` for anything but a file.
+
+    Mode, type and size are looked at before the content: what stands there
+    may be a symbolic link.
+    """
+    listed = await git.run("ls-tree", "--long", "-z", commit, "--", CONFIG_FILE)
+    if not listed:
+        raise ConfigError(f"the branch {CONFIG_BRANCH} has no file `{CONFIG_FILE}`")
+    mode, kind, blob, size = listed.split("\t", 1)[0].split()
+    if mode not in ("100644", "100755") or kind != "blob":
+        raise ConfigError(f"`{CONFIG_FILE}` on the branch {CONFIG_BRANCH} is not a plain file")
+    if int(size) > CONFIG_SIZE:
+        raise ConfigError(f"`{CONFIG_FILE}` is larger than {CONFIG_SIZE} bytes")
+    try:
+        return (await git.run("cat-file", "blob", blob)).encode("utf-8", "surrogateescape").decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"`{CONFIG_FILE}` is not text in UTF-8") from None

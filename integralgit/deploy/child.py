@@ -1,0 +1,172 @@
+"""One child process whose output we read: started without fork, ended within bounds.
+
+For git. A deploy's script writes to its log file itself; see `script`.
+`spawnProcess` is never given a `path`, so that it uses posix_spawn, and always
+an environment, so that nothing of ours leaks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+#: Seconds from TERM to KILL.
+GRACE = 10.0
+#: Seconds that a grandchild may hold the output open after the child has ended.
+DRAIN = 2.0
+#: The most of one output that is kept, in bytes.
+KEEP = 16_000_000
+
+
+@frozen
+class Exit:
+    """How a child ended, and what it printed; `code` is -n after signal n, as in `subprocess`."""
+
+    code: int
+    out: bytes
+    err: bytes
+    timed_out: bool = False
+
+
+def exit_code(reason: Failure) -> int:
+    """The exit code behind the reason that Twisted gives, negative for a signal."""
+    if reason.check(ProcessDone):
+        return 0
+    ended = cast(Any, reason.value)
+    return -ended.signal if ended.signal else int(ended.exitCode or 0)
+
+
+def signal_group(pid: int, number: signal.Signals) -> bool:
+    """Send a signal to a process group, or to its leader that has not made it yet.
+
+    False where there is nobody left.
+    """
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, number)
+        except ProcessLookupError:
+            continue
+        return True
+    return False
+
+
+def group_is_alive(pid: int) -> bool:
+    """Whether any process of the group still exists."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@define(eq=False)
+class _Child(ProcessProtocol):
+    reactor: Any
+    timeout: float
+    tell: Callable[[bytes], None]
+    ended: Deferred[Exit] = field(factory=Deferred)
+    out: list[bytes] = field(factory=list)
+    err: list[bytes] = field(factory=list)
+    kept: int = 0
+    timed_out: bool = False
+    timer: IDelayedCall | None = None
+    transport: IProcessTransport = field(init=False)
+
+    def connectionMade(self) -> None:
+        self.timer = self.reactor.callLater(self.timeout, self._too_long)
+
+    def outReceived(self, data: bytes) -> None:
+        self._keep(self.out, data)
+
+    def errReceived(self, data: bytes) -> None:
+        self._keep(self.err, data)
+        self.tell(data)
+
+    def _keep(self, where: list[bytes], data: bytes) -> None:
+        if self.kept < KEEP:
+            where.append(data)
+            self.kept += len(data)
+
+    def _too_long(self) -> None:
+        self.timed_out = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask the child to end; it is made to after `GRACE` seconds."""
+        if self.transport.pid is not None:
+            self._after(GRACE, signal.SIGKILL)
+            signal_group(self.transport.pid, signal.SIGTERM)
+
+    def _after(self, delay: float, number: signal.Signals) -> None:
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        pid = self.transport.pid
+        self.timer = self.reactor.callLater(delay, lambda: signal_group(pid, number))
+
+    def processExited(self, reason: Failure) -> None:
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        self.timer = self.reactor.callLater(DRAIN, self._close_output)
+
+    def _close_output(self) -> None:
+        for descriptor in (1, 2):
+            self.transport.closeChildFD(descriptor)
+
+    def processEnded(self, reason: Failure) -> None:
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        self.ended.callback(
+            Exit(exit_code(reason), b"".join(self.out), b"".join(self.err), self.timed_out)
+        )
+
+
+@define
+class Children:
+    """Runs child processes and remembers those that are there."""
+
+    _reactor: Any
+    _alive: set[_Child] = field(factory=set, init=False)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        timeout: float,
+        descriptors: Mapping[int, int] | None = None,
+        tell: Callable[[bytes], None] = lambda data: None,
+    ) -> Exit:
+        """Run a program to its end, in a process group of its own, with empty stdin.
+
+        `descriptors` are handed on (child's number: ours), `tell` hears
+        standard error as it comes. After `timeout` seconds the group is
+        ended. Raises `OSError` where the program cannot be started.
+        """
+        child = _Child(self._reactor, timeout, tell)
+        with open(os.devnull, "rb") as nothing:
+            self._reactor.spawnProcess(
+                child,
+                "setsid",
+                ["setsid", *argv],
+                env=dict(environment),
+                childFDs={0: nothing.fileno(), 1: "r", 2: "r", **(descriptors or {})},
+            )
+        self._alive.add(child)
+        try:
+            return await child.ended
+        finally:
+            self._alive.discard(child)
+
+    def stop_all(self) -> None:
+        """Ask every child to end; whoever waits for one hears of it as usual."""
+        for child in list(self._alive):
+            child.stop()

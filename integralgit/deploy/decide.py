@@ -1,0 +1,77 @@
+"""What a push means on this host: deploy it, or why not.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from integralgit.hooks.delivery import Delivery, Push
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.names import CONFIG_BRANCH, is_branch
+
+ACCEPTED = "accepted"
+IGNORED = "ignored"
+_HEADS = "refs/heads/"
+
+
+@frozen
+class Target:
+    """Where a push is to be deployed; host and location are None while the config is unknown."""
+
+    branch: str
+    host: str | None = None
+    location: str | None = None
+
+
+@frozen
+class Decision:
+    """What becomes of a push. `look` asks for a fresh look at the repository's config."""
+
+    outcome: str
+    reason: str = ""
+    targets: tuple[Target, ...] = ()
+    look: bool = False
+
+
+def decide(push: Push, deployments: Sequence[Deployment] | None) -> Decision:
+    """What the push means, given this host's deployments, or None where they are not known yet.
+
+    A push that the known config would ignore asks for a look, for the config
+    may have changed without our being told.
+    """
+    if not push.ref.startswith(_HEADS):
+        return Decision(IGNORED, f"{push.ref[:200]} is not a branch; only branches are deployed")
+    branch = push.ref.removeprefix(_HEADS)
+    if not is_branch(branch):
+        return Decision(IGNORED, f"{branch[:200]!r} cannot be the name of a deployed branch")
+    if branch == CONFIG_BRANCH:
+        return Decision(
+            ACCEPTED, "the config is read again and takes effect with the next push", look=True
+        )
+    if push.deleted:
+        return Decision(IGNORED, f"branch {branch} was deleted; nothing is deployed for that")
+    if deployments is None:
+        return Decision(ACCEPTED, targets=(Target(branch),))
+    targets = tuple(
+        Target(branch, one.host, one.location) for one in deployments if one.branch == branch
+    )
+    if targets:
+        return Decision(ACCEPTED, targets=targets)
+    return Decision(IGNORED, why_not(branch, deployments), look=True)
+
+
+def why_not(branch: str, deployments: Sequence[Deployment]) -> str:
+    """Why a push to that branch deploys nothing here, as a sentence."""
+    if not deployments:
+        return "the config has nothing to deploy for this host"
+    ours = ", ".join(sorted({one.branch for one in deployments}))
+    return f"branch {branch} is not deployed here ({ours} is)"
+
+
+def reason_of(delivery: Delivery, decisions: Sequence[Decision]) -> tuple[str, str]:
+    """The outcome of a whole delivery, and its reason: accepted if any of its pushes is."""
+    accepted = [one for one in decisions if one.outcome == ACCEPTED]
+    reasons = dict.fromkeys(one.reason for one in accepted or decisions if one.reason)
+    reason = "; ".join(reasons) or ("" if decisions else delivery.note)
+    return (ACCEPTED if accepted else IGNORED), reason

@@ -1,0 +1,125 @@
+"""git as we run it: the same surroundings every time, and errors that people understand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from attrs import define, evolve, field
+
+from integralgit.deploy.child import Children, Exit
+
+#: What git may do on the network, unless the administrator's URL says otherwise.
+PROTOCOLS = "https:ssh"
+
+#: Options that keep the checkout's and the user's config from running code or asking questions.
+_OPTIONS = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.quotePath", "false"),
+    ("core.askPass", "true"),
+    ("core.editor", "true"),
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("fetch.prune", "false"),
+    ("fetch.pruneTags", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("commit.gpgSign", "false"),
+    ("advice.detachedHead", "false"),
+    ("http.lowSpeedLimit", "1000"),
+    ("http.lowSpeedTime", "60"),
+)
+_ARGUMENTS = tuple(part for name, value in _OPTIONS for part in ("-c", f"{name}={value}"))
+
+_SSH = (
+    "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=4"
+)
+_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+
+
+class GitError(Exception):
+    """git failed; the text is what it said, in a line, without credentials."""
+
+    def __init__(self, command: str, ended: Exit) -> None:
+        self.command = command
+        self.code = ended.code
+        self.said = redact(ended.err.decode("utf-8", "replace")).strip()
+        if ended.timed_out:
+            reason = "it took too long and was stopped"
+        else:
+            lines = [line.strip() for line in self.said.splitlines() if line.strip()]
+            telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
+            reason = (telling or lines or [f"exit code {ended.code}"])[0]
+        super().__init__(f"git {command} failed: {reason.removeprefix('fatal: ')}")
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of URLs."""
+    return _CREDENTIALS.sub("", text)
+
+
+def git_environment(server: Mapping[str, str]) -> dict[str, str]:
+    """The environment for git, from an allow-list of the server's own."""
+    environment = {name: server[name] for name in _PASSED_ON if name in server}
+    return environment | {
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "GIT_SSH_COMMAND": _SSH,
+        "GIT_ALLOW_PROTOCOL": PROTOCOLS,
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+
+
+@define
+class Git:
+    """Runs git in one folder; a copy of it serves another folder or another remote."""
+
+    _children: Children
+    _environment: Mapping[str, str]
+    timeout: float
+    folder: str | None = None
+    descriptors: Mapping[int, int] = field(factory=dict)
+    tell: Callable[[bytes], None] = field(default=lambda data: None)
+
+    def within(
+        self,
+        folder: str,
+        *,
+        descriptors: Mapping[int, int] | None = None,
+        tell: Callable[[bytes], None] = lambda data: None,
+    ) -> Git:
+        """git in that folder, handing on those descriptors and telling its errors there."""
+        return evolve(self, folder=folder, descriptors=descriptors or {}, tell=tell)
+
+    def with_environment(self, **more: str) -> Git:
+        """git with more variables."""
+        return evolve(self, environment={**self._environment, **more})
+
+    def allowing(self, protocols: str) -> Git:
+        """git that may use those protocols (git(1), `GIT_ALLOW_PROTOCOL`)."""
+        return self.with_environment(GIT_ALLOW_PROTOCOL=protocols)
+
+    async def try_(self, command: str, *arguments: str) -> Exit:
+        """Run a git command, whatever its exit code."""
+        where = ("-C", self.folder) if self.folder else ()
+        return await self._children.run(
+            ["git", *where, *_ARGUMENTS, command, *arguments],
+            self._environment,
+            timeout=self.timeout,
+            descriptors=self.descriptors,
+            tell=self._tell_usefully,
+        )
+
+    def _tell_usefully(self, data: bytes) -> None:
+        self.tell(redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+
+    async def run(self, command: str, *arguments: str) -> str:
+        """What a git command prints, without the last line break; raises `GitError`."""
+        ended = await self.try_(command, *arguments)
+        if ended.code:
+            raise GitError(command, ended)
+        return ended.out.decode("utf-8", "surrogateescape").removesuffix("\n")

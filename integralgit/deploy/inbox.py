@@ -1,0 +1,156 @@
+"""Taking in a delivery: one transaction from what was sent to what is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from integralgit.deploy.decide import ACCEPTED, IGNORED, Target, decide, reason_of, why_not
+from integralgit.hooks.delivery import Commit, Delivery, Push
+from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPush, Trigger
+from integralgit.journal.store import Transaction
+from integralgit.names import parse_repository
+
+
+@frozen
+class Receipt:
+    """What became of a delivery, for the answer; its number, and the deploys it caused.
+
+    `look` says that the repository's config is to be looked at afresh.
+    """
+
+    delivery: int
+    outcome: str
+    reason: str
+    deploys: tuple[Deploy, ...]
+    look: bool = False
+
+
+def known_deployments(
+    record: RepositoryRecord | None, host_names: tuple[str, ...]
+) -> tuple[Deployment, ...] | None:
+    """This host's deployments by the config in use, or None where there is none in use.
+
+    Raises `ConfigError` where this host's names, which may have changed, make
+    the config in use unusable.
+    """
+    if record is None or record.good_text is None:
+        return None
+    return deployments(resolve(record.good_text, host_names))
+
+
+def take_in(
+    tx: Transaction, delivery: Delivery, host_names: tuple[str, ...], now: float
+) -> Receipt:
+    """Decide about a delivery, store it, and queue its deploys, or recognise it as sent before."""
+    earlier = deliveries.earlier_delivery(tx, delivery.provider, delivery.id)
+    if earlier is not None:
+        first = deploys.of_delivery(tx, earlier)
+        if not any(deploy.state.may_run_again for deploy in first):
+            reason = f"the delivery {delivery.id} was accepted before"
+            number = deliveries.add_delivery(tx, delivery, now, IGNORED, reason)
+            return Receipt(number, IGNORED, reason, tuple(first))
+    known: tuple[Deployment, ...] | None = None
+    if delivery.repo is not None and delivery.pushes:
+        try:
+            known = known_deployments(deliveries.repository(tx, str(delivery.repo)), host_names)
+        except ConfigError:
+            known = None
+    decisions = [decide(push, known) for push in delivery.pushes]
+    outcome, reason = reason_of(delivery, decisions)
+    number = deliveries.add_delivery(tx, delivery, now, outcome, reason)
+    queued: list[int] = []
+    for push, decision in zip(delivery.pushes, decisions, strict=True):
+        stored = deliveries.add_push(
+            tx, number, push, decision.outcome, decision.reason, decision.look
+        )
+        queued += _enqueue(tx, push, stored, decision.targets, now)
+    return Receipt(
+        number,
+        outcome,
+        reason,
+        tuple(deploys.known(tx, deploy) for deploy in queued),
+        look=any(d.look or any(t.location is None for t in d.targets) for d in decisions),
+    )
+
+
+def _enqueue(
+    tx: Transaction, push: Push, stored: int, targets: Sequence[Target], now: float
+) -> list[int]:
+    return [
+        deploys.enqueue(
+            tx,
+            repo=str(push.repo),
+            branch=target.branch,
+            host=target.host,
+            location=target.location,
+            trigger=Trigger.PUSH,
+            push=stored,
+            wanted=push.after,
+            commits=push.commits,
+            now=now,
+        )
+        for target in targets
+    ]
+
+
+def _as_sent(push: StoredPush) -> Push:
+    return Push(
+        parse_repository(push.repo),
+        push.ref,
+        push.before,
+        push.after,
+        push.deleted,
+        push.pusher,
+        tuple(Commit(c.id, c.message, c.author) for c in push.commits),
+    )
+
+
+def settle(
+    tx: Transaction, repo: str, known: Sequence[Deployment], now: float
+) -> tuple[str, ...]:
+    """After a look at the config: place the deploys that waited for it, decide pushes again.
+
+    Gives the locations that have something to do now.
+    """
+    woken: list[str] = []
+    for deploy in deploys.unplaced(tx, repo):
+        targets = [one for one in known if one.branch == deploy.branch]
+        if not targets:
+            reason = why_not(deploy.branch, known)
+            deploys.end(tx, deploy.id, State.SKIPPED, now, reason=reason)
+            continue
+        for one in targets[1:]:
+            deploys.enqueue(
+                tx,
+                repo=repo,
+                branch=one.branch,
+                host=one.host,
+                location=one.location,
+                trigger=deploy.trigger,
+                push=deploy.push,
+                wanted=deploy.wanted,
+                commits=deploy.commits,
+                now=now,
+            )
+        deploys.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
+        woken += [one.location for one in targets]
+    for push in deliveries.pushes_to_look_at(tx, repo):
+        sent = _as_sent(push)
+        decision = decide(sent, known)
+        reason = decision.reason
+        if push.outcome == IGNORED and decision.outcome == ACCEPTED:
+            reason = "the config had changed and now deploys this branch"
+        deliveries.decide_push(tx, push, decision.outcome, reason)
+        _enqueue(tx, sent, push.id, decision.targets, now)
+        woken += [target.location for target in decision.targets if target.location]
+    return tuple(dict.fromkeys(woken))
+
+
+def give_up(tx: Transaction, repo: str, reason: str, now: float) -> None:
+    """The config cannot be read: the deploys that waited for it fail with that reason."""
+    for deploy in deploys.unplaced(tx, repo):
+        deploys.end(tx, deploy.id, State.FAILED, now, reason=reason)

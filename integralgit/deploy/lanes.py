@@ -1,0 +1,62 @@
+"""One piece of work at a time per key, and at most one more that waits.
+
+Built on `DeferredLock`. Whoever waits takes the newest from the queue on disk
+when its turn comes, so a second waiter would find nothing to do; and with one
+waiter a lock is never deep enough to reach the recursion limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock, DeferredSemaphore
+
+
+class Spawn(Protocol):
+    """Start a coroutine in the background; its failure is logged."""
+
+    def __call__(self, work: Awaitable[None], /) -> object: ...
+
+
+@define
+class _Lane:
+    lock: DeferredLock = field(factory=DeferredLock)
+    waiting: bool = False
+
+
+@define
+class Lanes:
+    """Calls `work(key)` for every key that is woken, one call at a time per key.
+
+    `limit` bounds the calls at the same time over all keys. A key that is
+    woken while its work runs is worked on once more afterwards, however often
+    it was woken.
+    """
+
+    _work: Callable[[str], Awaitable[None]]
+    _spawn: Spawn
+    _limit: DeferredSemaphore
+    _lanes: dict[str, _Lane] = field(factory=dict, init=False)
+
+    def wake(self, key: str) -> None:
+        """There is something to do for the key."""
+        lane = self._lanes.setdefault(key, _Lane())
+        if not lane.waiting:
+            lane.waiting = True
+            self._spawn(self._turn(key, lane))
+
+    async def _turn(self, key: str, lane: _Lane) -> None:
+        await lane.lock.acquire()
+        try:
+            await self._limit.acquire()
+            try:
+                lane.waiting = False
+                await self._work(key)
+            finally:
+                self._limit.release()
+        finally:
+            lane.lock.release()
+            if not lane.waiting and not lane.lock.locked:
+                self._lanes.pop(key, None)

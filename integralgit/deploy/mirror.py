@@ -1,0 +1,53 @@
+"""A small bare repository of our own, for reading a config before there is a checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from attrs import define
+
+from integralgit.deploy.checkout import look, read_config
+from integralgit.deploy.git import Git
+from integralgit.deploy.source import Source
+from integralgit.names import CONFIG_BRANCH
+
+_REF = f"refs/heads/{CONFIG_BRANCH}"
+
+
+@define
+class Mirrors:
+    """The folder of these repositories; each holds the config branch and nothing else."""
+
+    _folder: Path
+    _git: Git
+
+    async def tip(self, source: Source) -> str | None:
+        """The commit of the config branch at the remote, or None; raises `GitError`."""
+        git = self._git.within(str(self._folder)).allowing(source.protocols)
+        return (await look(git, source.url, _REF)).get(_REF)
+
+    async def config(self, source: Source, commit: str) -> str:
+        """The text of the config in that commit, which is the tip of the config branch.
+
+        Raises `ConfigError` and `GitError`.
+        """
+        folder = self._folder / (quote(str(source.repo), safe="") + ".git")
+        git = self._git.within(str(folder)).allowing(source.protocols)
+        if not (folder / "config").exists():
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            kind = "sha256" if len(commit) == 64 else "sha1"
+            await git.run("init", "--quiet", "--bare", f"--object-format={kind}")
+        await git.run(
+            "fetch",
+            "--depth=1",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--quiet",
+            "--end-of-options",
+            source.url,
+            f"+{_REF}:{_REF}",
+        )
+        return await read_config(git, commit)

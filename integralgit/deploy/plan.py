@@ -1,0 +1,94 @@
+"""What an update has to do to a checkout, from what is there and what is wanted.  Pure."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+class Refused(Exception):
+    """The deploy cannot go on without harm, or is not allowed; the text is the reason."""
+
+
+@frozen
+class Found:
+    """What a checkout looks like once the newest commits are fetched.
+
+    `head` is None before the first commit, `on_branch` with a detached HEAD,
+    and `local` where the branch to deploy does not exist here yet. `ahead`
+    counts the commits that `local` has and `target` has not, `behind` the
+    other way round, and `own` those of the first that neither the old remote
+    branch had nor this server deployed.
+    """
+
+    head: str | None
+    on_branch: str | None
+    local: str | None
+    target: str
+    ahead: int = 0
+    behind: int = 0
+    own: int = 0
+    in_progress: str | None = None
+
+
+@frozen
+class Stay:
+    """Nothing to do: the checkout has the wanted commit."""
+
+
+@frozen
+class Move:
+    """Bring HEAD, on the branch to deploy, to that commit; refuse if files are in the way."""
+
+    to: str
+
+
+@frozen
+class Merge:
+    """Merge the target into the local branch as `git pull` would, then move to the merge."""
+
+    local: str
+    target: str
+
+
+@frozen
+class Overwrite:
+    """Save what the target does not have, then make the checkout equal to the target."""
+
+    to: str
+
+
+Step = Stay | Move | Merge | Overwrite
+
+
+def plan(found: Found, branch: str, update: str) -> Step:
+    """The one step that the update mode asks for; raises `Refused` where it forbids any."""
+    if update == "follow":
+        return Overwrite(found.target)
+    if found.in_progress:
+        raise Refused(f"a {found.in_progress} is in progress in the checkout; end or abort it there")
+    if found.head == found.target and found.on_branch == branch:
+        return Stay()
+    if found.local is None or found.ahead == 0:
+        return Move(found.target)
+    if update == "ff-only":
+        raise Refused(
+            f"not a fast-forward: the local branch {branch} has {_commits(found.ahead)}"
+            f" that the remote branch has not, and update is ff-only"
+        )
+    if found.own == 0:
+        return Move(found.target)
+    if found.behind == 0:
+        return Stay() if found.on_branch == branch else Move(found.local)
+    return Merge(found.local, found.target)
+
+
+def _commits(count: int) -> str:
+    return "1 commit" if count == 1 else f"{count} commits"
+
+
+def shortened(paths: list[str], limit: int = 50) -> str:
+    """A list of files for a person, one a line, cut at the limit."""
+    lines = [f"  {path}" for path in paths[:limit]]
+    if len(paths) > limit:
+        lines.append(f"  and {len(paths) - limit} more")
+    return "\n".join(lines)

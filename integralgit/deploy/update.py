@@ -1,0 +1,282 @@
+"""Bringing a checkout to a commit without destroying anything of the user's.
+
+git refuses to overwrite edited and untracked files, but overwrites ignored
+ones without a word; so what is in the way is worked out here, before anything
+is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+
+from integralgit.deploy.checkout import Checkout, Status, Tips
+from integralgit.deploy.plan import (
+    Found,
+    Merge,
+    Move,
+    Overwrite,
+    Refused,
+    Stay,
+    plan,
+    shortened,
+)
+
+InThread = Callable[..., Awaitable[Any]]
+_QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
+
+
+def occupied(root: str, wanted: Iterable[str], leaving: frozenset[str]) -> list[str]:
+    """Which paths below `root` stand where new files are wanted, git aside.
+
+    `leaving` are tracked files that the same update removes. Looks at the
+    disk; meant for a thread.
+    """
+    found: dict[str, None] = {}
+    folders: dict[str, bool] = {"": True}
+
+    def is_folder(path: str) -> bool:
+        """Whether nothing but a folder stands, or can be made, at the parent path."""
+        if path not in folders:
+            folders[path] = False
+            if is_folder(os.path.dirname(path)):
+                mode = _mode(os.path.join(root, path))
+                folders[path] = mode is None or stat.S_ISDIR(mode) or path in leaving
+                if not folders[path]:
+                    found[path] = None
+        return folders[path]
+
+    for path in wanted:
+        if not is_folder(os.path.dirname(path)):
+            continue
+        full = os.path.join(root, path)
+        mode = _mode(full)
+        if mode is None:
+            continue
+        if not stat.S_ISDIR(mode):
+            found[path] = None
+            continue
+        for folder, _, files in os.walk(full):
+            for file in files:
+                inside = os.path.relpath(os.path.join(folder, file), root)
+                if inside not in leaving:
+                    found[inside] = None
+    return list(found)
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@define
+class Update:
+    """One update of a checkout; `say` writes a line to the deploy's log."""
+
+    checkout: Checkout
+    say: Callable[[str], None]
+    in_thread: InThread
+    identity: str
+
+    async def run(
+        self, branch: str, mode: str, tips: Tips, deployed: Sequence[str], rescue_ref: str
+    ) -> str:
+        """Bring the checkout to the fetched commit in the way of `mode`; the commit of HEAD after.
+
+        `deployed` are remote commits that were deployed here before, and
+        `rescue_ref` is where `follow` keeps what it overwrites. Raises
+        `Refused` and changes nothing where the mode forbids it.
+        """
+        status = await self.checkout.status()
+        found = await self._find(branch, status, tips, deployed)
+        step = plan(found, branch, mode)
+        match step:
+            case Stay():
+                self.say(f"nothing to update: {branch} has {tips.branch[:12]}")
+                assert found.local is not None
+                return found.local
+            case Move(to):
+                await self._move(status, branch, to)
+                return to
+            case Merge(local, target):
+                merged = await self._merge(branch, local, target)
+                await self._move(status, branch, merged)
+                return merged
+            case Overwrite(to):
+                await self._overwrite(status, found, branch, to, rescue_ref)
+                return to
+
+    async def _find(
+        self, branch: str, status: Status, tips: Tips, deployed: Sequence[str]
+    ) -> Found:
+        git, target = self.checkout.git, tips.branch
+        name = f"refs/heads/{branch}"
+        local = (await self.checkout.refs(name)).get(name)
+        ahead = behind = own = 0
+        if local is not None and local != target:
+            counted = await git.run(
+                "rev-list", "--left-right", "--count", f"{local}...{target}", "--"
+            )
+            ahead, behind = map(int, counted.split())
+        if ahead:
+            known = [target, *filter(None, [tips.branch_before]), *deployed]
+            count = await git.run(
+                "rev-list", "--ignore-missing", "--count", f"{local}", "--not", *known, "--"
+            )
+            own = int(count)
+        in_progress = await self.checkout.in_progress()
+        return Found(status.head, status.branch, local, target, ahead, behind, own, in_progress)
+
+    async def _in_the_way(self, status: Status, to: str) -> tuple[list[str], list[str]]:
+        """Edited files that the way to a commit would change, and others where it makes new ones."""
+        git = self.checkout.git
+        if status.head is None:
+            added = (await git.run("ls-tree", "-r", "-z", "--name-only", to)).split("\0")
+            changed: list[str] = []
+            leaving: list[str] = []
+        else:
+            listed = await git.run(
+                "diff-tree", "-r", "-z", "--name-status", "--no-renames", status.head, to, "--"
+            )
+            parts = listed.split("\0")
+            pairs = list(zip(parts[::2], parts[1::2], strict=False))
+            added = [path for kind, path in pairs if kind == "A"]
+            changed = [path for kind, path in pairs if kind != "A"]
+            leaving = [path for kind, path in pairs if kind == "D"]
+        edited = [path for path in changed if path in status.edited]
+        others = await self.in_thread(
+            occupied, self.checkout.location, filter(None, added), frozenset(leaving)
+        )
+        return edited, others
+
+    async def _move(self, status: Status, branch: str, to: str) -> None:
+        edited, others = await self._in_the_way(status, to)
+        if edited or others:
+            parts = []
+            if edited:
+                parts.append(f"edited here:\n{shortened(edited)}")
+            if others:
+                parts.append(f"not tracked by git here:\n{shortened(others)}")
+            self.say("The update would overwrite files.\n" + "\n".join(parts))
+            names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
+            raise Refused(f"nothing was changed, for the update would overwrite files: {names}")
+        git = self.checkout.git
+        if status.head is not None and status.branch == branch:
+            await git.run("reset", "--quiet", "--keep", to, "--")
+        else:
+            await git.run("checkout", "--quiet", "--no-track", "-B", branch, to, "--")
+            await self._follow_remote(branch)
+
+    async def _follow_remote(self, branch: str) -> None:
+        """Let the local branch follow the remote one, for people who work in the checkout."""
+        await self.checkout.git.try_(
+            "branch", "--quiet", f"--set-upstream-to={self.checkout.tracking(branch)}", branch
+        )
+
+    async def _merge(self, branch: str, local: str, target: str) -> str:
+        """A commit that merges the target into the local branch, made beside the checkout."""
+        git = await self._with_identity()
+        merged = await git.try_(
+            "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", local, target
+        )
+        tree, *conflicts = merged.out.decode("utf-8", "replace").split("\0")
+        if merged.code == 1:
+            files = list(dict.fromkeys(filter(None, conflicts)))
+            self.say(f"These files conflict:\n{shortened(files)}")
+            raise Refused(
+                f"nothing was changed, for local commits conflict with the new ones in:"
+                f" {', '.join(files[:5])}{' …' if len(files) > 5 else ''}"
+            )
+        if merged.code:
+            raise Refused("the local commits could not be merged with the new ones; see the log")
+        self.say(f"merging {target[:12]} into local commits of {branch}")
+        message = f"Merge remote branch '{branch}' of {self.checkout.source.repo}"
+        return await git.run(
+            "commit-tree", tree, "-p", local, "-p", target, "-m", message
+        )
+
+    async def _with_identity(self) -> Any:
+        """git with an identity for commits: its own, or ours where it has none."""
+        git = self.checkout.git
+        if not (await git.try_("config", "user.email")).code:
+            return git
+        name, email = "IntegralGit", f"integralgit@{self.identity}"
+        return git.with_environment(
+            GIT_AUTHOR_NAME=name,
+            GIT_AUTHOR_EMAIL=email,
+            GIT_COMMITTER_NAME=name,
+            GIT_COMMITTER_EMAIL=email,
+        )
+
+    async def _overwrite(
+        self, status: Status, found: Found, branch: str, to: str, rescue_ref: str
+    ) -> None:
+        edited, others = await self._in_the_way(status, to)
+        files = sorted(status.edited | set(edited) | set(others))
+        commits = [found.local] if found.own and found.local else []
+        if status.branch is None and status.head:
+            commits.append(status.head)
+        if files or commits:
+            await self._rescue(status.head, commits, files, rescue_ref)
+        git = self.checkout.git
+        if found.in_progress in _QUIT:
+            await git.try_(_QUIT[found.in_progress], "--quit")
+        await self.in_thread(_remove, self.checkout.location, others)
+        await git.run("checkout", "--quiet", "--force", "--no-track", "-B", branch, to, "--")
+        if found.in_progress == "bisect":
+            await git.try_("bisect", "reset", "HEAD")
+        if found.local is None:
+            await self._follow_remote(branch)
+
+    async def _rescue(
+        self, head: str | None, commits: Sequence[str], files: Sequence[str], ref: str
+    ) -> None:
+        """Keep commits and files under a ref of their own, and say how to get them back."""
+        git = await self._with_identity()
+        folder = Path(os.fsdecode(await git.run("rev-parse", "--absolute-git-dir")))
+        index, listed = folder / "integralgit-rescue.index", folder / "integralgit-rescue.files"
+        aside = git.with_environment(GIT_INDEX_FILE=str(index))
+        try:
+            await aside.run("read-tree", *([head] if head else ["--empty"]))
+            if files:
+                listed.write_bytes(b"\0".join(map(os.fsencode, files)))
+                await aside.with_environment(GIT_LITERAL_PATHSPECS="1").run(
+                    "add",
+                    "--all",
+                    "--force",
+                    f"--pathspec-from-file={listed}",
+                    "--pathspec-file-nul",
+                )
+            tree = await aside.run("write-tree")
+            parents = dict.fromkeys([*filter(None, [head]), *commits])
+            kept = await git.run(
+                "commit-tree",
+                tree,
+                *(part for parent in parents for part in ("-p", parent)),
+                "-m",
+                "What this deploy would have overwritten",
+            )
+            await git.run("update-ref", ref, kept)
+        finally:
+            index.unlink(missing_ok=True)
+            listed.unlink(missing_ok=True)
+        self.say(
+            f"Kept under {ref}, before following the remote:\n"
+            + shortened([*files, *(f"commit {commit}" for commit in commits)])
+            + f"\nTo get a file back: git checkout {ref} -- FILE"
+        )
+
+
+def _remove(root: str, paths: Sequence[str]) -> None:
+    """Remove files that were rescued, where they stand in the way."""
+    for path in paths:
+        full = Path(root, path)
+        if full.is_symlink() or not full.is_dir():
+            full.unlink(missing_ok=True)
