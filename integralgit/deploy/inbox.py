@@ -12,7 +12,7 @@ from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments,
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPush, Trigger
 from integralgit.journal.store import Transaction
-from integralgit.names import parse_repository
+from integralgit.names import CONFIG_BRANCH, parse_repository
 
 
 @frozen
@@ -110,13 +110,23 @@ def _as_sent(push: StoredPush) -> Push:
 
 
 def settle(
-    tx: Transaction, repo: str, known: Sequence[Deployment], now: float
+    tx: Transaction, record: RepositoryRecord, host_names: tuple[str, ...], now: float
 ) -> tuple[str, ...]:
     """After a look at the config: place the deploys that waited for it, decide pushes again.
 
     Gives the locations that have something to do now.
     """
-    woken: list[str] = []
+    repo, woken = record.repo, list[str]()
+    try:
+        known = known_deployments(record, host_names) or ()
+    except ConfigError as error:
+        give_up(tx, repo, str(error), now)
+        known = ()
+    if record.good_text is None:
+        reason = record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+        state = State.FAILED if record.config_error else State.SKIPPED
+        for deploy in deploys.unplaced(tx, repo):
+            deploys.end(tx, deploy.id, state, now, reason=reason)
     for deploy in deploys.unplaced(tx, repo):
         targets = [one for one in known if one.branch == deploy.branch]
         if not targets:
@@ -142,6 +152,8 @@ def settle(
         sent = _as_sent(push)
         decision = decide(sent, known)
         reason = decision.reason
+        if push.ref == f"refs/heads/{CONFIG_BRANCH}":
+            reason = f"the config was read: {record.config_error or 'it is fine'}"
         if push.outcome == IGNORED and decision.outcome == ACCEPTED:
             reason = "the config had changed and now deploys this branch"
         deliveries.decide_push(tx, push, decision.outcome, reason)

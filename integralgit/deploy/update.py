@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 
 from integralgit.deploy.checkout import Checkout, Status, Tips
 from integralgit.deploy.plan import (
@@ -23,6 +23,7 @@ from integralgit.deploy.plan import (
     Overwrite,
     Refused,
     Stay,
+    Step,
     plan,
     shortened,
 )
@@ -76,6 +77,14 @@ def _mode(path: str) -> int | None:
         return None
 
 
+@frozen
+class Updated:
+    """Where HEAD stood before an update (None before the first commit), and where after."""
+
+    previous: str | None
+    head: str
+
+
 @define
 class Update:
     """One update of a checkout; `say` writes a line to the deploy's log."""
@@ -87,8 +96,8 @@ class Update:
 
     async def run(
         self, branch: str, mode: str, tips: Tips, deployed: Sequence[str], rescue_ref: str
-    ) -> str:
-        """Bring the checkout to the fetched commit in the way of `mode`; the commit of HEAD after.
+    ) -> Updated:
+        """Bring the checkout to the fetched commit in the way of `mode`.
 
         `deployed` are remote commits that were deployed here before, and
         `rescue_ref` is where `follow` keeps what it overwrites. Raises
@@ -96,12 +105,16 @@ class Update:
         """
         status = await self.checkout.status()
         found = await self._find(branch, status, tips, deployed)
-        step = plan(found, branch, mode)
+        return Updated(status.head, await self._take(plan(found, branch, mode), status, found, branch, rescue_ref))
+
+    async def _take(
+        self, step: Step, status: Status, found: Found, branch: str, rescue_ref: str
+    ) -> str:
+        """Take the planned step; the commit of HEAD after it."""
         match step:
             case Stay():
-                self.say(f"nothing to update: {branch} has {tips.branch[:12]}")
-                assert found.local is not None
-                return found.local
+                self.say(f"nothing to update: {branch} has {found.target[:12]}")
+                return found.local or found.target
             case Move(to):
                 await self._move(status, branch, to)
                 return to

@@ -161,6 +161,16 @@ def waiting_at(tx: Transaction, location: str) -> Deploy | None:
     return found[0] if found else None
 
 
+def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
+    """The remote commits that were deployed at a location, newest first."""
+    rows = tx.execute(
+        "SELECT commit_id FROM deploys WHERE location = ? AND commit_id IS NOT NULL"
+        " ORDER BY id DESC LIMIT ?",
+        (location, limit),
+    )
+    return list(dict.fromkeys(commit for (commit,) in rows))
+
+
 def queue_heads(tx: Transaction) -> tuple[list[str], list[str]]:
     """The locations and the still unplaced repositories that deploys wait for."""
     locations = tx.execute(
@@ -229,8 +239,13 @@ def end(
         (state, reason, exit_code, superseded_by, log_size, now, deploy),
     )
     tx.execute(
-        "UPDATE steps SET state = 'failed', finished = ? WHERE deploy = ? AND state = 'running'",
-        (now, deploy),
+        "UPDATE steps SET state = ?, finished = ?, detail = ? WHERE deploy = ? AND state = 'running'",
+        (
+            StepState.SUCCEEDED if state is State.SUCCEEDED else StepState.FAILED,
+            now,
+            reason or "",
+            deploy,
+        ),
     )
     tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
     _changed(tx, deploy)

@@ -78,7 +78,7 @@ CREATE INDEX deploys_by_push ON deploys (push);
 -- The queue and what runs: small, however long the history is.
 CREATE INDEX deploys_waiting ON deploys (location, repo, branch, id) WHERE state = 'queued';
 CREATE INDEX deploys_running ON deploys (id) WHERE state = 'running';
-CREATE INDEX deploys_done_at ON deploys (location, id) WHERE state = 'succeeded';
+CREATE INDEX deploys_done_at ON deploys (location, id) WHERE commit_id IS NOT NULL;
 
 CREATE TABLE steps (
     deploy          INTEGER NOT NULL REFERENCES deploys,

@@ -1,0 +1,391 @@
+"""THE STORY: one deploy, from its turn in the lane to its outcome."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from integralgit.deploy.checkout import (
+    Checkout,
+    Tips,
+    lock_holder,
+    open_location,
+    read_config,
+    try_lock,
+)
+from integralgit.deploy.configs import Configs
+from integralgit.deploy.decide import why_not
+from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.inbox import known_deployments
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.run import Run, Stopping, Waits
+from integralgit.deploy.script import (
+    Script,
+    ScriptEnd,
+    boot_id,
+    script_command,
+    script_environment,
+    start_ticks,
+)
+from integralgit.deploy.source import source_of
+from integralgit.deploy.update import InThread, Update, Updated
+from integralgit.hostconfig.resolve import ConfigError, Deployment
+from integralgit.journal import deploys
+from integralgit.journal.events import Deploy, RunningScript, State, Trigger
+from integralgit.journal.logs import Logs
+from integralgit.journal.store import Store
+from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
+from integralgit.settings import Settings, Trust
+
+log = Logger()
+
+#: Seconds before each further fetch while the pushed commit is not there yet.
+LATE_COMMIT = (1.0, 2.0, 4.0)
+#: Seconds between tries for a location that another process holds.
+LOCK_RETRY = 0.5
+
+
+@frozen
+class Outcome:
+    """How a deploy ended: one of the end states, with a sentence where it did not succeed."""
+
+    state: State
+    reason: str | None = None
+    exit_code: int | None = None
+
+
+class Moved(Exception):
+    """The fresh config names another location for this deploy, which goes on there."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(f"the config moved it to {deployment.location}")
+        self.deployment = deployment
+
+
+class Skipped(Exception):
+    """The fresh config has nothing for this deploy; the text is the reason."""
+
+
+class ScriptFailed(Exception):
+    """The script did not end well; the text is the outcome's reason."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def script_outcome(ended: ScriptEnd) -> Outcome:
+    """What a script's end means for its deploy."""
+    if ended.ending == "timeout":
+        return Outcome(State.TIMED_OUT, "the script ran longer than its timeout", ended.code)
+    if ended.ending is not None:
+        return Outcome(State.CANCELLED, "the script was cancelled", ended.code)
+    if ended.code is None:
+        return Outcome(State.INTERRUPTED, "the machine went down while the script ran")
+    if ended.code:
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        return Outcome(State.FAILED, f"the script failed with {how}", ended.code)
+    return Outcome(State.SUCCEEDED, None, 0)
+
+
+def choose(
+    deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]
+) -> Deployment:
+    """What the config says about a deploy.
+
+    Raises `Skipped` where it says nothing, `Moved` where it names another
+    location, and `Refused` where the server's settings do not allow it.
+    """
+    here = [one for one in found if one.location == deploy.location]
+    moved = [one for one in found if one.host == deploy.host]
+    if not here and not moved:
+        raise Skipped(why_not(deploy.branch, found))
+    one = (here or moved)[0]
+    if deploy.trigger is Trigger.PUSH and one.branch != deploy.branch:
+        raise Skipped(why_not(deploy.branch, found))
+    violations = [trust.violation(one.location, one.branch, one.script) for trust in trusts]
+    if None not in violations:
+        raise Refused(violations[0] or "no trust of the server's settings covers the repository")
+    if not here:
+        raise Moved(one)
+    return one
+
+
+@define
+class Deployer:
+    """Runs deploys; the lanes see to it that there is one at a time per location.
+
+    `host_names` are this host's own, `environment` is the server's, and `url`
+    gives the address of a deploy's page.
+    """
+
+    _reactor: Any
+    _settings: Settings
+    _configs: Configs
+    _store: Store
+    _logs: Logs
+    _git: Git
+    _environment: Mapping[str, str]
+    _in_thread: InThread
+    _now: Callable[[], float]
+    _url: Callable[[Deploy], str]
+    _waits: Waits = field(factory=Waits, init=False)
+    _scripts: dict[int, Script] = field(factory=dict, init=False)
+
+    async def deploy(self, deploy: Deploy) -> str | None:
+        """Run a queued deploy to its end; the location at which it goes on, if it moved."""
+        await self._store.write(lambda tx: deploys.begin(tx, deploy.id, self._now()))
+        run = Run(deploy, self._logs.open(deploy.id), self._store, self._logs, self._now)
+        try:
+            outcome = await self._outcome(run)
+        except Moved as moved:
+            run.say(str(moved))
+            await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
+            return moved.deployment.location
+        except Stopping:
+            if deploy.id not in self._scripts:
+                await self._queue_again(deploy, deploy.host, deploy.location)
+            return None
+        finally:
+            os.close(run.log)
+        await self._end(deploy.id, outcome)
+        return None
+
+    async def _queue_again(self, deploy: Deploy, host: str | None, location: str | None) -> None:
+        assert host is not None and location is not None
+        await self._store.write(
+            lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
+        )
+
+    async def _end(self, deploy: int, outcome: Outcome) -> None:
+        size = self._logs.size(deploy)
+        await self._store.write(
+            lambda tx: deploys.end(
+                tx,
+                deploy,
+                outcome.state,
+                self._now(),
+                reason=outcome.reason,
+                exit_code=outcome.exit_code,
+                log_size=size,
+            )
+        )
+        log.info(
+            "deploy {deploy} ended: {state} {reason}",
+            deploy=deploy,
+            state=outcome.state.value,
+            reason=outcome.reason or "",
+        )
+
+    async def _outcome(self, run: Run) -> Outcome:
+        """The story's end as a value; only `Moved` and `Stopping` pass through."""
+        try:
+            return await self._story(run)
+        except (Moved, Stopping):
+            raise
+        except Skipped as skipped:
+            return Outcome(State.SKIPPED, str(skipped))
+        except ScriptFailed as failed:
+            return failed.outcome
+        except (Refused, ConfigError, GitError) as error:
+            if self._waits.stopping:
+                raise Stopping from None
+            run.say(f"Failed: {error}")
+            return Outcome(State.FAILED, str(error))
+        except Exception:
+            incident = uuid4().hex[:12]
+            log.failure(
+                "deploy {deploy} met a fault of ours, incident {incident}",
+                deploy=run.deploy.id,
+                incident=incident,
+            )
+            return Outcome(
+                State.FAILED, f"a fault of the server; its log has it as incident {incident}"
+            )
+
+    async def _story(self, run: Run) -> Outcome:
+        repo = parse_repository(run.deploy.repo)
+        trusts = self._settings.trusts_for(repo)
+        location = run.deploy.location
+        assert location is not None
+        lock = open_location(location)
+        try:
+            async with run.step("fetch"):
+                await self._lock(run, lock)
+                deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
+            async with run.step("update"):
+                updated = await self._update(run, deployment, checkout, tips)
+            if deployment.script is None:
+                return Outcome(State.SUCCEEDED)
+            async with run.step("script"):
+                outcome = await self._script(run, deployment, tips.branch, updated, lock)
+                if outcome.state is not State.SUCCEEDED:
+                    raise ScriptFailed(outcome)
+            return outcome
+        finally:
+            os.close(lock)
+
+    async def _lock(self, run: Run, lock: int) -> None:
+        """Wait until no other process, another server or a script of ours, holds the location."""
+        told = False
+        while not try_lock(lock):
+            if not told:
+                run.say(f"waiting for the location, which {lock_holder(lock)} holds")
+                told = True
+            await self._sleep(LOCK_RETRY)
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        return self._waits.until(deferLater(self._reactor, seconds, lambda: None))
+
+    async def _fetch(
+        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+    ) -> tuple[Deployment, Checkout, Tips]:
+        """Fetch branch and config together until the config agrees with what was fetched."""
+        source = source_of(repo, trusts)
+        record = await self._configs.known(repo)
+        known = known_deployments(record, self._configs.host_names)
+        deployment = choose(run.deploy, known or (), trusts)
+        assert run.deploy.location is not None
+        git = self._git.within(run.deploy.location, descriptors={9: lock}, tell=run.tell)
+        git = git.allowing(source.protocols)
+        while True:
+            fetched = deployment.remote, deployment.branch
+            checkout = Checkout(git, deployment.location, deployment.remote, source)
+            await checkout.prepare(deployment.branch)
+            tips = await self._fetch_wanted(run, checkout, deployment.branch)
+            record = await self._configs.refresh(
+                repo, tips.config, lambda commit: read_config(git, commit)
+            )
+            if record.good_text is None:
+                raise Skipped(
+                    record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+                )
+            if record.config_error is not None:
+                run.say(
+                    f"The newest config is broken ({record.config_error}); the last good one,"
+                    f" of {(record.good_commit or '')[:12]}, is used."
+                )
+            known = known_deployments(record, self._configs.host_names)
+            deployment = choose(run.deploy, known or (), trusts)
+            if (deployment.remote, deployment.branch) == fetched:
+                await run.note(commit=tips.branch, config_commit=record.good_commit)
+                return deployment, checkout, tips
+
+    async def _fetch_wanted(self, run: Run, checkout: Checkout, branch: str) -> Tips:
+        """Fetch, and again for a while if the pushed commit is not there yet."""
+        tips = await checkout.fetch(branch)
+        wanted = run.deploy.wanted
+        if wanted is None or wanted == tips.branch:
+            return tips
+        for delay in LATE_COMMIT:
+            if await checkout.has_commit(wanted):
+                break
+            run.say(f"the pushed commit {wanted[:12]} is not there yet; fetching again")
+            await self._sleep(delay)
+            tips = await checkout.fetch(branch)
+        if tips.branch != wanted:
+            run.say(
+                f"{branch} is at {tips.branch[:12]} by now, not at the pushed commit"
+                f" {wanted[:12]}; the newest is deployed"
+            )
+        return tips
+
+    async def _update(
+        self, run: Run, deployment: Deployment, checkout: Checkout, tips: Tips
+    ) -> Updated:
+        location = deployment.location
+        deployed = await self._store.read(lambda tx: deploys.commits_deployed_at(tx, location))
+        update = Update(checkout, run.say, self._in_thread, deployment.host)
+        updated = await update.run(
+            deployment.branch,
+            deployment.update,
+            tips,
+            deployed,
+            f"refs/integralgit/rescue/{run.deploy.id}",
+        )
+        commits = await checkout.commits(updated.previous, updated.head)
+        await run.note(previous_commit=updated.previous, head=updated.head, commits=commits)
+        run.say(f"{location} is at {updated.head[:12]} of {deployment.branch}")
+        return updated
+
+    async def _script(
+        self, run: Run, deployment: Deployment, commit: str, updated: Updated, lock: int
+    ) -> Outcome:
+        assert deployment.script is not None
+        deploy, location = run.deploy, deployment.location
+        command = script_command(location, deployment.script)
+        environment = script_environment(
+            self._environment, deployment, deploy, commit, updated.previous, self._url(deploy)
+        )
+        script = Script(self._reactor, self._logs.status_file(deploy.id))
+        self._scripts[deploy.id] = script
+        try:
+            script.start(
+                command,
+                environment,
+                location=location,
+                umask=self._settings.umask,
+                log=run.log,
+                lock=lock,
+            )
+        except OSError as error:
+            del self._scripts[deploy.id]
+            raise Refused(f"the script could not be started: {error.strerror}") from None
+        deadline = self._now() + deployment.timeout
+        record = RunningScript(
+            deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
+        )
+        await run.started(record)
+        ended = await self._until_end(script, record)
+        if ended.left_behind:
+            run.say("A background process of the script still runs; it is left alone.")
+        outcome = script_outcome(ended)
+        if outcome.reason:
+            run.say(f"Failed: {outcome.reason}")
+        return outcome
+
+    async def _until_end(self, script: Script, record: RunningScript) -> ScriptEnd:
+        """Wait for a script's end; at the deadline that is recorded and then brought about."""
+
+        def too_long() -> None:
+            ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, "timeout"))
+            ending.addBoth(lambda _: script.stop("timeout"))
+
+        if record.ending is not None:
+            script.stop(record.ending)
+        timer = self._reactor.callLater(max(0.0, record.deadline - self._now()), too_long)
+        try:
+            ended = await self._waits.until(script.ended)
+        finally:
+            if timer.active():
+                timer.cancel()
+        del self._scripts[record.deploy]
+        return ended
+
+    async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
+        """Follow a script that the server before us started, and record its end."""
+        script = Script(self._reactor, self._logs.status_file(deploy.id))
+        if script.adopt(record):
+            log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
+            self._scripts[deploy.id] = script
+            try:
+                ended = await self._until_end(script, record)
+            except Stopping:
+                return
+        else:
+            ended = ScriptEnd(script.status(), record.ending)
+        outcome = script_outcome(ended)
+        await self._end(deploy.id, outcome)
+
+    def stop(self) -> None:
+        """Leave scripts running, and end every other wait with `Stopping`."""
+        for script in self._scripts.values():
+            script.abandon()
+        self._waits.stop()

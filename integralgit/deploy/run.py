@@ -1,0 +1,118 @@
+"""One running deploy's line to the archive: its log, its steps, what it finds out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+
+from integralgit.journal import deploys
+from integralgit.journal.events import Commit, Deploy, RunningScript, StepState
+from integralgit.journal.logs import Logs
+from integralgit.journal.store import Store
+
+T = TypeVar("T")
+
+
+class Stopping(Exception):
+    """The server stops, and the wait is over; scripts go on, everything else is queued again."""
+
+
+@define
+class Waits:
+    """Waits that end early, with `Stopping`, when the server stops."""
+
+    stopping: bool = field(default=False, init=False)
+    _waits: set[Deferred[Any]] = field(factory=set, init=False)
+
+    def until(self, event: Deferred[T]) -> Deferred[T]:
+        """The event's result; or `Stopping`, and then the result is for nobody."""
+        if self.stopping:
+            return fail(Stopping())
+        wait: Deferred[T] = Deferred()
+        self._waits.add(wait)
+
+        def happened(result: Any) -> None:
+            if wait in self._waits:
+                self._waits.discard(wait)
+                wait.callback(result)
+
+        event.addBoth(happened)
+        return wait
+
+    def stop(self) -> None:
+        """End all waits, those to come too."""
+        self.stopping = True
+        while self._waits:
+            self._waits.pop().errback(Stopping())
+
+
+@define
+class Run:
+    """A deploy while it runs; `log` is a descriptor of its log file that its owner closes."""
+
+    deploy: Deploy
+    log: int
+    _store: Store
+    _logs: Logs
+    _now: Callable[[], float]
+
+    def say(self, text: str) -> None:
+        """Write lines of ours to the deploy's log."""
+        self.tell(f"{text}\n".encode("utf-8", "surrogateescape"))
+
+    def tell(self, data: bytes) -> None:
+        """Write to the deploy's log what a child said."""
+        os.write(self.log, data)
+
+    async def note(
+        self,
+        *,
+        commit: str | None = None,
+        previous_commit: str | None = None,
+        head: str | None = None,
+        config_commit: str | None = None,
+        commits: Sequence[Commit] | None = None,
+    ) -> None:
+        """Record what was found out."""
+        await self._store.write(
+            lambda tx: deploys.note(
+                tx,
+                self.deploy.id,
+                commit=commit,
+                previous_commit=previous_commit,
+                head=head,
+                config_commit=config_commit,
+                commits=commits,
+            )
+        )
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """A step around what it encloses; it fails with the exception that passes through it."""
+        start = self._logs.size(self.deploy.id)
+        await self._store.write(
+            lambda tx: deploys.begin_step(tx, self.deploy.id, name, self._now(), start)
+        )
+        self.say(f"── {name} ──")
+        try:
+            yield
+        except Stopping:
+            raise
+        except Exception as error:
+            await self._end_step(name, StepState.FAILED, str(error))
+            raise
+        await self._end_step(name, StepState.SUCCEEDED, "")
+
+    async def _end_step(self, name: str, state: StepState, detail: str) -> None:
+        await self._store.write(
+            lambda tx: deploys.end_step(tx, self.deploy.id, name, state, self._now(), detail)
+        )
+
+    async def started(self, script: RunningScript) -> None:
+        """Record the script's process group, before anything depends on it."""
+        await self._store.write(lambda tx: deploys.add_script(tx, script))

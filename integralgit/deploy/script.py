@@ -1,0 +1,259 @@
+"""The deploy script: started so that it outlives us, bounded, and picked up again after a restart.
+
+A tiny wrapper is the leader of the script's process group. It holds the
+location's lock, which the script does not get, and leaves the exit status in
+a file. Script and wrapper write to the deploy's log file themselves. So
+nothing of a running script depends on this process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from integralgit.deploy.child import GRACE, exit_code, group_is_alive, signal_group
+from integralgit.deploy.plan import Refused
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Deploy, RunningScript
+
+#: `trap :` and not `trap ''`: an ignored signal would be inherited by the script.
+#: The script's copy of the lock is closed, so that a daemon it leaves behind does not hold it.
+_WRAPPER = """
+trap : TERM INT HUP
+status=$1; folder=$2; mask=$3; shift 3
+umask "$mask"
+cd -- "$folder" || { echo 126 >"$status"; exit 126; }
+"$@" 9>&-
+code=$?
+umask 077
+echo "$code" >"$status.new" && mv -- "$status.new" "$status"
+exit "$code"
+"""
+_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
+#: Seconds between looks at whether a group that was told to end is gone.
+_LOOK = 0.1
+
+
+@frozen
+class ScriptEnd:
+    """How a script ended; `ending` says why it was ended by us, if it was.
+
+    `left_behind` says that processes of its group still run, on purpose or
+    because they cannot be ended.
+    """
+
+    code: int | None
+    ending: str | None = None
+    left_behind: bool = False
+
+
+def script_environment(
+    server: Mapping[str, str],
+    deployment: Deployment,
+    deploy: Deploy,
+    commit: str,
+    previous: str | None,
+    url: str,
+) -> dict[str, str]:
+    """The script's whole environment: a few of the server's, the config's, and ours, later wins."""
+    passed_on = {name: server[name] for name in _PASSED_ON if name in server}
+    ours = {
+        "CI": "true",
+        "INTEGRALGIT": "1",
+        "INTEGRALGIT_REPO": deploy.repo,
+        "INTEGRALGIT_BRANCH": deployment.branch,
+        "INTEGRALGIT_COMMIT": commit,
+        "INTEGRALGIT_PREVIOUS_COMMIT": previous or "",
+        "INTEGRALGIT_HOST": deployment.host,
+        "INTEGRALGIT_LOCATION": deployment.location,
+        "INTEGRALGIT_DEPLOY": str(deploy.id),
+        "INTEGRALGIT_TRIGGER": str(deploy.trigger),
+        "INTEGRALGIT_URL": url,
+    }
+    return {"PATH": os.defpath, **passed_on, **deployment.env, **ours}
+
+
+def script_command(location: str, script: str) -> list[str]:
+    """How to run a script: as it is, through its shebang, or by `sh`; raises `Refused` if not there."""
+    path = os.path.join(location, script)
+    if not os.path.isfile(path):
+        raise Refused(f"the script {script} is not a file in the checkout")
+    if os.access(path, os.X_OK):
+        return [path]
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError as error:
+        raise Refused(f"the script {script} cannot be read: {error.strerror}") from None
+    if first.startswith(b"#!"):
+        interpreter = os.fsdecode(first[2:].strip()).split(None, 1)
+        if interpreter:
+            return [*interpreter, path]
+    return ["sh", path]
+
+
+def boot_id() -> str:
+    """The id of this boot of the machine (proc(5), `/proc/sys/kernel/random/boot_id`)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot, or None if there is no such process.
+
+    proc(5), `/proc/<pid>/stat`, field 22; together with the pid it names a process.
+    """
+    try:
+        stat = Path(f"/proc/{pid:d}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+@define(eq=False)
+class _Wrapper(ProcessProtocol):
+    ended: Callable[[int | None], None]
+    transport: Any = field(init=False, default=None)
+
+    def processExited(self, reason: Failure) -> None:
+        self.ended(exit_code(reason))
+
+
+@implementer(IReadDescriptor)
+@define(eq=False)
+class _ProcessWatch:
+    """Tells when a process that is not our child has ended (pidfd_open(2))."""
+
+    reactor: Any
+    descriptor: int
+    ended: Callable[[None], None]
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def logPrefix(self) -> str:
+        return "script"
+
+    def doRead(self) -> None:
+        self.close()
+        self.ended(None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        pass
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.reactor.removeReader(self)
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+
+@define(eq=False)
+class Script:
+    """A script that runs, started by this server or by the one before it."""
+
+    _reactor: Any
+    _status_file: Path
+    pid: int = 0
+    ended: Deferred[ScriptEnd] = field(factory=Deferred, init=False)
+    ending: str | None = None
+    _kill_timer: IDelayedCall | None = field(default=None, init=False)
+    _look: IDelayedCall | None = field(default=None, init=False)
+    _watch: _ProcessWatch | None = field(default=None, init=False)
+    _code: int | None = field(default=None, init=False)
+
+    def start(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        *,
+        location: str,
+        umask: int,
+        log: int,
+        lock: int,
+    ) -> None:
+        """Start the script; `log` and `lock` are descriptors that the caller may close afterwards.
+
+        Raises `OSError` where not even the wrapper can be started.
+        """
+        self._status_file.unlink(missing_ok=True)
+        arguments = [str(self._status_file), location, f"{umask:03o}", *command]
+        with open(os.devnull, "rb") as nothing:
+            process = self._reactor.spawnProcess(
+                _Wrapper(self._exited),
+                "setsid",
+                ["setsid", "sh", "-c", _WRAPPER, "integralgit-script", *arguments],
+                env=dict(environment),
+                childFDs={0: nothing.fileno(), 1: log, 2: log, 9: lock},
+            )
+        self.pid = process.pid
+
+    def adopt(self, record: RunningScript) -> bool:
+        """Pick up a script that the server before us started; False where it no longer runs."""
+        self.pid, self.ending = record.pid, record.ending
+        if record.boot_id != boot_id() or start_ticks(record.pid) != record.start_ticks:
+            return False
+        try:
+            descriptor = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            return False
+        self._watch = _ProcessWatch(self._reactor, descriptor, self._exited)
+        self._reactor.addReader(self._watch)
+        return True
+
+    def status(self) -> int | None:
+        """The exit status that the wrapper left, or None where it left none."""
+        try:
+            return int(self._status_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def stop(self, why: str) -> None:
+        """End the whole group: TERM now, KILL after `GRACE` seconds; `why` is `ScriptEnd.ending`."""
+        if not self.ended.called and self._kill_timer is None:
+            self.ending = why
+            signal_group(self.pid, signal.SIGTERM)
+            self._kill_timer = self._reactor.callLater(
+                GRACE, signal_group, self.pid, signal.SIGKILL
+            )
+
+    def _exited(self, code: int | None) -> None:
+        """The wrapper has ended; where it was told to, its whole group has to end too."""
+        self._watch = None
+        status = self.status()
+        self._code = status if status is not None else code
+        if self.ending is None:
+            self._finish()
+        else:
+            self._wait_for_group(int((GRACE + GRACE) / _LOOK))
+
+    def _wait_for_group(self, looks: int) -> None:
+        if looks and group_is_alive(self.pid):
+            self._look = self._reactor.callLater(_LOOK, self._wait_for_group, looks - 1)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._cancel_timers()
+        self.ended.callback(ScriptEnd(self._code, self.ending, group_is_alive(self.pid)))
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._kill_timer, self._look):
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    def abandon(self) -> None:
+        """Leave the script running and stop watching it, for the end of this server."""
+        self._cancel_timers()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None

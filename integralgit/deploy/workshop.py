@@ -1,0 +1,175 @@
+"""Keeps the queue moving: takes deliveries in, wakes the lanes, picks up what a restart left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+
+from integralgit.background import Background
+from integralgit.deploy.child import Children
+from integralgit.deploy.configs import Configs
+from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.git import GitError
+from integralgit.deploy.inbox import Receipt, give_up, settle, take_in
+from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.source import source_of
+from integralgit.hooks.delivery import Delivery
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import Deploy, RunningScript, State
+from integralgit.journal.store import Store, Transaction
+from integralgit.names import parse_repository
+from integralgit.settings import Settings
+
+log = Logger()
+
+#: Seconds until a look at a config that failed is tried again, if a push depends on it.
+LOOK_AGAIN = 60.0
+
+
+@define(eq=False, slots=False)
+class Workshop(Service):
+    """The room as a service: it starts by making true what the archive says."""
+
+    _reactor: Any
+    _settings: Settings
+    _store: Store
+    _configs: Configs
+    _mirrors: Mirrors
+    _deployer: Deployer
+    _children: Children
+    _now: Callable[[], float]
+    _background: Background = field(factory=Background, init=False)
+    _adoptable: dict[str, tuple[Deploy, RunningScript]] = field(factory=dict, init=False)
+    _locations: Lanes = field(init=False)
+    _looks: Lanes = field(init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        workers = self._settings.workers
+        spawn = self._background.spawn
+        self._locations = Lanes(self._work_at, spawn, DeferredSemaphore(workers))
+        self._looks = Lanes(self._look, spawn, DeferredSemaphore(workers))
+
+    def startService(self) -> None:
+        super().startService()
+        self._background.spawn(self._recover())
+
+    def stopService(self) -> Deferred[Any]:
+        """Scripts go on; git is asked to end and its deploys go back to the queue."""
+        super().stopService()
+        self._stopping = True
+        self._deployer.stop()
+        self._children.stop_all()
+        return self._background.drain()
+
+    async def receive(self, delivery: Delivery) -> Receipt:
+        """Take a delivery in; when this returns, it and its deploys are on disk."""
+        names, now = self._configs.host_names, self._now()
+        receipt = await self._store.write(lambda tx: take_in(tx, delivery, names, now))
+        for deploy in receipt.deploys:
+            if deploy.location is not None and deploy.state is State.QUEUED:
+                self._wake(deploy.location)
+        if receipt.look and delivery.repo is not None:
+            self._looks.wake(str(delivery.repo))
+        return receipt
+
+    def _wake(self, location: str) -> None:
+        if not self._stopping:
+            self._locations.wake(location)
+
+    async def _recover(self) -> None:
+        """Make true again what the archive says: queued deploys run, running ones are followed."""
+        self._adoptable = await self._store.write(self._sort_out)
+        locations, repos = await self._store.read(deploys.queue_heads)
+        looks = await self._store.read(deliveries.repositories_to_look_at)
+        for location in {*self._adoptable, *locations}:
+            self._wake(location)
+        for repo in {*repos, *looks}:
+            self._looks.wake(repo)
+
+    def _sort_out(self, tx: Transaction) -> dict[str, tuple[Deploy, RunningScript]]:
+        """The deploys whose script may still run, by location; the others are queued again."""
+        adoptable = {}
+        for deploy in deploys.running(tx):
+            record = deploys.script_of(tx, deploy.id)
+            assert deploy.host is not None and deploy.location is not None
+            if record is not None:
+                adoptable[deploy.location] = (deploy, record)
+            else:
+                deploys.place(
+                    tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now()
+                )
+        return adoptable
+
+    async def _work_at(self, location: str) -> None:
+        """One deploy at a location: the one that a restart left running, or the one that waits."""
+        if self._stopping:
+            return
+        if location in self._adoptable:
+            deploy, record = self._adoptable.pop(location)
+            await self._deployer.adopt(deploy, record)
+            await self._store.write(lambda tx: self._after_interruption(tx, deploy.id))
+            self._wake(location)
+            return
+        waiting = await self._store.read(lambda tx: deploys.waiting_at(tx, location))
+        if waiting is None:
+            return
+        moved_to = await self._deployer.deploy(waiting)
+        if moved_to is not None:
+            self._wake(moved_to)
+
+    def _after_interruption(self, tx: Transaction, number: int) -> None:
+        """Queue a deploy again that the machine went down under, unless a newer one waits."""
+        deploy = deploys.known(tx, number)
+        if deploy.state is not State.INTERRUPTED or deploy.location is None:
+            return
+        if deploys.waiting_at(tx, deploy.location) is None:
+            deploys.enqueue(
+                tx,
+                repo=deploy.repo,
+                branch=deploy.branch,
+                host=deploy.host,
+                location=deploy.location,
+                trigger=deploy.trigger,
+                push=deploy.push,
+                wanted=deploy.wanted,
+                commits=deploy.commits,
+                now=self._now(),
+            )
+
+    async def _look(self, identity: str) -> None:
+        """Read a repository's config afresh, and decide what waited for that."""
+        if self._stopping:
+            return
+        repo = parse_repository(identity)
+        source = source_of(repo, self._settings.trusts_for(repo))
+        try:
+            commit = await self._mirrors.tip(source)
+            record = await self._configs.refresh(
+                repo, commit, lambda tip: self._mirrors.config(source, tip)
+            )
+        except GitError as error:
+            await self._look_failed(identity, error)
+            return
+        names, now = self._configs.host_names, self._now()
+        for location in await self._store.write(lambda tx: settle(tx, record, names, now)):
+            self._wake(location)
+
+    async def _look_failed(self, identity: str, error: GitError) -> None:
+        if self._stopping:
+            return
+        reason = f"the config of {identity} could not be read: {error}"
+        log.warn("{reason}", reason=reason)
+        await self._store.write(lambda tx: give_up(tx, identity, reason, self._now()))
+        if await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
+            self._reactor.callLater(LOOK_AGAIN, self._look_again, identity)
+
+    def _look_again(self, identity: str) -> None:
+        if not self._stopping:
+            self._looks.wake(identity)
