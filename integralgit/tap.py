@@ -1,0 +1,363 @@
+"""Where everything is wired: options and settings in, one service out.
+
+The only module that imports the reactor; whatever else needs it, a clock, the
+environment or a name of this machine gets it from here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from attrs import define, field
+from twisted.application.service import IService, Service
+from twisted.enterprise.adbapi import ConnectionPool
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import ILogObserver, Logger, textFileLogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from integralgit.background import Background
+from integralgit.deploy.child import Children
+from integralgit.deploy.configs import Configs
+from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.git import Git, git_environment
+from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.workshop import Workshop
+from integralgit.hooks.receive import Key
+from integralgit.journal import store
+from integralgit.journal.hub import Hub
+from integralgit.journal.logs import Logs
+from integralgit.settings import WEBHOOK_SECRET, Settings, SettingsError, make_settings
+from integralgit.statefiles import access_token, make_private_folder, read_keys
+from integralgit.web.access import Access, host_of
+from integralgit.web.addresses import Addresses
+from integralgit.web.app import Pages
+from integralgit.web.site import BoundedSite, Root
+from integralgit.web.stream import Ticker
+from integralgit.web.update import Door, Update
+
+log = Logger()
+
+LOG_NAME = "integralgit.log"
+#: The size at which the log file is rotated, in bytes, and how many rotated files are kept.
+LOG_SIZE, LOG_FILES = 10_000_000, 5
+#: Seconds that answers in flight have at the end.
+FINISH = 5.0
+
+
+class Options(usage.Options):
+    """The command line; what is not given comes from the settings file, or has a default."""
+
+    synopsis = "[options]"
+    longdesc = "Deploys what is pushed to your git hosts. See the README for a start."
+    optParameters = [
+        ["config", "c", None, "Settings file (TOML)."],
+        ["state", None, None, "Folder for the server's state [default: integralgit-state]."],
+        ["url", None, None, "How people and git hosts reach this server."],
+        ["workers", None, None, "Deploys at the same time [default: 4]."],
+        ["git-timeout", None, None, 'Time for a fetch or clone, such as "10m" [default: 600].'],
+        ["max-body", None, None, 'Size of a delivery at most [default: "25MB"].'],
+        ["umask", None, None, 'umask of checkouts and scripts [default: "022"].'],
+    ]
+    optFlags = [
+        ["public", None, "Let everybody read the pages, without the access token."],
+        ["allow-root", None, "Run as root, and every deploy script with it."],
+    ]
+    _LISTS = {
+        "listen": "Endpoint to listen on; may be given more than once"
+        " [default: tcp:8080:interface=127.0.0.1].",
+        "host-name": "A name of this host in the configs, instead of the machine's; may be"
+        " given more than once.",
+        "allowed-host": "A name under which the pages may be reached; may be given more than once.",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: dict[str, list[str]] = {}
+
+    def opt_listen(self, value: str) -> None:
+        self.lists.setdefault("listen", []).append(value)
+
+    def opt_host_name(self, value: str) -> None:
+        self.lists.setdefault("host_names", []).append(value)
+
+    def opt_allowed_host(self, value: str) -> None:
+        self.lists.setdefault("allowed_hosts", []).append(value)
+
+    opt_listen.__doc__ = _LISTS["listen"]
+    opt_host_name.__doc__ = _LISTS["host-name"]
+    opt_allowed_host.__doc__ = _LISTS["allowed-host"]
+
+    def given(self) -> dict[str, object]:
+        """What was given on the command line, by the names of the settings."""
+        named = {
+            name.replace("-", "_"): value for name, value in self.items() if value and name != "config"
+        }
+        flags = {"public", "allow_root"}
+        return {k: bool(v) if k in flags else v for k, v in named.items()} | self.lists
+
+
+def read_settings(options: Options) -> Settings:
+    """The settings from the options and the file that they name; raises `SettingsError`."""
+    table: dict[str, Any] = {}
+    name = options["config"]
+    if name:
+        try:
+            table = tomllib.loads(Path(name).read_text("utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{name} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name} is not TOML: {error}") from None
+    return make_settings(table, options.given())
+
+
+@define(eq=False, slots=False)
+class Listener(Service):
+    """Listens on the endpoints; at the end it stops that first, then lets answers finish."""
+
+    _reactor: Any
+    _endpoints: list[IStreamServerEndpoint]
+    _site: BoundedSite
+    _addresses: Addresses
+    _listening: Callable[[], None]
+    _drain: Callable[[], Deferred[Any]]
+    _ports: list[IListeningPort] = field(factory=list, init=False)
+
+    def privilegedStartService(self) -> None:
+        """Listen before the privileges go; a port that cannot be had stops the start."""
+        for endpoint in self._endpoints:
+            started: list[Any] = []
+            endpoint.listen(self._site).addBoth(started.append)
+            if not started or not hasattr(started[0], "getHost"):
+                reason = started[0].getErrorMessage() if started else "no answer"
+                raise SystemExit(f"integralgit: cannot listen: {reason}")
+            self._ports.append(started[0])
+        if not self._addresses.base:
+            self._addresses.base = local_url(self._ports)
+        self._listening()
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, and wait for the answers that are on their way."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for port in self._ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        answered = self._drain()
+        answered.addTimeout(FINISH, self._reactor, lambda late, timeout: None)
+        await answered
+
+
+def local_url(ports: list[IListeningPort]) -> str:
+    """The URL of the first TCP port, for a server that was not told its own."""
+    for port in ports:
+        address = port.getHost()
+        if hasattr(address, "port"):
+            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address.host, address.host)
+            return f"http://{host}:{address.port}"
+    return "http://localhost"
+
+
+@define(eq=False, slots=False)
+class IntegralGit(Service):
+    """The root: starts its parts in order, and stops them one at a time, last first."""
+
+    _parts: list[IService]
+    _pools: list[ConnectionPool]
+    _umask: int
+    _observer: Any
+    _saved_umask: int = field(default=0, init=False)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and give it our log unless it was told of another."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        for part in self._parts:
+            part.privilegedStartService()
+
+    def startService(self) -> None:
+        super().startService()
+        self._saved_umask = os.umask(self._umask)
+        for pool in self._pools:
+            pool.start()
+        for part in self._parts:
+            part.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for part in reversed(self._parts):
+            stopped = part.stopService()
+            if stopped is not None:
+                await stopped
+        for pool in self._pools:
+            pool.close()
+        os.umask(self._saved_umask)
+
+
+def log_observer(options: Options, state: Path) -> Any:
+    """What writes `integralgit.log`; None where twistd was told of a log itself.
+
+    In the foreground the same lines go to standard output, which a daemon
+    does not have.
+    """
+    outer = options.parent or {}
+    if outer.get("logfile") or outer.get("syslog") or outer.get("logger"):
+        return None
+    file = LogFile(
+        LOG_NAME, str(state), rotateLength=LOG_SIZE, maxRotatedFiles=LOG_FILES, defaultMode=0o600
+    )
+    to_file = textFileLogObserver(file)
+    terminal: TextIO | None = sys.__stdout__
+    to_terminal = textFileLogObserver(terminal) if terminal is not None else None
+
+    def observe(event: dict[str, Any]) -> None:
+        to_file(event)
+        if to_terminal is not None:
+            to_terminal(event)
+
+    return observe
+
+
+def makeService(options: Options) -> IntegralGit:
+    """The server, ready to start; ends the process with one line where a setting is wrong."""
+    try:
+        return _make_service(options)
+    except SettingsError as error:
+        raise SystemExit(f"integralgit: {error}") from None
+
+
+def _make_service(options: Options) -> IntegralGit:
+    from twisted.internet import reactor
+
+    settings = read_settings(options)
+    if os.geteuid() == 0 and not settings.allow_root:
+        raise SettingsError(
+            "running as root would run every deploy script as root; use a user of its own,"
+            " or --allow-root"
+        )
+    state = make_private_folder(Path(settings.state).absolute())
+    beside = Path(options["config"]).absolute().parent if options["config"] else Path.cwd()
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    keys = read_keys(settings, state, beside, credentials)
+    return assemble(
+        reactor, settings, state, keys, access_token(state), log_observer(options, state)
+    )
+
+
+def _pool(reactor: Any, path: Path) -> ConnectionPool:
+    return ConnectionPool(
+        "sqlite3",
+        str(path),
+        check_same_thread=False,
+        isolation_level=None,
+        cp_min=1,
+        cp_max=1,
+        cp_openfun=store.prepare,
+        cp_reactor=reactor,
+    )
+
+
+def assemble(
+    reactor: Any,
+    settings: Settings,
+    state: Path,
+    keys: list[Key],
+    token: bytes,
+    observer: Any,
+) -> IntegralGit:
+    """The rooms, from the archive up to the windows; raises `SettingsError`."""
+    try:
+        endpoints = [serverFromString(reactor, text) for text in settings.listen]
+    except ValueError as error:
+        raise SettingsError(f"the setting `listen` is not an endpoint: {error}") from None
+    database = state / "integralgit.sqlite"
+    try:
+        store.create(str(database))
+    except (ValueError, OSError, store.DatabaseError) as error:
+        raise SettingsError(f"the database {database} cannot be used: {error}") from None
+    names = settings.host_names or (socket.gethostname(),)
+    in_thread = _in_thread(reactor)
+
+    hub = Hub()
+    writer, reader = _pool(reactor, database), _pool(reactor, database)
+    archive = store.Store(writer, reader, hub.publish)
+    logs = Logs(make_private_folder(state / "logs"))
+    addresses = Addresses(settings.url or "")
+
+    children = Children(reactor)
+    git = Git(children, git_environment(os.environ), settings.git_timeout)
+    mirrors = Mirrors(make_private_folder(state / "mirrors"), git)
+    configs = Configs(archive, names, time.time)
+    deployer = Deployer(
+        reactor,
+        settings,
+        configs,
+        archive,
+        logs,
+        git,
+        dict(os.environ),
+        in_thread,
+        time.time,
+        addresses.deploy,
+    )
+    workshop = Workshop(
+        reactor, settings, archive, configs, mirrors, deployer, children, time.time
+    )
+
+    hosts = {*settings.allowed_hosts, *([host_of(settings.url.split("//")[1])] if settings.url else [])}
+    secure = (settings.url or "").startswith("https:")
+    access = Access(token, settings.public, frozenset(hosts), secure)
+    pages = Pages(
+        access,
+        addresses,
+        archive,
+        logs,
+        hub,
+        Background(),
+        Ticker(reactor),
+        names,
+        time.time,
+        str(state / WEBHOOK_SECRET),
+    )
+    door = Door(keys, workshop, addresses, time.time, in_thread)
+    update = Update(door)
+    root = Root(update, pages.resource(), access)
+    site = BoundedSite(root, settings.max_body, reactor)
+
+    def listening() -> None:
+        log.info("hosts are told to send to {url}", url=addresses.hook)
+        log.info("the webhook secret is in {path}", path=state / WEBHOOK_SECRET)
+        for name in settings.unused:
+            log.warn("the setting {name} has no effect in this version", name=name)
+
+    listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
+    return IntegralGit([workshop, listener], [writer, reader], settings.umask, observer)
+
+
+def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:
+    from twisted.internet.threads import deferToThreadPool
+
+    def run(work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
+
+    return run

@@ -1,0 +1,51 @@
+"""Answers as bytes: JSON, the headers that every page carries, and the one HTTP error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.web.iweb import IRequest
+
+#: Nothing but our own script and style, nothing inline, in nobody's frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Vary": "Accept, Cookie",
+}
+
+
+class HTTPError(Exception):
+    """An answer other than success: its status, and a sentence for the reader."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def set_headers(request: IRequest, content_type: str) -> None:
+    """The headers of every page and every piece of data."""
+    request.setHeader("Content-Type", content_type)
+    for name, value in _HEADERS.items():
+        request.setHeader(name, value)
+
+
+def json_bytes(request: IRequest, value: Any, status: int = 200) -> bytes:
+    """The value as the JSON body of the answer."""
+    request.setResponseCode(status)
+    set_headers(request, "application/json")
+    return msgspec.json.encode(value) + b"\n"
+
+
+def wants_json(request: IRequest) -> bool:
+    """Whether the reader is a program."""
+    accept = ",".join(request.requestHeaders.getRawHeaders("accept", []))
+    return "application/json" in accept and "text/html" not in accept

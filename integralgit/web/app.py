@@ -1,0 +1,437 @@
+"""The routes: who may see what, and which values go into which page.
+
+Every page is the same data as its JSON; templates escape everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import wraps
+from importlib import resources
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import jinja2
+from attrs import define, field
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from integralgit import __version__
+from integralgit.background import Background
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import RepositoryRecord
+from integralgit.journal.hub import Hub
+from integralgit.journal.logs import CHUNK, Logs
+from integralgit.journal.store import Store, Transaction
+from integralgit.web import pages, static
+from integralgit.web.access import Access, is_same_origin
+from integralgit.web.addresses import Addresses, deploy_path, repository_path
+from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
+from integralgit.web.stream import Changes, LogEvents, LogText, Streaming, Ticker
+
+log = Logger()
+P = ParamSpec("P")
+
+#: How many rows a list has where the reader does not say, and at most.
+LIMIT, MOST = 30, 200
+_STATIC = {"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
+_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
+
+Handler = Callable[Concatenate["Pages", IRequest, P], Coroutine[Any, Any, Any]]
+
+
+def reading(handler: Handler[P]) -> Handler[P]:
+    """A route that needs the right to read: others are asked to sign in."""
+
+    @wraps(handler)
+    async def checked(self: Pages, request: IRequest, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self._access.may_read(request, self._now()):
+            return await handler(self, request, *args, **kwargs)
+        if wants_json(request):
+            request.setHeader("WWW-Authenticate", "Bearer")
+            raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
+        return self._page(request, "sign_in.html", {"wrong": False}, 401)
+
+    return checked
+
+
+def number(request: IRequest, name: str) -> int | None:
+    """A whole number of the query, or None; raises `HTTPError` for anything else."""
+    values = request.args.get(name.encode(), [])
+    if not values:
+        return None
+    if len(values) > 1 or not values[0].isdigit() or len(values[0]) > 15:
+        raise HTTPError(400, f"`{name}` must be one whole number.")
+    return int(values[0])
+
+
+def limits(request: IRequest) -> tuple[int, int | None]:
+    """`?limit=` and `?before=` of a list."""
+    limit = number(request, "limit")
+    return min(LIMIT if limit is None else limit, MOST), number(request, "before")
+
+
+def template_environment() -> jinja2.Environment:
+    """The templates, with everything escaped and nothing undefined."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("integralgit.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["repository_path"] = repository_path
+    environment.globals |= {
+        "marks": pages.MARKS,
+        "deploy_path": deploy_path,
+        "duration": pages.duration,
+        "version": __version__,
+    }
+    return environment
+
+
+@define(eq=False)
+class Pages:
+    """The pages of one server, as a Klein app."""
+
+    _access: Access
+    _addresses: Addresses
+    _store: Store
+    _logs: Logs
+    _hub: Hub
+    _background: Background
+    _ticker: Ticker
+    _host_names: tuple[str, ...]
+    _now: Callable[[], float]
+    #: Where the administrator finds the webhook's secret, for the first page of an empty server.
+    _secret_file: str
+    _templates: jinja2.Environment = field(factory=template_environment, init=False)
+
+    app = Klein()
+
+    def resource(self) -> Resource:
+        """The app as a resource of twisted.web."""
+        resource: Resource = self.app.resource()
+        return resource
+
+    # What every route uses
+
+    def _page(
+        self, request: IRequest, template: str, values: Mapping[str, Any], status: int = 200
+    ) -> bytes:
+        request.setResponseCode(status)
+        set_headers(request, "text/html; charset=utf-8")
+        page = self._templates.get_template(template).render(
+            now=self._now(),
+            signed_in=self._access.is_known(request, self._now()),
+            public=self._access.public,
+            **values,
+        )
+        return page.encode("utf-8", "replace")
+
+    def _show(self, request: IRequest, template: str, values: Mapping[str, Any]) -> bytes:
+        if wants_json(request):
+            return json_bytes(request, values)
+        return self._page(request, template, values)
+
+    def _deploy_json(self, tx: Transaction, number: int) -> pages.Json:
+        deploy = deploys.known(tx, number)
+        size = None if deploy.state.ended else self._logs.size(number)
+        return pages.deploy_json(deploy, deploys.steps(tx, number), self._addresses, size)
+
+    async def _find(self, repo: str, number: int) -> pages.Json:
+        """A deploy of a repository; raises `HTTPError` where it has no such deploy."""
+
+        def work(tx: Transaction) -> pages.Json | None:
+            deploy = deploys.get(tx, number) if number < 2**63 else None
+            if deploy is None or deploy.repo != repo:
+                return None
+            return self._deploy_json(tx, number)
+
+        found = await self._store.read(work)
+        if found is None:
+            raise HTTPError(404, f"There is no deploy {number} of {repo} here.")
+        return found
+
+    # Errors
+
+    @app.handle_errors(HTTPError)
+    def _http_error(self, request: IRequest, failure: Failure) -> bytes:
+        return self._error(request, failure.value.status, failure.value.text)
+
+    @app.handle_errors(HTTPException)
+    def _routing_error(self, request: IRequest, failure: Failure) -> bytes:
+        error = failure.value
+        if isinstance(error, MethodNotAllowed):
+            for name, value in error.get_headers():
+                if name == "Allow":
+                    request.setHeader(name, value)
+            return self._error(request, 405, "That is not done by this method.")
+        return self._error(request, 404, "There is nothing here.")
+
+    @app.handle_errors
+    def _fault(self, request: IRequest, failure: Failure) -> bytes:
+        incident = uuid4().hex[:12]
+        log.failure("a page met a fault of ours, incident {incident}", failure, incident=incident)
+        text = f"A fault of the server; its log has it as incident {incident}."
+        return self._error(request, 500, text)
+
+    def _error(self, request: IRequest, status: int, text: str) -> bytes:
+        if wants_json(request):
+            return json_bytes(request, {"error": text}, status)
+        return self._page(request, "error.html", {"status": status, "text": text}, status)
+
+    # The server's own
+
+    @app.route("/-/health")
+    async def health(self, request: IRequest) -> Any:
+        """For load balancers: whether the archive answers."""
+        try:
+            await self._store.read(lambda tx: tx.one("SELECT 1"))
+        except Exception:
+            log.failure("the archive does not answer")
+            return json_bytes(request, {"status": "the archive does not answer"}, 503)
+        return json_bytes(request, {"status": "ok"})
+
+    @app.route("/-/static/<name>")
+    async def static(self, request: IRequest, name: str) -> Any:
+        if name not in _STATIC:
+            raise HTTPError(404, "There is nothing here.")
+        set_headers(request, _STATIC[name])
+        request.setHeader("Cache-Control", "no-cache")
+        return resources.files(static).joinpath(name).read_bytes()
+
+    @app.route("/-/sign-in", methods=["GET"])
+    async def sign_in_page(self, request: IRequest) -> Any:
+        return self._page(request, "sign_in.html", {"wrong": False})
+
+    @app.route("/-/sign-in", methods=["POST"])
+    async def sign_in(self, request: IRequest) -> Any:
+        if not is_same_origin(request):
+            raise HTTPError(403, "Sign in from the page of this server.")
+        form = parse_qs(request.content.read(4096).decode("utf-8", "replace"))
+        if not self._access.is_token(form.get("token", [""])[0].strip()):
+            return self._page(request, "sign_in.html", {"wrong": True}, 401)
+        request.responseHeaders.addRawHeader(b"Set-Cookie", self._access.session(self._now()))
+        return self._redirect(request, "/")
+
+    @app.route("/-/sign-out", methods=["POST"])
+    async def sign_out(self, request: IRequest) -> Any:
+        if not is_same_origin(request):
+            raise HTTPError(403, "Sign out from the page of this server.")
+        request.responseHeaders.addRawHeader(b"Set-Cookie", self._access.no_session())
+        return self._redirect(request, "/-/sign-in")
+
+    def _redirect(self, request: IRequest, path: str, status: int = 303) -> bytes:
+        request.setResponseCode(status)
+        request.setHeader("Location", path)
+        return b""
+
+    # Overview
+
+    @app.route("/")
+    @reading
+    async def overview(self, request: IRequest) -> Any:
+        limit, before = limits(request)
+
+        def work(tx: Transaction) -> dict[str, Any]:
+            latest = []
+            for repo in deliveries.repository_names(tx):
+                newest = deploys.newest(tx, repo, 1)
+                shown = self._deploy_json(tx, newest[0].id) if newest else None
+                record = deliveries.repository(tx, repo)
+                assert record is not None
+                note = pages.config_note(record)
+                latest.append({"repo": repo, "newest": shown, "note": note})
+            return {
+                "repositories": latest,
+                "running": [self._deploy_json(tx, one.id) for one in deploys.unfinished(tx)],
+                "deploys": [
+                    self._deploy_json(tx, one.id) for one in deploys.newest(tx, None, limit, before)
+                ],
+            }
+
+        values = await self._store.read(work)
+        if not wants_json(request):
+            values |= {"hook": self._addresses.hook, "secret_file": self._secret_file}
+        return self._show(request, "overview.html", values)
+
+    @app.route("/-/deliveries")
+    @reading
+    async def all_deliveries(self, request: IRequest) -> Any:
+        return await self._deliveries(request, None)
+
+    @app.route("/<path:repo>/deliveries")
+    @reading
+    async def deliveries_of(self, request: IRequest, repo: str) -> Any:
+        return await self._deliveries(request, (await self._repository(repo)).repo)
+
+    async def _deliveries(self, request: IRequest, repo: str | None) -> bytes:
+        limit, before = limits(request)
+        found = await self._store.read(
+            lambda tx: deliveries.newest_deliveries(tx, repo, limit, before)
+        )
+        shown = [pages.delivery_json(one) for one in found]
+        return self._show(request, "deliveries.html", {"repo": repo, "deliveries": shown})
+
+    @app.route("/-/events")
+    @reading
+    async def changes(self, request: IRequest) -> Any:
+        return self._stream(request, Changes(request, self._ticker, self._hub))
+
+    def _stream(self, request: IRequest, viewer: Changes | LogEvents) -> Streaming:
+        set_headers(request, "text/event-stream; charset=utf-8")
+        request.setHeader("X-Accel-Buffering", "no")
+        return Streaming(viewer)
+
+    # One deploy
+
+    @app.route("/<path:repo>/deploys/<int:deploy>")
+    @reading
+    async def deploy(self, request: IRequest, repo: str, deploy: int) -> Any:
+        found = await self._find(repo, deploy)
+        if wants_json(request):
+            return json_bytes(request, found)
+        size = found["log_size"] or 0
+        start = max(0, size - CHUNK)
+        text = self._logs.read(deploy, start, size)
+        if start:
+            start += text.find(b"\n") + 1
+            text = text.partition(b"\n")[2]
+        values = {
+            "deploy": found,
+            "log": text.decode("utf-8", "replace"),
+            "log_start": start,
+            "log_end": start + len(text),
+        }
+        return self._page(request, "deploy.html", values)
+
+    @app.route("/<path:repo>/deploys/<int:deploy>/events")
+    @reading
+    async def events(self, request: IRequest, repo: str, deploy: int) -> Any:
+        await self._find(repo, deploy)
+        last = request.requestHeaders.getRawHeaders("last-event-id", [""])[-1]
+        if last and not (last.isascii() and last.isdigit() and len(last) < 16):
+            raise HTTPError(400, "`Last-Event-ID` must be an offset into the log.")
+        offset = int(last) if last else number(request, "offset") or 0
+
+        async def look() -> pages.Json:
+            return await self._store.read(lambda tx: self._deploy_json(tx, deploy))
+
+        return self._stream(
+            request,
+            LogEvents(
+                request,
+                self._ticker,
+                self._logs,
+                self._hub,
+                self._background,
+                deploy,
+                offset,
+                look,
+            ),
+        )
+
+    @app.route("/<path:repo>/deploys/<int:deploy>/log")
+    @reading
+    async def log_text(self, request: IRequest, repo: str, deploy: int) -> Any:
+        found = await self._find(repo, deploy)
+        set_headers(request, "text/plain; charset=utf-8")
+        follow = request.args.get(b"follow") == [b"1"] and found["finished_at"] is None
+        if follow:
+            end = self._final_size(deploy)
+            return Streaming(LogText(request, self._ticker, self._logs, deploy, 0, end))
+        size = found["log_size"] or 0
+        start, stop = self._range(request, size)
+        request.setHeader("Accept-Ranges", "bytes")
+        request.setHeader("Content-Length", str(stop - start))
+        if request.method == b"HEAD":
+            return b""
+        return Streaming(
+            LogText(request, self._ticker, self._logs, deploy, start, lambda: stop)
+        )
+
+    def _range(self, request: IRequest, size: int) -> tuple[int, int]:
+        """The part of a log that a reader asks for (RFC 9110, section 14); the whole for odd ranges."""
+        asked = request.requestHeaders.getRawHeaders("range", [""])[-1]
+        found = _RANGE.fullmatch(asked)
+        if not found:
+            return 0, size
+        start = int(found[1])
+        stop = min(size, int(found[2]) + 1) if found[2] else size
+        if start >= stop:
+            request.setHeader("Content-Range", f"bytes */{size}")
+            raise HTTPError(416, f"The log has {size} bytes.")
+        request.setResponseCode(206)
+        request.setHeader("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        return start, stop
+
+    def _final_size(self, deploy: int) -> Callable[[], int | None]:
+        """A function that gives the log's size once the deploy has ended, and None before."""
+        known: list[int] = []
+
+        def look(event: object) -> None:
+            reading = self._store.read(lambda tx: deploys.known(tx, deploy))
+            reading.addCallback(
+                lambda found: known.append(found.log_size or 0) if found.state.ended else None
+            )
+
+        stop = self._hub.watch(look)
+
+        def size() -> int | None:
+            if known:
+                stop()
+                return known[0]
+            return None
+
+        return size
+
+    # One repository; last, for its path takes whatever is left
+
+    @app.route("/<path:repo>")
+    @reading
+    async def repository(self, request: IRequest, repo: str) -> Any:
+        record = await self._repository(repo)
+        if record.repo != repo:
+            return self._redirect(request, repository_path(record.repo), 302)
+        limit, before = limits(request)
+
+        def work(tx: Transaction) -> dict[str, Any]:
+            return {
+                "repo": repo,
+                "config": pages.config_json(record, self._host_names),
+                "deploys": [
+                    self._deploy_json(tx, one.id) for one in deploys.newest(tx, repo, limit, before)
+                ],
+                "deliveries": [
+                    pages.delivery_json(one)
+                    for one in deliveries.newest_deliveries(tx, repo, limit)
+                ],
+            }
+
+        values = await self._store.read(work)
+        if not wants_json(request):
+            values["note"] = pages.config_note(record)
+        return self._show(request, "repository.html", values)
+
+    async def _repository(self, name: str) -> RepositoryRecord:
+        """The repository of that identity, or the only one of that shorter name."""
+        name = name.strip("/")
+
+        def work(tx: Transaction) -> RepositoryRecord | None:
+            exact = deliveries.repository(tx, name)
+            if exact is not None:
+                return exact
+            alike = [one for one in deliveries.repository_names(tx) if one.endswith(f"/{name}")]
+            return deliveries.repository(tx, alike[0]) if len(alike) == 1 else None
+
+        found: RepositoryRecord | None = await self._store.read(work)
+        if found is None:
+            raise HTTPError(404, f"No push of a repository {name[:200]} has come in here.")
+        return found

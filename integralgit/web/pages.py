@@ -1,0 +1,184 @@
+"""What the pages show, as values: the same that programs get as JSON.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from integralgit.hostconfig.resolve import ConfigError, HostConfig, resolve
+from integralgit.journal.events import (
+    Deploy,
+    RepositoryRecord,
+    State,
+    Step,
+    StoredDelivery,
+)
+from integralgit.names import CONFIG_BRANCH
+from integralgit.web.addresses import Addresses
+
+Json = dict[str, Any]
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC, with milliseconds."""
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def step_json(step: Step) -> Json:
+    """A step as the contract has it."""
+    return {
+        "name": step.name,
+        "state": step.state,
+        "started_at": timestamp(step.started),
+        "finished_at": timestamp(step.finished),
+        "detail": step.detail,
+        "log_offset": step.log_start,
+    }
+
+
+def deploy_json(
+    deploy: Deploy, steps: Sequence[Step], addresses: Addresses, log_size: int | None = None
+) -> Json:
+    """A deploy as the contract has it; `log_size` is the size so far of one that runs."""
+    page = addresses.deploy(deploy)
+    return {
+        "id": deploy.id,
+        "repo": deploy.repo,
+        "branch": deploy.branch,
+        "host": deploy.host,
+        "location": deploy.location,
+        "state": deploy.state,
+        "reason": deploy.reason,
+        "trigger": deploy.trigger,
+        "commit": deploy.commit,
+        "wanted_commit": deploy.wanted,
+        "previous_commit": deploy.previous_commit,
+        "head": deploy.head,
+        "config_commit": deploy.config_commit,
+        "exit_code": deploy.exit_code,
+        "created_at": timestamp(deploy.created),
+        "started_at": timestamp(deploy.started),
+        "finished_at": timestamp(deploy.finished),
+        "steps": [step_json(step) for step in steps],
+        "commits": msgspec.to_builtins(deploy.commits),
+        "superseded_by": deploy.superseded_by,
+        "log_size": deploy.log_size if log_size is None else log_size,
+        "links": {
+            "self": page,
+            "repo": addresses.repository(deploy.repo),
+            "log": f"{page}/log",
+            "events": f"{page}/events",
+        },
+    }
+
+
+def delivery_json(delivery: StoredDelivery) -> Json:
+    """A delivery with its pushes and what was decided."""
+    return {
+        "id": delivery.id,
+        "received_at": timestamp(delivery.received),
+        "provider": delivery.provider,
+        "provider_id": delivery.provider_id,
+        "event": delivery.event,
+        "repo": delivery.repo,
+        "outcome": delivery.outcome,
+        "reason": delivery.reason,
+        "pushes": [
+            {
+                "ref": push.ref,
+                "before": push.before,
+                "after": push.after,
+                "deleted": push.deleted,
+                "pusher": push.pusher,
+                "commits": msgspec.to_builtins(push.commits),
+                "outcome": push.outcome,
+                "reason": push.reason,
+            }
+            for push in delivery.pushes
+        ],
+    }
+
+
+def _host_json(config: HostConfig) -> Json:
+    return {
+        "host": config.host,
+        "deploys": config.deployment is not None,
+        "values": {
+            key: {"value": one.value, "layer": one.layer} for key, one in config.values.items()
+        },
+        "warnings": list(config.warnings),
+        "errors": list(config.errors),
+    }
+
+
+def config_json(record: RepositoryRecord, host_names: tuple[str, ...]) -> list[Json]:
+    """The config in use, one entry per host name, with what is wrong with the newest one."""
+    if record.good_text is None:
+        hosts = [{"host": name, "deploys": False, "values": {}} for name in host_names]
+        for host in hosts:
+            host |= {"warnings": [], "errors": []}
+    else:
+        try:
+            hosts = [_host_json(one) for one in resolve(record.good_text, host_names)]
+        except ConfigError as error:
+            hosts = [
+                {"host": name, "deploys": False, "values": {}, "warnings": [], "errors": [str(error)]}
+                for name in host_names
+            ]
+    for host in hosts:
+        host["commit"] = record.good_commit
+        if record.config_error is not None and record.config_error not in host["errors"]:
+            host["errors"].append(record.config_error)
+    return hosts
+
+
+def config_note(record: RepositoryRecord) -> str:
+    """How it stands with the config, where that needs saying; else empty."""
+    if record.config_error and record.good_text is not None:
+        return (
+            f"The newest config ({(record.config_commit or '')[:12]}) is broken: {record.config_error}."
+            f" The last good one ({(record.good_commit or '')[:12]}) stays in use."
+        )
+    if record.config_error:
+        return f"The config cannot be used: {record.config_error}."
+    if record.good_text is None:
+        return f"No config is known yet: put one on the branch {CONFIG_BRANCH}, then push."
+    return ""
+
+
+def duration(deploy: Json, now: float) -> str:
+    """How long a deploy has run, for a person."""
+    if deploy["started_at"] is None:
+        return ""
+    start = datetime.fromisoformat(deploy["started_at"]).timestamp()
+    finished = deploy["finished_at"]
+    end = datetime.fromisoformat(finished).timestamp() if finished else now
+    seconds = max(0.0, end - start)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+#: A state at a glance, by shape as well as by colour.
+MARKS = {
+    State.QUEUED: "○",
+    State.RUNNING: "▶",
+    State.SUCCEEDED: "✓",
+    State.FAILED: "✗",
+    State.TIMED_OUT: "⧖",
+    State.CANCELLED: "⊘",
+    State.SUPERSEDED: "↷",
+    State.SKIPPED: "–",
+    State.INTERRUPTED: "!",
+}

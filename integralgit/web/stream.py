@@ -1,0 +1,266 @@
+"""What is shown while it happens: the live log, and what changed, as server-sent events.
+
+A viewer is an offset into the log file. It is read when the viewer's transport
+asks for more, so a viewer that never reads costs one buffer and no more. All
+viewers share one clock tick, on which those who have seen everything look
+whether the file has grown.
+
+The format: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from integralgit.background import Background
+from integralgit.journal.events import DeployChanged, Event, StepChanged
+from integralgit.journal.hub import Hub
+from integralgit.journal.logs import Logs, whole_characters
+
+#: Seconds between looks at the logs that somebody watches.
+TICK = 0.25
+#: Seconds between heartbeats, so that proxies keep the connection open.
+HEARTBEAT = 15.0
+
+
+def event(name: str, data: object, number: int | None = None) -> bytes:
+    """One server-sent event; its data is one line of JSON."""
+    identity = b"" if number is None else b"id: %d\n" % number
+    return identity + b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
+
+
+@define
+class Ticker:
+    """One clock for all viewers, which runs only while there are any."""
+
+    _reactor: Any
+    _viewers: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    _loop: LoopingCall | None = field(default=None, init=False)
+
+    def add(self, viewer: object, tick: Callable[[], None]) -> None:
+        """Call `tick` every `TICK` seconds from now on."""
+        self._viewers[id(viewer)] = tick
+        if self._loop is None:
+            self._loop = LoopingCall(self._tick)
+            self._loop.clock = self._reactor
+            self._loop.start(TICK, now=False)
+
+    def remove(self, viewer: object) -> None:
+        """Stop calling the viewer."""
+        self._viewers.pop(id(viewer), None)
+        if not self._viewers and self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+
+    def _tick(self) -> None:
+        for tick in list(self._viewers.values()):
+            tick()
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class Viewer:
+    """One open connection that is written to as its transport allows."""
+
+    _request: IRequest
+    _ticker: Ticker
+    _paused: bool = field(default=False, init=False)
+    _gone: bool = field(default=False, init=False)
+    _silent: float = field(default=0.0, init=False)
+
+    def open(self) -> None:
+        """Begin to write; ends by itself when the other side hangs up."""
+        self._request.notifyFinish().addBoth(self._closed)
+        self._request.registerProducer(self, True)
+        self._ticker.add(self, self._ticked)
+        self.pump()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self.pump()
+
+    def stopProducing(self) -> None:
+        self._closed(None)
+
+    def pump(self) -> None:
+        """Write what there is, as long as the transport takes it."""
+        raise NotImplementedError
+
+    def heartbeat(self) -> bytes:
+        """What to write when there was nothing else for a while."""
+        return b": heartbeat\n\n"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the transport takes more."""
+        return not self._paused and not self._gone
+
+    def write(self, data: bytes) -> None:
+        """Write to a connection that is there."""
+        if not self._gone:
+            self._silent = 0.0
+            self._request.write(data)
+
+    def finish(self) -> None:
+        """End the answer."""
+        if not self._gone:
+            self._gone = True
+            self._ticker.remove(self)
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def _ticked(self) -> None:
+        self._silent += TICK
+        if self._silent >= HEARTBEAT and (beat := self.heartbeat()) and self.ready:
+            self.write(beat)
+        self.pump()
+
+    def _closed(self, _: object) -> None:
+        self._gone = True
+        self._ticker.remove(self)
+
+
+class Streaming(Resource):
+    """A viewer as what a route returns: Klein leaves the answer to it, and finishes nothing."""
+
+    isLeaf = True
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+
+    def render(self, request: IRequest) -> int:
+        self._viewer.open()
+        return NOT_DONE_YET
+
+
+@define(eq=False)
+class LogText(Viewer):
+    """A log as plain text, from an offset to an end; or, with no end yet, as long as it grows.
+
+    `end` gives the log's final size, or None while the deploy runs.
+    """
+
+    _logs: Logs
+    _deploy: int
+    _offset: int
+    _end: Callable[[], int | None]
+
+    def pump(self) -> None:
+        while self.ready:
+            end = self._end()
+            until = self._logs.size(self._deploy) if end is None else end
+            chunk = self._logs.read(self._deploy, self._offset, until)
+            if not chunk:
+                if end is not None:
+                    self.finish()
+                return
+            self._offset += len(chunk)
+            self.write(chunk)
+
+    def heartbeat(self) -> bytes:
+        return b""
+
+
+@define(eq=False)
+class LogEvents(Viewer):
+    """A deploy as server-sent events: its log from an offset, its steps and states, and the end.
+
+    `look` reads the deploy's JSON, afresh from the archive.
+    """
+
+    _logs: Logs
+    _hub: Hub
+    _background: Background
+    _deploy: int
+    _offset: int
+    _look: Callable[[], Awaitable[dict[str, Any]]]
+    _end: int | None = field(default=None, init=False)
+    _unsubscribe: Callable[[], None] = field(default=lambda: None, init=False)
+
+    def open(self) -> None:
+        """Begin with where the deploy stands, then what is new."""
+        self._unsubscribe = self._hub.watch(self._heard)
+        super().open()
+        self._background.spawn(self._tell("state"))
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, DeployChanged | StepChanged) and event.deploy == self._deploy:
+            name = "state" if isinstance(event, DeployChanged) else "step"
+            self._background.spawn(self._tell(name))
+
+    async def _tell(self, name: str) -> None:
+        if self._gone:
+            return
+        deploy = await self._look()
+        if self._end is None:
+            self.write(event(name, deploy))
+            if deploy["finished_at"] is not None:
+                self._end = deploy["log_size"] or 0
+        self.pump()
+
+    def pump(self) -> None:
+        while self.ready:
+            ended = self._end is not None
+            until = self._end if self._end is not None else self._logs.size(self._deploy)
+            chunk = self._logs.read(self._deploy, self._offset, until)
+            at_end = ended and self._offset + len(chunk) >= until
+            if not at_end:
+                chunk = whole_characters(chunk)
+            if chunk:
+                self._offset += len(chunk)
+                text = chunk.decode("utf-8", "replace")
+                self.write(event("log", {"text": text, "html": html.escape(text)}, self._offset))
+            elif ended:
+                self.write(event("end", {"offset": self._offset}))
+                self.finish()
+                return
+            else:
+                return
+
+    def _closed(self, _: object) -> None:
+        self._unsubscribe()
+        super()._closed(_)
+
+    def finish(self) -> None:
+        self._unsubscribe()
+        super().finish()
+
+
+@define(eq=False)
+class Changes(Viewer):
+    """What changes anywhere on this server, as server-sent events for the overview pages."""
+
+    _hub: Hub
+    _unsubscribe: Callable[[], None] = field(default=lambda: None, init=False)
+
+    def open(self) -> None:
+        self._unsubscribe = self._hub.watch(self._heard)
+        super().open()
+        self.write(b": welcome\n\n")
+
+    def _heard(self, change: Event) -> None:
+        if self.ready:
+            told = msgspec.to_builtins(change) | {"kind": type(change).__name__}
+            self.write(event("change", told))
+
+    def pump(self) -> None:
+        """Nothing waits here: a viewer that is too slow misses changes, and sees the next one."""
+
+    def _closed(self, _: object) -> None:
+        self._unsubscribe()
+        super()._closed(_)
