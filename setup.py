@@ -18,7 +18,6 @@ setup(
     install_requires=[
         "Twisted[tls]>=26.4",
         "klein>=24.8",
-        "treq>=26.1",
         "attrs>=25.1",
         "msgspec>=0.20",
         "Jinja2>=3.1.6",

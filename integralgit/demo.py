@@ -16,11 +16,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from integralgit import hook
 
 PORT = 8080
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "hostgroups": {"web": ["demo"]},
     "configs": {
         "base": {"branch": "main", "script": "./deploy.sh"},
@@ -61,7 +62,6 @@ def free_port(wanted: int) -> int:
 def make_repository(root: Path, url: str) -> None:
     """A bare repository with the hook, a working copy of it, and the config on its own branch."""
     bare, work = root / "site.git", root / "work"
-    identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost"]
     if not bare.exists():
         subprocess.run(
             ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True
@@ -77,14 +77,16 @@ def make_repository(root: Path, url: str) -> None:
         git(bare, "config", f"integralgit.{name}", value)
     if work.exists():
         return
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=integralgit", str(work)], check=True)
+    subprocess.run(
+        ["git", "init", "--quiet", "--initial-branch=integralgit", str(work)], check=True
+    )
     git(work, "config", "user.name", "Demo")
     git(work, "config", "user.email", "demo@localhost")
     git(work, "remote", "add", "origin", str(bare))
     CONFIG["configs"]["demo"]["location"] = str(root / "www")
     (work / "config").write_text(json.dumps(CONFIG, indent=2) + "\n")
     git(work, "add", "config")
-    git(work, *identity, "commit", "--quiet", "-m", "Say which host deploys what")
+    git(work, "commit", "--quiet", "-m", "Say which host deploys what")
     git(work, "checkout", "--quiet", "--orphan", "main")
     git(work, "rm", "--quiet", "-rf", ".")
     (work / "index.html").write_text("<h1>Hello</h1>\n")
@@ -136,7 +138,7 @@ def main() -> int:
             print(f"\nPort {PORT} is taken, so the demo uses {port}.")
         make_repository(root, url)
         print("\nThe first push: config and code.\n", flush=True)
-        git(root / "work", "push", "--quiet", "origin", "integralgit", "main")
+        git(root / "work", "push", "--quiet", "--set-upstream", "origin", "integralgit", "main")
         where = os.path.relpath(root / "work")
         print(
             f"""

@@ -21,7 +21,9 @@ def _quantity(value: object, units: dict[str, int], example: str) -> float:
     else:
         raise ValueError(f"must be a number or text such as {example}, not {value!r}")
     if unit not in units:
-        raise ValueError(f"has the unknown unit {unit!r}; known are {', '.join(filter(None, units))}")
+        raise ValueError(
+            f"has the unknown unit {unit!r}; known are {', '.join(filter(None, units))}"
+        )
     result = number * units[unit]
     if not 0 <= result < 1e15:
         raise ValueError(f"is out of range: {value!r}")

@@ -28,8 +28,9 @@ KNOWN_HOSTS = (
     "git.sr.ht",
 )
 
-WEBHOOK_SECRET = "webhook-secret"
-ACCESS_TOKEN = "access-token"
+#: Files in the state folder, made on the first start.
+WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a file
+ACCESS_TOKEN = "access-token"  # noqa: S105 - the name of a file
 
 
 class SettingsError(Exception):
@@ -72,7 +73,9 @@ class Trust:
                 patterns = tuple(map(plain_script, patterns))
             if not any(matches(pattern, value) for pattern in patterns):
                 allowed = ", ".join(getattr(self, rule))
-                return f"the server's settings do not allow it: {value} is not in {rule} = {allowed}"
+                return (
+                    f"the server's settings do not allow it: {value} is not in {rule} = {allowed}"
+                )
         return None
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import sys
 import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from attrs import define, field
 from twisted.application.service import IService, Service
@@ -60,7 +61,7 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = "Deploys what is pushed to your git hosts. See the README for a start."
-    optParameters = [
+    optParameters: ClassVar = [
         ["config", "c", None, "Settings file (TOML)."],
         ["state", None, None, "Folder for the server's state [default: integralgit-state]."],
         ["url", None, None, "How people and git hosts reach this server."],
@@ -69,11 +70,11 @@ class Options(usage.Options):
         ["max-body", None, None, 'Size of a delivery at most [default: "25MB"].'],
         ["umask", None, None, 'umask of checkouts and scripts [default: "022"].'],
     ]
-    optFlags = [
+    optFlags: ClassVar = [
         ["public", None, "Let everybody read the pages, without the access token."],
         ["allow-root", None, "Run as root, and every deploy script with it."],
     ]
-    _LISTS = {
+    _LISTS: ClassVar = {
         "listen": "Endpoint to listen on; may be given more than once"
         " [default: tcp:8080:interface=127.0.0.1].",
         "host-name": "A name of this host in the configs, instead of the machine's; may be"
@@ -101,7 +102,9 @@ class Options(usage.Options):
     def given(self) -> dict[str, object]:
         """What was given on the command line, by the names of the settings."""
         named = {
-            name.replace("-", "_"): value for name, value in self.items() if value and name != "config"
+            name.replace("-", "_"): value
+            for name, value in self.items()
+            if value and name != "config"
         }
         flags = {"public", "allow_root"}
         return {k: bool(v) if k in flags else v for k, v in named.items()} | self.lists
@@ -164,9 +167,10 @@ class Listener(Service):
 def local_url(ports: list[IListeningPort]) -> str:
     """The URL of the first TCP port, for a server that was not told its own."""
     for port in ports:
-        address = port.getHost()
+        address: Any = port.getHost()
         if hasattr(address, "port"):
-            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address.host, address.host)
+            everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - as told, not ours
+            host = everywhere.get(address.host, address.host)
             return f"http://{host}:{address.port}"
     return "http://localhost"
 
@@ -220,10 +224,10 @@ def log_observer(options: Options, state: Path) -> Any:
     In the foreground the same lines go to standard output, which a daemon
     does not have.
     """
-    outer = options.parent or {}
+    outer: Any = options.parent or {}
     if outer.get("logfile") or outer.get("syslog") or outer.get("logger"):
         return None
-    file = LogFile(
+    file: Any = LogFile(
         LOG_NAME, str(state), rotateLength=LOG_SIZE, maxRotatedFiles=LOG_FILES, defaultMode=0o600
     )
     to_file = textFileLogObserver(file)
@@ -293,7 +297,7 @@ def assemble(
     database = state / "integralgit.sqlite"
     try:
         store.create(str(database))
-    except (ValueError, OSError, store.DatabaseError) as error:
+    except (ValueError, OSError, sqlite3.Error) as error:
         raise SettingsError(f"the database {database} cannot be used: {error}") from None
     names = settings.host_names or (socket.gethostname(),)
     in_thread = _in_thread(reactor)
@@ -320,11 +324,12 @@ def assemble(
         time.time,
         addresses.deploy,
     )
-    workshop = Workshop(
-        reactor, settings, archive, configs, mirrors, deployer, children, time.time
-    )
+    workshop = Workshop(reactor, settings, archive, configs, mirrors, deployer, children, time.time)
 
-    hosts = {*settings.allowed_hosts, *([host_of(settings.url.split("//")[1])] if settings.url else [])}
+    hosts = {
+        *settings.allowed_hosts,
+        *([host_of(settings.url.split("//")[1])] if settings.url else []),
+    }
     secure = (settings.url or "").startswith("https:")
     access = Access(token, settings.public, frozenset(hosts), secure)
     pages = Pages(

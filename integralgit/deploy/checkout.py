@@ -59,7 +59,9 @@ def open_location(location: str) -> int:
         os.makedirs(location, exist_ok=True)
         return os.open(location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileExistsError, NotADirectoryError) as error:
-        raise Refused(f"the location {location} is not a folder: {error.filename} is a file") from None
+        raise Refused(
+            f"the location {location} is not a folder: {error.filename} is a file"
+        ) from None
     except OSError as error:
         raise Refused(
             f"the location {location} cannot be used: {os.strerror(error.errno or 0)}"

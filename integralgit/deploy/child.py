@@ -112,7 +112,7 @@ class _Child(ProcessProtocol):
         pid = self.transport.pid
         self.timer = self.reactor.callLater(delay, lambda: signal_group(pid, number))
 
-    def processExited(self, reason: Failure) -> None:
+    def processExited(self, reason: Failure) -> None:  # noqa: ARG002 - Twisted's signature
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
         self.timer = self.reactor.callLater(DRAIN, self._close_output)

@@ -95,9 +95,7 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
     return Outcome(State.SUCCEEDED, None, 0)
 
 
-def choose(
-    deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]
-) -> Deployment:
+def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]) -> Deployment:
     """What the config says about a deploy.
 
     Raises `Skipped` where it says nothing, `Moved` where it names another

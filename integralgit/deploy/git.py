@@ -32,10 +32,17 @@ _OPTIONS = (
 )
 _ARGUMENTS = tuple(part for name, value in _OPTIONS for part in ("-c", f"{name}={value}"))
 
-_SSH = (
-    "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=4"
+_SSH = "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=4"
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 )
-_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 
 
@@ -92,15 +99,15 @@ class Git:
         descriptors: Mapping[int, int] | None = None,
         tell: Callable[[bytes], None] = lambda data: None,
     ) -> Git:
-        """git in that folder, handing on those descriptors and telling its errors there."""
+        """Git in that folder, handing on those descriptors and telling its errors there."""
         return evolve(self, folder=folder, descriptors=descriptors or {}, tell=tell)
 
     def with_environment(self, **more: str) -> Git:
-        """git with more variables."""
+        """Git with more variables."""
         return evolve(self, environment={**self._environment, **more})
 
     def allowing(self, protocols: str) -> Git:
-        """git that may use those protocols (git(1), `GIT_ALLOW_PROTOCOL`)."""
+        """Git that may use those protocols (git(1), `GIT_ALLOW_PROTOCOL`)."""
         return self.with_environment(GIT_ALLOW_PROTOCOL=protocols)
 
     async def try_(self, command: str, *arguments: str) -> Exit:
@@ -115,7 +122,9 @@ class Git:
         )
 
     def _tell_usefully(self, data: bytes) -> None:
-        self.tell(redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+        self.tell(
+            redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        )
 
     async def run(self, command: str, *arguments: str) -> str:
         """What a git command prints, without the last line break; raises `GitError`."""

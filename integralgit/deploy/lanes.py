@@ -7,17 +7,11 @@ waiter a lock is never deep enough to reach the recursion limit.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import DeferredLock, DeferredSemaphore
-
-
-class Spawn(Protocol):
-    """Start a coroutine in the background; its failure is logged."""
-
-    def __call__(self, work: Awaitable[None], /) -> object: ...
 
 
 @define
@@ -30,13 +24,13 @@ class _Lane:
 class Lanes:
     """Calls `work(key)` for every key that is woken, one call at a time per key.
 
-    `limit` bounds the calls at the same time over all keys. A key that is
+    `spawn` starts a coroutine in the background. `limit` bounds the calls at the same time over all keys. A key that is
     woken while its work runs is worked on once more afterwards, however often
     it was woken.
     """
 
     _work: Callable[[str], Awaitable[None]]
-    _spawn: Spawn
+    _spawn: Callable[[Coroutine[Any, Any, None]], object]
     _limit: DeferredSemaphore
     _lanes: dict[str, _Lane] = field(factory=dict, init=False)
 

@@ -65,7 +65,9 @@ def plan(found: Found, branch: str, update: str) -> Step:
     if update == "follow":
         return Overwrite(found.target)
     if found.in_progress:
-        raise Refused(f"a {found.in_progress} is in progress in the checkout; end or abort it there")
+        raise Refused(
+            f"a {found.in_progress} is in progress in the checkout; end or abort it there"
+        )
     if found.head == found.target and found.on_branch == branch:
         return Stay()
     if found.local is None or found.ahead == 0:

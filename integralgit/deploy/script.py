@@ -39,7 +39,18 @@ umask 077
 echo "$code" >"$status.new" && mv -- "$status.new" "$status"
 exit "$code"
 """
-_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+)
 #: Seconds between looks at whether a group that was told to end is gone.
 _LOOK = 0.1
 

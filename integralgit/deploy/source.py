@@ -19,7 +19,7 @@ class Source:
 
     @property
     def protocols(self) -> str:
-        """https and ssh, and besides only what the administrator's own URL needs."""
+        """Https and ssh, and besides only what the administrator's own URL needs."""
         if self.url.startswith(("/", "file://")):
             return "https:ssh:file"
         if self.url.startswith("http://"):

@@ -16,6 +16,7 @@ from typing import Any
 from attrs import define, frozen
 
 from integralgit.deploy.checkout import Checkout, Status, Tips
+from integralgit.deploy.git import Git
 from integralgit.deploy.plan import (
     Found,
     Merge,
@@ -105,7 +106,10 @@ class Update:
         """
         status = await self.checkout.status()
         found = await self._find(branch, status, tips, deployed)
-        return Updated(status.head, await self._take(plan(found, branch, mode), status, found, branch, rescue_ref))
+        return Updated(
+            status.head,
+            await self._take(plan(found, branch, mode), status, found, branch, rescue_ref),
+        )
 
     async def _take(
         self, step: Step, status: Status, found: Found, branch: str, rescue_ref: str
@@ -211,12 +215,10 @@ class Update:
             raise Refused("the local commits could not be merged with the new ones; see the log")
         self.say(f"merging {target[:12]} into local commits of {branch}")
         message = f"Merge remote branch '{branch}' of {self.checkout.source.repo}"
-        return await git.run(
-            "commit-tree", tree, "-p", local, "-p", target, "-m", message
-        )
+        return await git.run("commit-tree", tree, "-p", local, "-p", target, "-m", message)
 
-    async def _with_identity(self) -> Any:
-        """git with an identity for commits: its own, or ours where it has none."""
+    async def _with_identity(self) -> Git:
+        """Git with an identity for commits: its own, or ours where it has none."""
         git = self.checkout.git
         if not (await git.try_("config", "user.email")).code:
             return git

@@ -125,7 +125,12 @@ def _parse(incoming: Incoming) -> Delivery:
     pusher = actor.display_name or actor.nickname or ""
     pushes = (_push(repo, change, pusher) for change in told_push.push.changes)
     return Delivery(
-        "bitbucket", event, sent_id, repo, tuple(filter(None, pushes)), "the delivery changes no ref"
+        "bitbucket",
+        event,
+        sent_id,
+        repo,
+        tuple(filter(None, pushes)),
+        "the delivery changes no ref",
     )
 
 

@@ -48,7 +48,7 @@ class _Push(msgspec.Struct):
     commits: list[_Commit] | None = None
 
 
-def _claims(incoming: Incoming) -> bool:
+def _claims(_: Incoming) -> bool:
     return True
 
 

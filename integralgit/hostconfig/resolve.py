@@ -98,15 +98,19 @@ def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]]
     groups, configs = groups or {}, document.get("configs")
     if not isinstance(configs, dict):
         raise ConfigError("config must have an object `configs`")
-    for key in document.keys() - {"hostgroups", "groups", "configs"}:
-        notices.append(f"unknown key `{key}` in the file{_suggestion(key, ['hostgroups', 'configs'])}")
+    notices += [
+        f"unknown key `{key}` in the file{_suggestion(key, ['hostgroups', 'configs'])}"
+        for key in document.keys() - {"hostgroups", "groups", "configs"}
+    ]
     if not isinstance(groups, dict):
         raise ConfigError("`hostgroups` must be an object of lists")
     for name, members in groups.items():
         if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
             raise ConfigError(f"host group `{name}` must be a list of host names")
         if name.lower() == BASE:
-            raise ConfigError("a host group must not be called `base`: that is the entry for all hosts")
+            raise ConfigError(
+                "a host group must not be called `base`: that is the entry for all hosts"
+            )
     for name, entry in configs.items():
         if not isinstance(entry, dict):
             raise ConfigError(f"the entry `{name}` of `configs` must be an object")
@@ -141,9 +145,11 @@ def _resolve_host(
 ) -> HostConfig:
     warnings, errors = list(notices), []
     mine = sorted(name for name, members in groups.items() if _in_group(members, host))
-    for name in mine:
-        if _is_host(name, host):
-            warnings.append(f"host group `{name}` is called like the host and applies before its entry")
+    warnings += [
+        f"host group `{name}` is called like the host and applies before its entry"
+        for name in mine
+        if _is_host(name, host)
+    ]
     own = sorted((name for name in configs if _is_host(name, host)), key=len)
     layers = [name for name in [BASE, *mine] if name in configs and name not in own] + own
     values = {key: Value(known.default, DEFAULT) for key, known in KEYS.items()}

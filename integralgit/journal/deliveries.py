@@ -17,9 +17,7 @@ from integralgit.journal.events import (
 )
 from integralgit.journal.store import Transaction
 
-_PUSH = (
-    "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
-)
+_PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
 
 
 def encode_commits(commits: Sequence[Any]) -> str:
@@ -91,7 +89,9 @@ def earlier_delivery(tx: Transaction, provider: str, provider_id: str) -> int | 
 
 
 def _push(row: tuple[Any, ...]) -> StoredPush:
-    return StoredPush(*row[:6], bool(row[6]), row[7], decode_commits(row[8]), *row[9:])
+    values = list(row)
+    values[6], values[8] = bool(row[6]), decode_commits(row[8])
+    return StoredPush(*values)
 
 
 def pushes_to_look_at(tx: Transaction, repo: str) -> list[StoredPush]:
@@ -138,7 +138,7 @@ def newest_deliveries(
     found = []
     for row in rows:
         pushes = tx.execute(f"SELECT {_PUSH} FROM pushes WHERE delivery = ? ORDER BY id", row[:1])
-        found.append(StoredDelivery(*row, pushes=tuple(map(_push, pushes))))
+        found.append(StoredDelivery(*[*row, tuple(map(_push, pushes))]))
     return found
 
 

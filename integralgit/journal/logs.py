@@ -59,6 +59,14 @@ def whole_characters(chunk: bytes) -> bytes:
         byte = chunk[-back]
         if byte & 0xC0 == 0x80:
             continue
-        needs = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
+        needs = (
+            2
+            if byte & 0xE0 == 0xC0
+            else 3
+            if byte & 0xF0 == 0xE0
+            else 4
+            if byte & 0xF8 == 0xF0
+            else 1
+        )
         return chunk[:-back] if needs > back else chunk
     return chunk

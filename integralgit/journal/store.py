@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from sqlite3 import DatabaseError
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, Protocol, TypeVar

@@ -11,7 +11,7 @@ import hmac
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 COOKIE = b"integralgit"
 #: How long a session lasts, in seconds.
@@ -36,7 +36,7 @@ class Access:
     allowed_hosts: frozenset[str] = frozenset()
     secure: bool = False
 
-    def host_is_known(self, request: IRequest) -> bool:
+    def host_is_known(self, request: Request) -> bool:
         """Whether the request names us by a name of ours; the guard against DNS rebinding."""
         values = request.requestHeaders.getRawHeaders("host", [])
         if len(values) != 1:
@@ -44,11 +44,11 @@ class Access:
         host = host_of(values[0])
         return host in _LOOPBACK or host in self.allowed_hosts
 
-    def may_read(self, request: IRequest, now: float) -> bool:
+    def may_read(self, request: Request, now: float) -> bool:
         """Whether the request may see pages and data."""
         return self.public or self.is_known(request, now)
 
-    def is_known(self, request: IRequest, now: float) -> bool:
+    def is_known(self, request: Request, now: float) -> bool:
         """Whether the request carries the token or a valid session."""
         values = request.requestHeaders.getRawHeaders("authorization", [])
         scheme, _, given = (values[0] if len(values) == 1 else "").partition(" ")
@@ -84,7 +84,7 @@ class Access:
         return COOKIE + b"=" + value + flags + (b"; Secure" if self.secure else b"")
 
 
-def is_same_origin(request: IRequest) -> bool:
+def is_same_origin(request: Request) -> bool:
     """Whether a form was sent from a page of ours, as far as the browser says."""
     site = request.requestHeaders.getRawHeaders("sec-fetch-site", [])
     if site:

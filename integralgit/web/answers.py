@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 #: Nothing but our own script and style, nothing inline, in nobody's frame.
 _POLICY = (
@@ -31,21 +31,21 @@ class HTTPError(Exception):
         self.text = text
 
 
-def set_headers(request: IRequest, content_type: str) -> None:
+def set_headers(request: Request, content_type: str) -> None:
     """The headers of every page and every piece of data."""
     request.setHeader("Content-Type", content_type)
     for name, value in _HEADERS.items():
         request.setHeader(name, value)
 
 
-def json_bytes(request: IRequest, value: Any, status: int = 200) -> bytes:
+def json_bytes(request: Request, value: Any, status: int = 200) -> bytes:
     """The value as the JSON body of the answer."""
     request.setResponseCode(status)
     set_headers(request, "application/json")
     return msgspec.json.encode(value) + b"\n"
 
 
-def wants_json(request: IRequest) -> bool:
+def wants_json(request: Request) -> bool:
     """Whether the reader is a program."""
     accept = ",".join(request.requestHeaders.getRawHeaders("accept", []))
     return "application/json" in accept and "text/html" not in accept

@@ -6,10 +6,11 @@ Every page is the same data as its JSON; templates escape everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
 from importlib import resources
-from typing import Any, Concatenate, ParamSpec
+from io import BytesIO
+from typing import Any, Concatenate, ParamSpec, cast
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -18,8 +19,8 @@ from attrs import define, field
 from klein import Klein
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
+from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from integralgit import __version__
@@ -43,14 +44,14 @@ LIMIT, MOST = 30, 200
 _STATIC = {"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
 
-Handler = Callable[Concatenate["Pages", IRequest, P], Coroutine[Any, Any, Any]]
+Handler = Callable[Concatenate[Any, Request, P], Coroutine[Any, Any, Any]]
 
 
 def reading(handler: Handler[P]) -> Handler[P]:
     """A route that needs the right to read: others are asked to sign in."""
 
     @wraps(handler)
-    async def checked(self: Pages, request: IRequest, *args: P.args, **kwargs: P.kwargs) -> Any:
+    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
         if self._access.may_read(request, self._now()):
             return await handler(self, request, *args, **kwargs)
         if wants_json(request):
@@ -58,10 +59,10 @@ def reading(handler: Handler[P]) -> Handler[P]:
             raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
         return self._page(request, "sign_in.html", {"wrong": False}, 401)
 
-    return checked
+    return cast(Handler[P], checked)
 
 
-def number(request: IRequest, name: str) -> int | None:
+def number(request: Request, name: str) -> int | None:
     """A whole number of the query, or None; raises `HTTPError` for anything else."""
     values = request.args.get(name.encode(), [])
     if not values:
@@ -71,7 +72,7 @@ def number(request: IRequest, name: str) -> int | None:
     return int(values[0])
 
 
-def limits(request: IRequest) -> tuple[int, int | None]:
+def limits(request: Request) -> tuple[int, int | None]:
     """`?limit=` and `?before=` of a list."""
     limit = number(request, "limit")
     return min(LIMIT if limit is None else limit, MOST), number(request, "before")
@@ -123,7 +124,7 @@ class Pages:
     # What every route uses
 
     def _page(
-        self, request: IRequest, template: str, values: Mapping[str, Any], status: int = 200
+        self, request: Request, template: str, values: Mapping[str, Any], status: int = 200
     ) -> bytes:
         request.setResponseCode(status)
         set_headers(request, "text/html; charset=utf-8")
@@ -135,7 +136,7 @@ class Pages:
         )
         return page.encode("utf-8", "replace")
 
-    def _show(self, request: IRequest, template: str, values: Mapping[str, Any]) -> bytes:
+    def _show(self, request: Request, template: str, values: Mapping[str, Any]) -> bytes:
         if wants_json(request):
             return json_bytes(request, values)
         return self._page(request, template, values)
@@ -162,11 +163,12 @@ class Pages:
     # Errors
 
     @app.handle_errors(HTTPError)
-    def _http_error(self, request: IRequest, failure: Failure) -> bytes:
-        return self._error(request, failure.value.status, failure.value.text)
+    def _http_error(self, request: Any, failure: Failure) -> bytes:
+        error = cast(HTTPError, failure.value)
+        return self._error(request, error.status, error.text)
 
     @app.handle_errors(HTTPException)
-    def _routing_error(self, request: IRequest, failure: Failure) -> bytes:
+    def _routing_error(self, request: Any, failure: Failure) -> bytes:
         error = failure.value
         if isinstance(error, MethodNotAllowed):
             for name, value in error.get_headers():
@@ -175,14 +177,14 @@ class Pages:
             return self._error(request, 405, "That is not done by this method.")
         return self._error(request, 404, "There is nothing here.")
 
-    @app.handle_errors
-    def _fault(self, request: IRequest, failure: Failure) -> bytes:
+    @app.handle_errors(Exception)
+    def _fault(self, request: Any, failure: Failure) -> bytes:
         incident = uuid4().hex[:12]
         log.failure("a page met a fault of ours, incident {incident}", failure, incident=incident)
         text = f"A fault of the server; its log has it as incident {incident}."
         return self._error(request, 500, text)
 
-    def _error(self, request: IRequest, status: int, text: str) -> bytes:
+    def _error(self, request: Request, status: int, text: str) -> bytes:
         if wants_json(request):
             return json_bytes(request, {"error": text}, status)
         return self._page(request, "error.html", {"status": status, "text": text}, status)
@@ -190,7 +192,7 @@ class Pages:
     # The server's own
 
     @app.route("/-/health")
-    async def health(self, request: IRequest) -> Any:
+    async def health(self, request: Request) -> Any:
         """For load balancers: whether the archive answers."""
         try:
             await self._store.read(lambda tx: tx.one("SELECT 1"))
@@ -200,7 +202,7 @@ class Pages:
         return json_bytes(request, {"status": "ok"})
 
     @app.route("/-/static/<name>")
-    async def static(self, request: IRequest, name: str) -> Any:
+    async def static(self, request: Request, name: str) -> Any:
         if name not in _STATIC:
             raise HTTPError(404, "There is nothing here.")
         set_headers(request, _STATIC[name])
@@ -208,27 +210,27 @@ class Pages:
         return resources.files(static).joinpath(name).read_bytes()
 
     @app.route("/-/sign-in", methods=["GET"])
-    async def sign_in_page(self, request: IRequest) -> Any:
+    async def sign_in_page(self, request: Request) -> Any:
         return self._page(request, "sign_in.html", {"wrong": False})
 
     @app.route("/-/sign-in", methods=["POST"])
-    async def sign_in(self, request: IRequest) -> Any:
+    async def sign_in(self, request: Request) -> Any:
         if not is_same_origin(request):
             raise HTTPError(403, "Sign in from the page of this server.")
-        form = parse_qs(request.content.read(4096).decode("utf-8", "replace"))
+        form = parse_qs(cast(BytesIO, request.content).read(4096).decode("utf-8", "replace"))
         if not self._access.is_token(form.get("token", [""])[0].strip()):
             return self._page(request, "sign_in.html", {"wrong": True}, 401)
         request.responseHeaders.addRawHeader(b"Set-Cookie", self._access.session(self._now()))
         return self._redirect(request, "/")
 
     @app.route("/-/sign-out", methods=["POST"])
-    async def sign_out(self, request: IRequest) -> Any:
+    async def sign_out(self, request: Request) -> Any:
         if not is_same_origin(request):
             raise HTTPError(403, "Sign out from the page of this server.")
         request.responseHeaders.addRawHeader(b"Set-Cookie", self._access.no_session())
         return self._redirect(request, "/-/sign-in")
 
-    def _redirect(self, request: IRequest, path: str, status: int = 303) -> bytes:
+    def _redirect(self, request: Request, path: str, status: int = 303) -> bytes:
         request.setResponseCode(status)
         request.setHeader("Location", path)
         return b""
@@ -237,7 +239,7 @@ class Pages:
 
     @app.route("/")
     @reading
-    async def overview(self, request: IRequest) -> Any:
+    async def overview(self, request: Request) -> Any:
         limit, before = limits(request)
 
         def work(tx: Transaction) -> dict[str, Any]:
@@ -264,15 +266,15 @@ class Pages:
 
     @app.route("/-/deliveries")
     @reading
-    async def all_deliveries(self, request: IRequest) -> Any:
+    async def all_deliveries(self, request: Request) -> Any:
         return await self._deliveries(request, None)
 
     @app.route("/<path:repo>/deliveries")
     @reading
-    async def deliveries_of(self, request: IRequest, repo: str) -> Any:
+    async def deliveries_of(self, request: Request, repo: str) -> Any:
         return await self._deliveries(request, (await self._repository(repo)).repo)
 
-    async def _deliveries(self, request: IRequest, repo: str | None) -> bytes:
+    async def _deliveries(self, request: Request, repo: str | None) -> bytes:
         limit, before = limits(request)
         found = await self._store.read(
             lambda tx: deliveries.newest_deliveries(tx, repo, limit, before)
@@ -282,10 +284,10 @@ class Pages:
 
     @app.route("/-/events")
     @reading
-    async def changes(self, request: IRequest) -> Any:
+    async def changes(self, request: Request) -> Any:
         return self._stream(request, Changes(request, self._ticker, self._hub))
 
-    def _stream(self, request: IRequest, viewer: Changes | LogEvents) -> Streaming:
+    def _stream(self, request: Request, viewer: Changes | LogEvents) -> Streaming:
         set_headers(request, "text/event-stream; charset=utf-8")
         request.setHeader("X-Accel-Buffering", "no")
         return Streaming(viewer)
@@ -294,7 +296,7 @@ class Pages:
 
     @app.route("/<path:repo>/deploys/<int:deploy>")
     @reading
-    async def deploy(self, request: IRequest, repo: str, deploy: int) -> Any:
+    async def deploy(self, request: Request, repo: str, deploy: int) -> Any:
         found = await self._find(repo, deploy)
         if wants_json(request):
             return json_bytes(request, found)
@@ -314,7 +316,7 @@ class Pages:
 
     @app.route("/<path:repo>/deploys/<int:deploy>/events")
     @reading
-    async def events(self, request: IRequest, repo: str, deploy: int) -> Any:
+    async def events(self, request: Request, repo: str, deploy: int) -> Any:
         await self._find(repo, deploy)
         last = request.requestHeaders.getRawHeaders("last-event-id", [""])[-1]
         if last and not (last.isascii() and last.isdigit() and len(last) < 16):
@@ -340,7 +342,7 @@ class Pages:
 
     @app.route("/<path:repo>/deploys/<int:deploy>/log")
     @reading
-    async def log_text(self, request: IRequest, repo: str, deploy: int) -> Any:
+    async def log_text(self, request: Request, repo: str, deploy: int) -> Any:
         found = await self._find(repo, deploy)
         set_headers(request, "text/plain; charset=utf-8")
         follow = request.args.get(b"follow") == [b"1"] and found["finished_at"] is None
@@ -353,11 +355,9 @@ class Pages:
         request.setHeader("Content-Length", str(stop - start))
         if request.method == b"HEAD":
             return b""
-        return Streaming(
-            LogText(request, self._ticker, self._logs, deploy, start, lambda: stop)
-        )
+        return Streaming(LogText(request, self._ticker, self._logs, deploy, start, lambda: stop))
 
-    def _range(self, request: IRequest, size: int) -> tuple[int, int]:
+    def _range(self, request: Request, size: int) -> tuple[int, int]:
         """The part of a log that a reader asks for (RFC 9110, section 14); the whole for odd ranges."""
         asked = request.requestHeaders.getRawHeaders("range", [""])[-1]
         found = _RANGE.fullmatch(asked)
@@ -376,7 +376,7 @@ class Pages:
         """A function that gives the log's size once the deploy has ended, and None before."""
         known: list[int] = []
 
-        def look(event: object) -> None:
+        def look(_: object) -> None:
             reading = self._store.read(lambda tx: deploys.known(tx, deploy))
             reading.addCallback(
                 lambda found: known.append(found.log_size or 0) if found.state.ended else None
@@ -396,7 +396,7 @@ class Pages:
 
     @app.route("/<path:repo>")
     @reading
-    async def repository(self, request: IRequest, repo: str) -> Any:
+    async def repository(self, request: Request, repo: str) -> Any:
         record = await self._repository(repo)
         if record.repo != repo:
             return self._redirect(request, repository_path(record.repo), 302)

@@ -117,20 +117,19 @@ def _host_json(config: HostConfig) -> Json:
     }
 
 
+def _nothing(host: str, *errors: str) -> Json:
+    return {"host": host, "deploys": False, "values": {}, "warnings": [], "errors": [*errors]}
+
+
 def config_json(record: RepositoryRecord, host_names: tuple[str, ...]) -> list[Json]:
     """The config in use, one entry per host name, with what is wrong with the newest one."""
     if record.good_text is None:
-        hosts = [{"host": name, "deploys": False, "values": {}} for name in host_names]
-        for host in hosts:
-            host |= {"warnings": [], "errors": []}
+        hosts = [_nothing(name) for name in host_names]
     else:
         try:
             hosts = [_host_json(one) for one in resolve(record.good_text, host_names)]
         except ConfigError as error:
-            hosts = [
-                {"host": name, "deploys": False, "values": {}, "warnings": [], "errors": [str(error)]}
-                for name in host_names
-            ]
+            hosts = [_nothing(name, str(error)) for name in host_names]
     for host in hosts:
         host["commit"] = record.good_commit
         if record.config_error is not None and record.config_error not in host["errors"]:

@@ -6,8 +6,6 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import HTTPChannel
-from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
@@ -25,6 +23,9 @@ _ANSWER = (
 
 class BoundedRequest(Request):
     """A request whose body stays in memory and within the site's bound."""
+
+    content: BytesIO
+    channel: Any
 
     _too_large = False
 
@@ -49,9 +50,8 @@ class BoundedRequest(Request):
         """Answer at once, take the rest for nothing, and hang up soon."""
         self._too_large = True
         self.content = BytesIO()
-        channel: HTTPChannel = self.channel
-        channel.transport.write(_ANSWER)
-        channel.factory.reactor.callLater(LINGER, channel.loseConnection)
+        self.channel.transport.write(_ANSWER)
+        self.channel.factory.reactor.callLater(LINGER, self.channel.loseConnection)
 
 
 class BoundedSite(Site):
@@ -77,7 +77,7 @@ class Root(Resource):
         self._pages = pages
         self._access = access
 
-    def render(self, request: IRequest) -> Any:
+    def render(self, request: Request) -> Any:
         if request.path == b"/update":
             return self._update.render(request)
         if not self._access.host_is_known(request):

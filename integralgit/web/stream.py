@@ -18,9 +18,8 @@ import msgspec
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from integralgit.background import Background
@@ -73,7 +72,7 @@ class Ticker:
 class Viewer:
     """One open connection that is written to as its transport allows."""
 
-    _request: IRequest
+    _request: Request
     _ticker: Ticker
     _paused: bool = field(default=False, init=False)
     _gone: bool = field(default=False, init=False)
@@ -143,7 +142,7 @@ class Streaming(Resource):
         super().__init__()
         self._viewer = viewer
 
-    def render(self, request: IRequest) -> int:
+    def render(self, request: Request) -> int:  # noqa: ARG002 - Twisted's signature
         self._viewer.open()
         return NOT_DONE_YET
 

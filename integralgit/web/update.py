@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from io import BytesIO
+from typing import Any, Protocol, cast
 from uuid import uuid4
 
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.background import Background
 from integralgit.deploy.inbox import Receipt
@@ -59,7 +59,7 @@ class Update(Resource):
         self._door = door
         self._answers = Background()
 
-    def render(self, request: IRequest) -> Any:
+    def render(self, request: Request) -> Any:
         if request.method != b"POST":
             request.setHeader("Allow", "POST")
             return json_bytes(request, {"error": "Deliveries are sent by POST."}, 405)
@@ -79,7 +79,7 @@ class Update(Resource):
         """Fires when every delivery that has come in has its answer."""
         return self._answers.drain()
 
-    async def _answer(self, request: IRequest) -> bytes:
+    async def _answer(self, request: Request) -> bytes:
         """The body of the answer; status and headers are set on the request."""
         try:
             delivery = await self._receive(request)
@@ -104,18 +104,18 @@ class Update(Resource):
             error = f"A fault of the server; its log has it as incident {incident}."
             return json_bytes(request, {"error": error}, 500)
 
-    async def _receive(self, request: IRequest) -> Delivery:
+    async def _receive(self, request: Request) -> Delivery:
         headers = {
             name.decode("latin-1").lower(): tuple(value.decode("latin-1") for value in values)
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
-        incoming = Incoming(headers, request.content.getvalue(), self._door.now())
+        incoming = Incoming(headers, cast(BytesIO, request.content).getvalue(), self._door.now())
         if len(incoming.body) < LARGE:
             return receive(incoming, self._door.keys)
         delivery: Delivery = await self._door.in_thread(receive, incoming, self._door.keys)
         return delivery
 
-    def _tell(self, request: IRequest, delivery: Delivery, receipt: Receipt) -> bytes:
+    def _tell(self, request: Request, delivery: Delivery, receipt: Receipt) -> bytes:
         told = [self._told(deploy) for deploy in receipt.deploys]
         answer: dict[str, object] = {"outcome": receipt.outcome}
         if receipt.reason:
@@ -124,7 +124,9 @@ class Update(Resource):
             return json_bytes(request, {**answer, "deploys": told})
         page = self._door.addresses.repository(str(delivery.repo))
         request.setHeader("Location", str(told[0]["url"]) if told else page)
-        return json_bytes(request, {**answer, "delivery": str(receipt.delivery), "deploys": told}, 202)
+        return json_bytes(
+            request, {**answer, "delivery": str(receipt.delivery), "deploys": told}, 202
+        )
 
     def _told(self, deploy: Deploy) -> dict[str, object]:
         return {

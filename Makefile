@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Each makes the environment it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/ready
+	@$(BIN)/python -m integralgit.demo
+
+test: $(VENV)/ready-for-tests
+	$(BIN)/python -m twisted.trial $(or $(TESTS),tests)
+
+lint: $(VENV)/ready-for-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/ready
+	$(BIN)/python -m pip --disable-pip-version-check --quiet wheel --no-deps --wheel-dir dist .
+
+$(VENV)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/ready: $(VENV)/python setup.py constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/ready-for-tests: $(VENV)/ready
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/ready-for-lint: $(VENV)/ready-for-tests
+	$(PIP) --editable '.[dev,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info
