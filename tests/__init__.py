@@ -1,0 +1,1 @@
+"""The tests mirror the rooms of the package; `integration` uses the real things."""

@@ -1,0 +1,1 @@
+"""Real git, real processes, real sockets, a real browser."""

@@ -1,0 +1,336 @@
+"""The main job: a signed delivery in, a deployed host out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.integration.harness import Integration, eventually, git
+
+SCRIPT = """#!/bin/sh
+env | sort >../environment
+cat >../stdin
+echo "deploying $INTEGRALGIT_COMMIT"
+echo "to standard error" >&2
+"""
+
+
+class MainJob(Integration):
+    def config(self, **web: Any) -> dict[str, Any]:
+        return {
+            "hostgroups": {"web": ["web1", "web2"], "staging": ["stage1"]},
+            "configs": {
+                "base": {
+                    "location": str(self.folder / "www"),
+                    "script": "./deploy.sh",
+                    "branch": "main",
+                },
+                "staging": {"branch": "dev"},
+                "web": {"env": {"COLOUR": "blue"}, **web},
+            },
+        }
+
+    def test_from_a_push_to_a_deployed_host(self) -> None:
+        """A push is cloned, checked out, its script is run, and all of it can be read."""
+        config = self.upstream.configure(self.config())
+        commit = self.upstream.commit({"deploy.sh": SCRIPT, "index.html": "one"}, "First")
+        daemon = self.daemon(environment={"SECRET_OF_THE_SERVER": "leak"})
+
+        answer = daemon.push(commit)
+
+        self.assertEqual(answer.status, 202, answer.body)
+        queued = answer.json["deploys"][0]
+        url = f"{daemon.url}/github.com/acme/site/deploys/1"
+        self.assertEqual(answer.json["outcome"], "accepted")
+        self.assertEqual(answer.headers["Location"], url)
+        self.assertEqual(
+            queued,
+            {
+                "id": 1,
+                "repo": "github.com/acme/site",
+                "branch": "main",
+                "location": None,
+                "url": url,
+            },
+        )
+        deploy = daemon.ended(1)
+        www = self.folder / "www"
+        self.assertEqual(deploy["state"], "succeeded", daemon.log(1))
+        self.assertEqual(git(www, "rev-parse", "HEAD"), commit)
+        self.assertEqual(git(www, "symbolic-ref", "HEAD"), "refs/heads/main")
+        self.assertEqual(git(www, "status", "--porcelain"), "")
+        self.assertEqual((www / "index.html").read_text(), "one")
+        expected = {
+            "host": "web1",
+            "location": str(www),
+            "branch": "main",
+            "trigger": "push",
+            "reason": None,
+            "commit": commit,
+            "head": commit,
+            "previous_commit": None,
+            "config_commit": config,
+            "exit_code": 0,
+            "superseded_by": None,
+        }
+        self.assertEqual({key: deploy[key] for key in expected}, expected)
+        self.assertEqual([step["name"] for step in deploy["steps"]], ["fetch", "update", "script"])
+        self.assertEqual({step["state"] for step in deploy["steps"]}, {"succeeded"})
+        times = [deploy["created_at"], deploy["started_at"]]
+        for step in deploy["steps"]:
+            times += [step["started_at"], step["finished_at"]]
+        times.append(deploy["finished_at"])
+        self.assertEqual(times, sorted(times))
+        for time in times:
+            self.assertRegex(time, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        log = daemon.log(1)
+        self.assertIn(f"deploying {commit}\nto standard error\n", log)
+        self.assertEqual(deploy["log_size"], len(log.encode()))
+        self.assertEqual(deploy["commits"], [{"id": commit, "message": "First", "author": "Ann"}])
+        self.check_surroundings(url, commit)
+
+    def check_surroundings(self, url: str, commit: str) -> None:
+        """The script had the documented environment and an empty stdin, and nothing else."""
+        text = (self.folder / "environment").read_text()
+        found = dict(line.split("=", 1) for line in text.splitlines())
+        allowed = {
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "LANG",
+            "TMPDIR",
+            "TZ",
+            "PWD",
+            "OLDPWD",
+        }
+        ours = {
+            "CI": "true",
+            "INTEGRALGIT": "1",
+            "INTEGRALGIT_REPO": "github.com/acme/site",
+            "INTEGRALGIT_BRANCH": "main",
+            "INTEGRALGIT_COMMIT": commit,
+            "INTEGRALGIT_PREVIOUS_COMMIT": "",
+            "INTEGRALGIT_HOST": "web1",
+            "INTEGRALGIT_LOCATION": str(self.folder / "www"),
+            "INTEGRALGIT_DEPLOY": "1",
+            "INTEGRALGIT_TRIGGER": "push",
+            "INTEGRALGIT_URL": url,
+            "COLOUR": "blue",
+        }
+        rest = {
+            name: value
+            for name, value in found.items()
+            if name not in allowed and not name.startswith("LC_") and name not in ("_", "SHLVL")
+        }
+        self.assertEqual(rest, ours)
+        self.assertEqual((self.folder / "stdin").read_bytes(), b"")
+
+    def test_later_pushes(self) -> None:
+        """A second push, another branch, a config push and a failing script do what they should."""
+        www = self.folder / "www"
+        self.upstream.configure(self.config())
+        first = self.upstream.commit({"deploy.sh": SCRIPT, "index.html": "one"})
+        daemon = self.daemon()
+        daemon.push(first)
+        daemon.ended(1)
+
+        second = self.upstream.commit({"index.html": "two"}, "Second")
+        answer = daemon.push(second)
+        self.assertEqual(answer.json["deploys"][0]["location"], str(www))
+        deploy = daemon.ended(2)
+        self.assertEqual(deploy["state"], "succeeded")
+        self.assertEqual((deploy["previous_commit"], deploy["commit"]), (first, second))
+        self.assertEqual([one["message"] for one in deploy["commits"]], ["Second"])
+        self.assertEqual((www / "index.html").read_text(), "two")
+
+        other = self.upstream.commit({"index.html": "dev"}, branch="dev")
+        answer = daemon.push(other, "dev")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(
+            answer.json,
+            {
+                "outcome": "ignored",
+                "reason": "branch dev is not deployed here (main is)",
+                "deploys": [],
+            },
+        )
+
+        config = self.upstream.configure(self.config(branch="dev"))
+        answer = daemon.push(config, "integralgit")
+        self.assertEqual((answer.status, answer.json["deploys"]), (202, []))
+        eventually(
+            lambda: (
+                daemon.get("/github.com/acme/site")["config"][0]["values"]["branch"]
+                == {"value": "dev", "layer": "web"}
+            ),
+            "the page shows the new branch",
+        )
+        self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 2)
+
+        failing = self.upstream.commit({"deploy.sh": "#!/bin/sh\necho no\nexit 3\n"}, branch="dev")
+        daemon.push(failing, "dev")
+        deploy = daemon.ended(3)
+        self.assertEqual(deploy["state"], "failed")
+        self.assertEqual((deploy["exit_code"], deploy["branch"]), (3, "dev"))
+        self.assertEqual(deploy["reason"], "the script failed with exit code 3")
+        self.assertEqual(deploy["steps"][-1]["state"], "failed")
+        self.assertEqual(git(www, "rev-parse", "HEAD"), failing)
+        self.assertEqual(git(www, "symbolic-ref", "HEAD"), "refs/heads/dev")
+        self.assertEqual(git(www, "rev-parse", "main"), second)
+
+    def test_a_config_push_that_was_missed(self) -> None:
+        """A push that the known config would ignore is deployed if the config has changed."""
+        self.upstream.configure(self.config())
+        first = self.upstream.commit({"deploy.sh": SCRIPT})
+        daemon = self.daemon()
+        daemon.push(first)
+        daemon.ended(1)
+        self.upstream.configure(self.config(branch="dev"))
+        second = self.upstream.commit({"x": "y"}, branch="dev")
+        self.assertEqual(daemon.push(second, "dev").json["outcome"], "ignored")
+        deploys = eventually(
+            lambda: daemon.get("/github.com/acme/site")["deploys"][:-1], "the push is deployed"
+        )
+        self.assertEqual(daemon.ended(deploys[0]["id"])["commit"], second)
+        delivery = daemon.get("/github.com/acme/site")["deliveries"][0]
+        self.assertEqual(delivery["outcome"], "accepted")
+
+    def test_twenty_pushes_at_once(self) -> None:
+        """They end in the newest commit, with one script at a time and few deploys."""
+        script = """#!/bin/sh
+mkdir ../running || echo OVERLAP >>../overlaps
+sleep 0.3
+echo "$INTEGRALGIT_COMMIT" >>../deployed
+rmdir ../running
+"""
+        self.upstream.configure(self.config())
+        first = self.upstream.commit({"deploy.sh": script})
+        daemon = self.daemon()
+        daemon.push(first)
+        daemon.ended(1)
+        commits = [self.upstream.commit({"n": str(n)}) for n in range(20)]
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(daemon.push, commits))
+        self.assertEqual({answer.status for answer in answers}, {202})
+
+        def idle() -> Any:
+            deploys = daemon.get("/github.com/acme/site?limit=50")["deploys"]
+            return deploys if all(one["finished_at"] for one in deploys) else None
+
+        deploys = eventually(idle, "all is quiet")
+        self.assertEqual(len(deploys), 21)
+        self.assertFalse((self.folder / "overlaps").exists())
+        deployed = (self.folder / "deployed").read_text().split()
+        self.assertEqual(deployed[-1], commits[-1])
+        self.assertLess(len(deployed), 8)
+        states = [one["state"] for one in deploys]
+        self.assertEqual(states[0], "succeeded")
+        self.assertEqual(set(states), {"succeeded", "superseded"})
+        superseded = [one for one in deploys if one["state"] == "superseded"]
+        self.assertTrue(all(one["superseded_by"] > one["id"] for one in superseded))
+        self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), commits[-1])
+
+    def test_a_repository_without_a_config(self) -> None:
+        """A push of a repository with nothing for this host is accepted, and skipped with a reason."""
+        commit = self.upstream.commit({"x": "y"})
+        daemon = self.daemon()
+        self.assertEqual(daemon.push(commit).status, 202)
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["state"], "skipped")
+        self.assertIn("no branch integralgit", deploy["reason"])
+
+    def test_a_broken_config(self) -> None:
+        """While the newest config is broken the last good one stays in use, and the page says so."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"deploy.sh": SCRIPT}))
+        daemon.ended(1)
+        broken = self.config(timeout="soon")
+        config = self.upstream.configure(broken)
+        daemon.push(config, "integralgit")
+        page = eventually(
+            lambda: (p := daemon.get("/github.com/acme/site"))["config"][0]["errors"] and p,
+            "the error is shown",
+        )
+        self.assertRegex(
+            page["config"][0]["errors"][0],
+            "^host web1, layer web, key timeout: timeout must be a number or text",
+        )
+        self.assertEqual(page["config"][0]["values"]["timeout"]["value"], 900)
+        second = self.upstream.commit({"x": "y"})
+        daemon.push(second)
+        deploy = daemon.ended(2)
+        self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
+        self.assertIn("The newest config is broken", daemon.log(2))
+
+    def test_a_timeout(self) -> None:
+        """A script that runs too long is ended with all its children."""
+        self.upstream.configure(self.config(timeout=0.5))
+        commit = self.upstream.commit(
+            {
+                "deploy.sh": "#!/bin/sh\ncut -d' ' -f5 /proc/$$/stat >../group\nsleep 600 & sleep 600\n"
+            }
+        )
+        daemon = self.daemon()
+        daemon.push(commit)
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["state"], "timed_out")
+        self.assertEqual(deploy["reason"], "the script ran longer than its timeout")
+        group = (self.folder / "group").read_text().strip()
+        alive = [pid for pid in os.listdir("/proc") if pid.isdigit() and self.group(pid) == group]
+        self.assertEqual(alive, [])
+
+    def group(self, pid: str) -> str | None:
+        """The process group of a process, or None where it is gone (proc(5), `stat`)."""
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                return file.read().rpartition(")")[2].split()[2]
+        except OSError:
+            return None
+
+    def test_what_a_script_file_may_be(self) -> None:
+        """Without the x bit it runs through its shebang or sh; one that is not there is an error."""
+        self.upstream.configure(self.config(script="run.txt"))
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"run.txt": "echo by $0\n"}))
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
+        self.assertIn(f"by {self.folder}/www/run.txt", daemon.log(1))
+        self.upstream.commit({"run.txt": "#!/usr/bin/env python3\nprint(6 * 7)\n"})
+        git(self.upstream.work, "update-index", "--chmod=-x", "run.txt")
+        daemon.push(self.upstream.commit({}))
+        self.assertEqual(daemon.ended(2)["state"], "succeeded")
+        self.assertIn("\n42\n", daemon.log(2))
+        daemon.push(self.upstream.commit({"run.txt": None}))
+        deploy = daemon.ended(3)
+        self.assertEqual(deploy["state"], "failed")
+        self.assertEqual(deploy["reason"], "the script run.txt is not a file in the checkout")
+
+    def test_the_log_of_an_ended_deploy_as_events(self) -> None:
+        """The event stream gives the whole log, resumes from any id, and ends."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"deploy.sh": SCRIPT}))
+        daemon.ended(1)
+        path = "/github.com/acme/site/deploys/1/events"
+        log = daemon.log(1)
+        whole = self.stream(daemon.request("GET", path).body)
+        self.assertEqual("".join(data["text"] for name, data in whole if name == "log"), log)
+        self.assertEqual(whole[-1][0], "end")
+        token = {"Authorization": f"Bearer {daemon.token()}"}
+        rest = daemon.request("GET", path, headers={**token, "Last-Event-ID": "20"})
+        text = "".join(d["text"] for name, d in self.stream(rest.body) if name == "log")
+        self.assertEqual(text.encode(), log.encode()[20:])
+        part = daemon.request(
+            "GET", "/github.com/acme/site/deploys/1/log", headers={**token, "Range": "bytes=3-9"}
+        )
+        self.assertEqual((part.status, part.body), (206, log.encode()[3:10]))
+
+    def stream(self, body: bytes) -> list[tuple[str, Any]]:
+        """The named events of a stream."""
+        found = re.findall(r"^event: (\w+)\ndata: (.*)$", body.decode(), re.MULTILINE)
+        return [(name, json.loads(data)) for name, data in found]
