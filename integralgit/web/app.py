@@ -41,7 +41,11 @@ P = ParamSpec("P")
 
 #: How many rows a list has where the reader does not say, and at most.
 LIMIT, MOST = 30, 200
-_STATIC = {"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
+_STATIC = {
+    "style.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
 
 Handler = Callable[Concatenate[Any, Request, P], Coroutine[Any, Any, Any]]
@@ -191,7 +195,7 @@ class Pages:
 
     # The server's own
 
-    @app.route("/-/health")
+    @app.route("/-/health", methods=["GET"])
     async def health(self, request: Request) -> Any:
         """For load balancers: whether the archive answers."""
         try:
@@ -201,7 +205,7 @@ class Pages:
             return json_bytes(request, {"status": "the archive does not answer"}, 503)
         return json_bytes(request, {"status": "ok"})
 
-    @app.route("/-/static/<name>")
+    @app.route("/-/static/<name>", methods=["GET"])
     async def static(self, request: Request, name: str) -> Any:
         if name not in _STATIC:
             raise HTTPError(404, "There is nothing here.")
@@ -237,7 +241,7 @@ class Pages:
 
     # Overview
 
-    @app.route("/")
+    @app.route("/", methods=["GET"])
     @reading
     async def overview(self, request: Request) -> Any:
         limit, before = limits(request)
@@ -264,12 +268,12 @@ class Pages:
             values |= {"hook": self._addresses.hook, "secret_file": self._secret_file}
         return self._show(request, "overview.html", values)
 
-    @app.route("/-/deliveries")
+    @app.route("/-/deliveries", methods=["GET"])
     @reading
     async def all_deliveries(self, request: Request) -> Any:
         return await self._deliveries(request, None)
 
-    @app.route("/<path:repo>/deliveries")
+    @app.route("/<path:repo>/deliveries", methods=["GET"])
     @reading
     async def deliveries_of(self, request: Request, repo: str) -> Any:
         return await self._deliveries(request, (await self._repository(repo)).repo)
@@ -282,7 +286,7 @@ class Pages:
         shown = [pages.delivery_json(one) for one in found]
         return self._show(request, "deliveries.html", {"repo": repo, "deliveries": shown})
 
-    @app.route("/-/events")
+    @app.route("/-/events", methods=["GET"])
     @reading
     async def changes(self, request: Request) -> Any:
         return self._stream(request, Changes(request, self._ticker, self._hub))
@@ -294,7 +298,7 @@ class Pages:
 
     # One deploy
 
-    @app.route("/<path:repo>/deploys/<int:deploy>")
+    @app.route("/<path:repo>/deploys/<int:deploy>", methods=["GET"])
     @reading
     async def deploy(self, request: Request, repo: str, deploy: int) -> Any:
         found = await self._find(repo, deploy)
@@ -314,7 +318,7 @@ class Pages:
         }
         return self._page(request, "deploy.html", values)
 
-    @app.route("/<path:repo>/deploys/<int:deploy>/events")
+    @app.route("/<path:repo>/deploys/<int:deploy>/events", methods=["GET"])
     @reading
     async def events(self, request: Request, repo: str, deploy: int) -> Any:
         await self._find(repo, deploy)
@@ -340,7 +344,7 @@ class Pages:
             ),
         )
 
-    @app.route("/<path:repo>/deploys/<int:deploy>/log")
+    @app.route("/<path:repo>/deploys/<int:deploy>/log", methods=["GET"])
     @reading
     async def log_text(self, request: Request, repo: str, deploy: int) -> Any:
         found = await self._find(repo, deploy)
@@ -394,7 +398,7 @@ class Pages:
 
     # One repository; last, for its path takes whatever is left
 
-    @app.route("/<path:repo>")
+    @app.route("/<path:repo>", methods=["GET"])
     @reading
     async def repository(self, request: Request, repo: str) -> Any:
         record = await self._repository(repo)

@@ -1,0 +1,143 @@
+"""What was accepted and what runs survive any end of the server."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.integration.harness import Daemon, Integration, eventually
+
+#: Says that it runs, then waits for a file that the test makes.
+WAITS = """#!/bin/sh
+echo "begun $INTEGRALGIT_DEPLOY"
+while [ ! -e ../go ]; do sleep 0.05; done
+echo "going on"
+exit ${CODE:-0}
+"""
+
+
+class Restart(Integration):
+    def running(self, **env: str) -> Daemon:
+        """A server with a deploy whose script waits."""
+        base: dict[str, Any] = {"location": str(self.folder / "www"), "branch": "main"}
+        base |= {"script": "./deploy.sh", "env": env, "timeout": 60}
+        self.upstream.configure({"configs": {"base": base}})
+        commit = self.upstream.commit({"deploy.sh": WAITS})
+        daemon = self.daemon()
+        daemon.push(commit)
+        eventually(lambda: "begun" in daemon.log(1), "the script runs")
+        self.addCleanup((self.folder / "go").touch)
+        return daemon
+
+    def picked_up(self, how: signal.Signals) -> None:
+        daemon = self.running(CODE="7")
+        daemon.stop(how)
+        daemon.start()
+        deploy = daemon.deploy(1)
+        self.assertEqual((deploy["state"], deploy["finished_at"]), ("running", None))
+        (self.folder / "go").touch()
+        deploy = daemon.ended(1)
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 7))
+        self.assertTrue(daemon.log(1).endswith("begun 1\ngoing on\n"), daemon.log(1))
+        self.assertEqual(deploy["steps"][-1]["state"], "failed")
+
+    def test_a_script_goes_on_when_the_server_stops(self) -> None:
+        """The next server shows it as running, with its whole output and its exit code."""
+        self.picked_up(signal.SIGTERM)
+
+    def test_a_script_goes_on_when_the_server_is_killed(self) -> None:
+        """The same after `kill -9`."""
+        self.picked_up(signal.SIGKILL)
+
+    def test_a_script_that_ends_while_no_server_runs(self) -> None:
+        """Its exit code is read from the wrapper's file by the next server."""
+        daemon = self.running(CODE="5")
+        daemon.stop(signal.SIGKILL)
+        (self.folder / "go").touch()
+        status = daemon.state / "logs" / "1.exit"
+        eventually(lambda: status.exists() and status.read_text().strip(), "the script ends")
+        daemon.start()
+        deploy = daemon.ended(1)
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 5))
+        self.assertIn("going on", daemon.log(1))
+
+    def test_the_queue_survives(self) -> None:
+        """A push that waited when the server was killed is deployed after the next start."""
+        daemon = self.running()
+        second = self.upstream.commit({"x": "y"})
+        self.assertEqual(daemon.push(second).status, 202)
+        self.assertEqual(daemon.deploy(2)["state"], "queued")
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        self.assertEqual(daemon.deploy(2)["state"], "queued")
+        (self.folder / "go").touch()
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
+        self.assertEqual(daemon.ended(2)["commit"], second)
+
+    def test_the_deadline_survives(self) -> None:
+        """A script keeps its deadline over a restart, and its whole group is ended then."""
+        self.upstream.configure(
+            {
+                "configs": {
+                    "base": {
+                        "location": str(self.folder / "www"),
+                        "branch": "main",
+                        "script": "./deploy.sh",
+                        "timeout": 4,
+                    }
+                }
+            }
+        )
+        commit = self.upstream.commit({"deploy.sh": WAITS})
+        daemon = self.daemon()
+        daemon.push(commit)
+        eventually(lambda: "begun" in daemon.log(1), "the script runs")
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["state"], "timed_out")
+        self.assertNotIn("going on", daemon.log(1))
+
+    def test_a_delivery_that_comes_again(self) -> None:
+        """A delivery id is known across restarts; after a failed run it may run again."""
+        self.upstream.configure(
+            {
+                "configs": {
+                    "base": {
+                        "location": str(self.folder / "www"),
+                        "branch": "main",
+                        "script": "./deploy.sh",
+                    }
+                }
+            }
+        )
+        flag = self.folder / "fail"
+        commit = self.upstream.commit({"deploy.sh": f"#!/bin/sh\ntest ! -e {flag}\n"})
+        daemon = self.daemon()
+        daemon.push(commit, number="same")
+        daemon.ended(1)
+        daemon.stop()
+        daemon.start()
+        again = daemon.push(commit, number="same")
+        self.assertEqual((again.status, again.json["outcome"]), (200, "ignored"))
+        self.assertEqual([one["id"] for one in again.json["deploys"]], [1])
+        flag.touch()
+        daemon.push(commit, number="other")
+        self.assertEqual(daemon.ended(2)["state"], "failed")
+        flag.unlink()
+        self.assertEqual(daemon.push(commit, number="other").status, 202)
+        self.assertEqual(daemon.ended(3)["state"], "succeeded")
+
+    def test_two_servers_and_one_location(self) -> None:
+        """The second waits while the first one's script runs, and says who holds the location."""
+        first = self.running()
+        second = Daemon(self.folder / "second", first.settings)
+        self.addCleanup(second.stop)
+        second.start()
+        second.push(self.upstream.commit({"x": "y"}))
+        eventually(lambda: "waiting for the location, which process" in second.log(1), "it waits")
+        self.assertEqual(second.deploy(1)["state"], "running")
+        Path(self.folder / "go").touch()
+        self.assertEqual(first.ended(1)["state"], "succeeded")
+        self.assertEqual(second.ended(1)["state"], "succeeded")
