@@ -92,6 +92,7 @@ def template_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["repository_path"] = repository_path
+    environment.filters["plain"] = pages.plain
     environment.globals |= {
         "marks": pages.MARKS,
         "deploy_path": deploy_path,

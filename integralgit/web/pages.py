@@ -159,6 +159,8 @@ def duration(deploy: Json, now: float) -> str:
     finished = deploy["finished_at"]
     end = datetime.fromisoformat(finished).timestamp() if finished else now
     seconds = max(0.0, end - start)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -167,6 +169,13 @@ def duration(deploy: Json, now: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plain(value: object) -> str:
+    """A config value as a person would write it: seconds without `.0`, flags as in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 #: A state at a glance, by shape as well as by colour.
