@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint wheel picture clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
@@ -40,3 +40,6 @@ $(VENV)/ready-for-lint: $(VENV)/ready-for-tests
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info
+
+picture: $(VENV)/ready-for-tests
+	$(BIN)/python docs/picture.py

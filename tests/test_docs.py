@@ -1,0 +1,74 @@
+"""The examples in the documentation are true."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.hooks.generic import _Push
+from integralgit.hostconfig.keys import KEYS, NOT_YET
+from integralgit.hostconfig.resolve import deployments, resolve
+from integralgit.settings import _READERS, _TRUST_READERS, make_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language in all pages."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [block for page in PAGES for block in pattern.findall(page.read_text())]
+
+
+class Examples(SynchronousTestCase):
+    def test_configs(self) -> None:
+        """Every config in the pages resolves for the hosts it names, without a warning."""
+        configs = [block for block in blocks("json") if '"configs"' in block]
+        self.assertEqual(len(configs), 2)
+        for text in configs:
+            for host in ("web1", "web2", "stage1"):
+                (one,) = resolve(text, (host,))
+                self.assertEqual((one.warnings, one.errors), ((), ()))
+                self.assertEqual(deployments([one])[0].location, "/srv/site")
+
+    def test_plain_pushes(self) -> None:
+        """Every plain push in the pages is one that the door can read."""
+        pushes = [block for block in blocks("json") if '"ref"' in block]
+        self.assertEqual(len(pushes), 1)
+        msgspec.json.decode(pushes[0], type=_Push)
+
+    def test_settings(self) -> None:
+        """Every settings file in the pages is accepted, and together they show every setting."""
+        shown: set[str] = set()
+        for text in blocks("toml"):
+            table = tomllib.loads(text)
+            make_settings(table, {})
+            shown |= table.keys()
+            for trust in table.get("trust", []):
+                shown |= {f"trust.{key}" for key in trust}
+        self.assertEqual(
+            shown - {"trust"}, set(_READERS) | {f"trust.{key}" for key in _TRUST_READERS}
+        )
+
+    def test_keys(self) -> None:
+        """Every key of a config stands in its page."""
+        page = (ROOT / "docs" / "config.md").read_text()
+        for key in KEYS:
+            self.assertIn(f"`{key}`" if key in NOT_YET else f"| `{key}` |", page)
+
+    def test_links(self) -> None:
+        """Every relative link leads to a file."""
+        for page in PAGES:
+            for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+                if "://" not in target:
+                    self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_every_module_is_on_the_map(self) -> None:
+        """The architecture page names every module of the package."""
+        page = (ROOT / "docs" / "architecture.md").read_text()
+        modules = {module.name for module in (ROOT / "integralgit").rglob("*.py")}
+        self.assertEqual({name for name in modules - {"__init__.py"} if name not in page}, set())
