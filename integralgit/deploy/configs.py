@@ -42,18 +42,21 @@ class Configs:
         """What is known once the config of that commit is, which `read` gives the text of.
 
         `commit` is None where the repository has no config branch. A commit
-        that is known already is not read again.
+        that is known already is not read again, but judged again: this host's
+        names may have changed.
         """
         record = await self.known(repo)
-        if commit is not None and commit == record.config_commit:
-            return record
         text, error = None, None
         if commit is not None:
             try:
-                text = await read(commit)
-                error = fault(text, self.host_names)
+                is_known = commit == record.config_commit and record.config_text is not None
+                text = record.config_text if is_known else await read(commit)
+                error = fault(text or "", self.host_names)
             except ConfigError as unreadable:
                 error = str(unreadable)
+        before = record.config_commit, record.config_text, record.config_error
+        if (commit, text, error) == before:
+            return record
         await self._store.write(
             lambda tx: deliveries.set_config(tx, str(repo), commit, text, error, self._now())
         )

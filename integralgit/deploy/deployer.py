@@ -140,7 +140,12 @@ class Deployer:
     async def deploy(self, deploy: Deploy) -> str | None:
         """Run a queued deploy to its end; the location at which it goes on, if it moved."""
         await self._store.write(lambda tx: deploys.begin(tx, deploy.id, self._now()))
-        run = Run(deploy, self._logs.open(deploy.id), self._store, self._logs, self._now)
+        try:
+            run = Run(deploy, self._logs.open(deploy.id), self._store, self._logs, self._now)
+        except OSError as error:
+            reason = f"the log of the deploy cannot be written: {error.strerror}"
+            await self._end(deploy.id, Outcome(State.FAILED, reason))
+            return None
         try:
             outcome = await self._outcome(run)
         except Moved as moved:
