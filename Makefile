@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint wheel picture clean
+.PHONY: demo test lint wheel picture bench-storm fuzz clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
@@ -43,3 +43,6 @@ clean:
 
 picture: $(VENV)/ready-for-tests
 	$(BIN)/python docs/picture.py
+
+bench-storm: $(VENV)/ready-for-tests
+	PYTHONPATH=. $(BIN)/python benchmarks/storm.py

@@ -70,7 +70,8 @@ def repository_of_url(url: str) -> Repository | None:
     """The repository that a remote's URL names, or None for anything unusual.
 
     Takes `https://host/name.git`, `ssh://git@host/name.git` and
-    `git@host:name.git` (git-clone(1), "GIT URLS").
+    `git@host:name.git` (git-clone(1), "GIT URLS"), and the forms of Azure
+    DevOps. With Bitbucket Data Center, the path over https begins with `scm/`.
     """
     host, path = "", ""
     if "://" in url:
@@ -85,15 +86,31 @@ def repository_of_url(url: str) -> Repository | None:
             return None
     elif scp_like := _SCP_LIKE.fullmatch(url):
         host, path = scp_like.groups()
+    path = path.strip("/").removesuffix(".git")
+    if host == "ssh.dev.azure.com":
+        host, path = "dev.azure.com", path.removeprefix("v3/")
+    path = path.replace("/_git/", "/", 1) if host == "dev.azure.com" else path
     try:
-        return repository(host, path.strip("/").removesuffix(".git"))
+        return repository(host, path)
     except ValueError:
         return None
 
 
-def https_url(repo: Repository) -> str:
-    """The URL from which git hosts serve a repository of that identity."""
-    return f"https://{repo.host}/{quote(repo.full_name)}.git"
+def https_url(repo: Repository, provider: str = "") -> str:
+    """The URL from which a git host of that kind serves the repository.
+
+    Azure DevOps: `<organisation>/<project>/_git/<name>`; Bitbucket Data
+    Center: below `/scm/`; sourcehut: without `.git`.
+    """
+    path = quote(repo.full_name, safe="/~")
+    if provider == "azure" or repo.host == "dev.azure.com":
+        before, _, name = path.rpartition("/")
+        return f"https://{repo.host}/{before}/_git/{name}"
+    if provider == "bitbucket-server":
+        return f"https://{repo.host}/scm/{path}.git"
+    if provider == "sourcehut" or repo.host == "git.sr.ht":
+        return f"https://{repo.host}/{path}"
+    return f"https://{repo.host}/{path}.git"
 
 
 def is_branch(name: str) -> bool:

@@ -15,7 +15,10 @@ _BYTES |= {"kib": 1024, "mib": 1024**2, "gib": 1024**3}
 
 def _quantity(value: object, units: dict[str, int], example: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number, unit = float(value), ""
+        try:
+            number, unit = float(value), ""
+        except OverflowError:
+            raise ValueError("is out of range") from None
     elif isinstance(value, str) and (found := _QUANTITY.fullmatch(value)):
         number, unit = float(found[1]), found[2].lower()
     else:

@@ -8,15 +8,16 @@ raises `SettingsError` with a sentence that says which and why.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from integralgit import quantities
-from integralgit.names import Repository, https_url, matches
+from integralgit.names import Repository, matches
 
 #: Hosts whose repositories the generated secret speaks for where no `[[trust]]` is given.
 KNOWN_HOSTS = (
@@ -50,38 +51,45 @@ class Trust:
     branches: tuple[str, ...] = ("**",)
     scripts: tuple[str, ...] = ("**",)
     url: str | None = None
+    allow_sha1: bool = False
 
     def covers(self, repo: Repository) -> bool:
         """Whether these secrets may speak for the repository, without regard to case."""
         identity = str(repo).lower()
         return any(matches(pattern.lower(), identity) for pattern in self.repos)
 
-    def clone_url(self, repo: Repository) -> str:
-        """The URL to fetch the repository from, which never comes from a delivery."""
+    def clone_url(self, repo: Repository) -> str | None:
+        """The URL that this trust sets for the repository, which never comes from a delivery."""
         if self.url is None:
-            return https_url(repo)
+            return None
         return self.url.replace("{full_name}", repo.full_name).replace("{name}", repo.name)
 
     def violation(self, location: str, branch: str, script: str | None) -> str | None:
         """The rule that a deployment breaks, as a sentence, or None."""
-        wanted = {"locations": location, "branches": branch}
+        rules: list[tuple[str, tuple[str, ...], str, Callable[[str, str], bool]]] = [
+            ("locations", self.locations, location, matches),
+            ("branches", self.branches, branch, matches),
+        ]
         if script is not None:
-            wanted["scripts"] = plain_script(script)
-        for rule, value in wanted.items():
-            patterns: tuple[str, ...] = getattr(self, rule)
-            if rule == "scripts":
-                patterns = tuple(map(plain_script, patterns))
-            if not any(matches(pattern, value) for pattern in patterns):
-                allowed = ", ".join(getattr(self, rule))
+            rules.append(("scripts", self.scripts, script, matches_script))
+        for rule, patterns, value, match in rules:
+            if not any(match(pattern, value) for pattern in patterns):
                 return (
-                    f"the server's settings do not allow it: {value} is not in {rule} = {allowed}"
+                    f"the server's settings do not allow it:"
+                    f" {value} is not in {rule} = {', '.join(patterns)}"
                 )
         return None
 
 
-def plain_script(script: str) -> str:
-    """One spelling for a script: `./deploy.sh` and `deploy.sh` are the same."""
-    return posixpath.normpath(script) if not script.endswith("*") else script.removeprefix("./")
+def matches_script(pattern: str, script: str) -> bool:
+    """Whether a pattern allows a script; `./deploy.sh` and `deploy.sh` are the same.
+
+    A relative pattern allows only scripts in the checkout; `**` alone allows any.
+    """
+    script = posixpath.normpath(script)
+    if pattern != "**" and pattern.startswith("/") != script.startswith("/"):
+        return False
+    return matches(pattern.removeprefix("./"), script)
 
 
 @frozen
@@ -93,6 +101,7 @@ class Settings:
     url: str | None = None
     host_names: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     public: bool = False
     umask: int = 0o022
     workers: int = 4
@@ -139,22 +148,37 @@ def _whole(value: object) -> int:
 
 
 def _umask(value: object) -> int:
-    """An octal umask: `"022"`, or TOML's `0o022`."""
-    try:
-        mask = int(value, 8) if isinstance(value, str) else value
-    except ValueError:
-        mask = None
-    if not isinstance(mask, int) or isinstance(mask, bool) or not 0 <= mask <= 0o777:
-        raise ValueError(f'must be an octal umask such as "022", not {value!r}')
-    return mask
+    """An octal umask as text; as a number, `22` could mean two things."""
+    if not isinstance(value, str) or not re.fullmatch("[0-7]{1,4}", value):
+        raise ValueError(f'must be text with an octal umask such as "022", not {value!r}')
+    return int(value, 8) & 0o777
 
 
 def _base_url(value: object) -> str:
     url = _text(value).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.path:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", url, re.ASCII):
         raise ValueError(f"must be like https://deploy.example.com, not {value!r}")
     return url
+
+
+def _host_names(value: object) -> tuple[str, ...]:
+    names = _texts(value)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name, re.ASCII):
+            raise ValueError(f"has {name!r}, which is not the name of a host")
+    return names
+
+
+def _max_body(value: object) -> int:
+    number = quantities.size(value)
+    if not 1000 <= number <= 100_000_000:
+        raise ValueError(f"must be from 1kB to 100MB, not {value!r}")
+    return number
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    """Addresses and networks, such as `10.0.0.0/8`."""
+    return tuple(str(ipaddress.ip_network(text)) for text in _texts(value))
 
 
 def _positive_seconds(value: object) -> float:
@@ -168,16 +192,17 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "listen": _texts,
     "state": _text,
     "url": _base_url,
-    "host_names": _texts,
+    "host_names": _host_names,
     "allowed_hosts": lambda value: tuple(name.lower() for name in _texts(value)),
+    "trusted_proxies": _networks,
     "public": _flag,
     "umask": _umask,
     "workers": _whole,
     "git_timeout": _positive_seconds,
-    "max_body": quantities.size,
+    "max_body": _max_body,
     "allow_root": _flag,
 }
-_LATER = ("trusted_proxies", "max_log", "poll", "badges", "forge", "notify")
+_LATER = ("max_log", "poll", "badges", "forge", "notify")
 
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": _texts,
@@ -186,6 +211,7 @@ _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "branches": _texts,
     "scripts": _texts,
     "url": _text,
+    "allow_sha1": _flag,
 }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import secrets
 from pathlib import Path
 
 from integralgit.hooks.receive import Key
+from integralgit.hooks.signatures import PUBLIC_KEY
 from integralgit.settings import ACCESS_TOKEN, WEBHOOK_SECRET, Settings, SettingsError
 
 
@@ -40,7 +43,18 @@ def read_secret(path: Path) -> bytes:
         raise SettingsError(f"the secret file {path} is empty")
     if b"\n" in secret:
         raise SettingsError(f"the secret file {path} must hold one secret, on one line")
+    for prefix in (b"whsec_", PUBLIC_KEY):
+        if secret.startswith(prefix) and not is_base64(secret.removeprefix(prefix)):
+            raise SettingsError(f"the secret file {path} must hold base64 behind {prefix.decode()}")
     return secret
+
+
+def is_base64(text: bytes) -> bool:
+    """Whether the text is base64 of something, with or without its padding."""
+    try:
+        return bool(base64.b64decode(text + b"=" * (-len(text) % 4), validate=True))
+    except binascii.Error:
+        return False
 
 
 def secret_path(name: str, state: Path, beside: Path, credentials: str | None) -> Path:

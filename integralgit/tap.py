@@ -38,6 +38,7 @@ from integralgit.hooks.receive import Key
 from integralgit.journal import store
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
+from integralgit.journal.refusals import Refusals
 from integralgit.settings import WEBHOOK_SECRET, Settings, SettingsError, make_settings
 from integralgit.statefiles import access_token, make_private_folder, read_keys
 from integralgit.web.access import Access, host_of
@@ -101,13 +102,9 @@ class Options(usage.Options):
 
     def given(self) -> dict[str, object]:
         """What was given on the command line, by the names of the settings."""
-        named = {
-            name.replace("-", "_"): value
-            for name, value in self.items()
-            if value and name != "config"
-        }
-        flags = {"public", "allow_root"}
-        return {k: bool(v) if k in flags else v for k, v in named.items()} | self.lists
+        named = {name.replace("-", "_"): value for name, value in self.items() if name != "config"}
+        flags = {name: True for name in ("public", "allow_root") if named.pop(name)}
+        return {name: v for name, v in named.items() if v is not None} | flags | self.lists
 
 
 def read_settings(options: Options) -> Settings:
@@ -134,7 +131,7 @@ class Listener(Service):
     _addresses: Addresses
     _listening: Callable[[], None]
     _drain: Callable[[], Deferred[Any]]
-    _ports: list[IListeningPort] = field(factory=list, init=False)
+    ports: list[IListeningPort] = field(factory=list, init=False)
 
     def privilegedStartService(self) -> None:
         """Listen before the privileges go; a port that cannot be had stops the start."""
@@ -144,9 +141,9 @@ class Listener(Service):
             if not started or not hasattr(started[0], "getHost"):
                 reason = started[0].getErrorMessage() if started else "no answer"
                 raise SystemExit(f"integralgit: cannot listen: {reason}")
-            self._ports.append(started[0])
+            self.ports.append(started[0])
         if not self._addresses.base:
-            self._addresses.base = local_url(self._ports)
+            self._addresses.base = local_url(self.ports)
         self._listening()
 
     def stopService(self) -> Deferred[None]:
@@ -155,7 +152,7 @@ class Listener(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        for port in self._ports:
+        for port in self.ports:
             stopped = port.stopListening()
             if stopped is not None:
                 await stopped
@@ -171,6 +168,8 @@ def local_url(ports: list[IListeningPort]) -> str:
         if hasattr(address, "port"):
             everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - as told, not ours
             host = everywhere.get(address.host, address.host)
+            if ":" in host and not host.startswith("["):
+                host = f"[{host}]"
             return f"http://{host}:{address.port}"
     return "http://localhost"
 
@@ -179,7 +178,7 @@ def local_url(ports: list[IListeningPort]) -> str:
 class IntegralGit(Service):
     """The root: starts its parts in order, and stops them one at a time, last first."""
 
-    _parts: list[IService]
+    parts: list[IService]
     _pools: list[ConnectionPool]
     _umask: int
     _observer: Any
@@ -193,7 +192,7 @@ class IntegralGit(Service):
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        for part in self._parts:
+        for part in self.parts:
             part.privilegedStartService()
 
     def startService(self) -> None:
@@ -201,7 +200,7 @@ class IntegralGit(Service):
         self._saved_umask = os.umask(self._umask)
         for pool in self._pools:
             pool.start()
-        for part in self._parts:
+        for part in self.parts:
             part.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -209,7 +208,7 @@ class IntegralGit(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        for part in reversed(self._parts):
+        for part in reversed(self.parts):
             stopped = part.stopService()
             if stopped is not None:
                 await stopped
@@ -292,8 +291,8 @@ def assemble(
     """The rooms, from the archive up to the windows; raises `SettingsError`."""
     try:
         endpoints = [serverFromString(reactor, text) for text in settings.listen]
-    except ValueError as error:
-        raise SettingsError(f"the setting `listen` is not an endpoint: {error}") from None
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        raise SettingsError(f"the setting `listen` is not a usable endpoint: {error}") from None
     database = state / "integralgit.sqlite"
     try:
         store.create(str(database))
@@ -343,11 +342,14 @@ def assemble(
         names,
         time.time,
         str(state / WEBHOOK_SECRET),
+        workshop.replay,
     )
-    door = Door(keys, workshop, addresses, time.time, in_thread)
+    refusals = Refusals(reactor, archive, time.time)
+    proxies = settings.trusted_proxies
+    door = Door(keys, workshop, addresses, time.time, in_thread, refusals.add, proxies)
     update = Update(door)
     root = Root(update, pages.resource(), access)
-    site = BoundedSite(root, settings.max_body, reactor)
+    site = BoundedSite(root, settings.max_body, reactor, refusals.add)
 
     def listening() -> None:
         log.info("hosts are told to send to {url}", url=addresses.hook)
@@ -356,7 +358,7 @@ def assemble(
             log.warn("the setting {name} has no effect in this version", name=name)
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
-    return IntegralGit([workshop, listener], [writer, reader], settings.umask, observer)
+    return IntegralGit([refusals, workshop, listener], [writer, reader], settings.umask, observer)
 
 
 def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -68,6 +68,12 @@ def group_is_alive(pid: int) -> bool:
     return True
 
 
+def cancel(timer: IDelayedCall | None) -> None:
+    """Cancel a delayed call that may be over, or never have been."""
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
 @define(eq=False)
 class _Child(ProcessProtocol):
     reactor: Any
@@ -78,7 +84,9 @@ class _Child(ProcessProtocol):
     err: list[bytes] = field(factory=list)
     kept: int = 0
     timed_out: bool = False
+    stopping: bool = False
     timer: IDelayedCall | None = None
+    drain: IDelayedCall | None = None
     transport: IProcessTransport = field(init=False)
 
     def connectionMade(self) -> None:
@@ -102,28 +110,33 @@ class _Child(ProcessProtocol):
 
     def stop(self) -> None:
         """Ask the child to end; it is made to after `GRACE` seconds."""
-        if self.transport.pid is not None:
-            self._after(GRACE, signal.SIGKILL)
-            signal_group(self.transport.pid, signal.SIGTERM)
-
-    def _after(self, delay: float, number: signal.Signals) -> None:
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
         pid = self.transport.pid
-        self.timer = self.reactor.callLater(delay, lambda: signal_group(pid, number))
+        if pid is not None and not self.stopping:
+            self.stopping = True
+            cancel(self.timer)
+            self.timer = self.reactor.callLater(GRACE, self._kill, pid)
+            signal_group(pid, signal.SIGTERM)
+
+    def _kill(self, pid: int) -> None:
+        """End what is left of the group; the child itself may be gone, and its pid another's."""
+        if self.transport.pid is not None:
+            signal_group(pid, signal.SIGKILL)
+        elif group_is_alive(pid):
+            os.killpg(pid, signal.SIGKILL)
 
     def processExited(self, reason: Failure) -> None:  # noqa: ARG002 - Twisted's signature
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-        self.timer = self.reactor.callLater(DRAIN, self._close_output)
+        if not self.stopping:
+            cancel(self.timer)
+        self.drain = self.reactor.callLater(DRAIN, self._close_output)
 
     def _close_output(self) -> None:
         for descriptor in (1, 2):
             self.transport.closeChildFD(descriptor)
 
     def processEnded(self, reason: Failure) -> None:
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
+        cancel(self.drain)
+        if not self.stopping:
+            cancel(self.timer)
         self.ended.callback(
             Exit(exit_code(reason), b"".join(self.out), b"".join(self.err), self.timed_out)
         )

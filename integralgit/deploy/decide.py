@@ -41,10 +41,15 @@ def decide(push: Push, deployments: Sequence[Deployment] | None) -> Decision:
     may have changed without our being told.
     """
     if not push.ref.startswith(_HEADS):
-        return Decision(IGNORED, f"{push.ref[:200]} is not a branch; only branches are deployed")
+        return Decision(
+            IGNORED,
+            f"{push.ref[:200] or 'a ref without a name'} is not a branch; only branches are deployed",
+        )
     branch = push.ref.removeprefix(_HEADS)
     if not is_branch(branch):
         return Decision(IGNORED, f"{branch[:200]!r} cannot be the name of a deployed branch")
+    if branch == CONFIG_BRANCH and push.deleted:
+        return Decision(IGNORED, "the config was deleted; nothing is deployed any more", look=True)
     if branch == CONFIG_BRANCH:
         return Decision(
             ACCEPTED, "the config is read again and takes effect with the next push", look=True

@@ -104,13 +104,15 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
     here = [one for one in found if one.location == deploy.location]
     moved = [one for one in found if one.host == deploy.host]
     if not here and not moved:
-        raise Skipped(why_not(deploy.branch, found))
+        raise Skipped(f"the config has nothing for {deploy.location} any more")
     one = (here or moved)[0]
     if deploy.trigger is Trigger.PUSH and one.branch != deploy.branch:
-        raise Skipped(why_not(deploy.branch, found))
+        raise Skipped(why_not(deploy.branch, [one]))
     violations = [trust.violation(one.location, one.branch, one.script) for trust in trusts]
+    if not violations:
+        raise Refused("no [[trust]] of the server's settings covers the repository")
     if None not in violations:
-        raise Refused(violations[0] or "no trust of the server's settings covers the repository")
+        raise Refused(str(violations[0]))
     if not here:
         raise Moved(one)
     return one
@@ -251,8 +253,8 @@ class Deployer:
         self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
     ) -> tuple[Deployment, Checkout, Tips]:
         """Fetch branch and config together until the config agrees with what was fetched."""
-        source = source_of(repo, trusts)
         record = await self._configs.known(repo)
+        source = source_of(repo, trusts, record.provider)
         known = known_deployments(record, self._configs.host_names)
         deployment = choose(run.deploy, known or (), trusts)
         assert run.deploy.location is not None

@@ -43,7 +43,8 @@ _PASSED_ON = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
-_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+#: Up to the last `@` before the path, for a password may hold one.
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s'\"]+@")
 
 
 class GitError(Exception):
@@ -82,6 +83,28 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 
 
 @define
+class _Lines:
+    """Tells whole lines, without credentials, which may come in pieces."""
+
+    tell: Callable[[bytes], None]
+    rest: bytes = b""
+
+    def add(self, data: bytes) -> None:
+        lines, newline, self.rest = (self.rest + data).rpartition(b"\n")
+        if newline:
+            self._tell(lines + newline)
+
+    def end(self) -> None:
+        if self.rest:
+            self._tell(self.rest + b"\n")
+            self.rest = b""
+
+    def _tell(self, data: bytes) -> None:
+        text = redact(data.decode("utf-8", "surrogateescape"))
+        self.tell(text.encode("utf-8", "surrogateescape"))
+
+
+@define
 class Git:
     """Runs git in one folder; a copy of it serves another folder or another remote."""
 
@@ -113,18 +136,16 @@ class Git:
     async def try_(self, command: str, *arguments: str) -> Exit:
         """Run a git command, whatever its exit code."""
         where = ("-C", self.folder) if self.folder else ()
-        return await self._children.run(
+        lines = _Lines(self.tell)
+        ended = await self._children.run(
             ["git", *where, *_ARGUMENTS, command, *arguments],
             self._environment,
             timeout=self.timeout,
             descriptors=self.descriptors,
-            tell=self._tell_usefully,
+            tell=lines.add,
         )
-
-    def _tell_usefully(self, data: bytes) -> None:
-        self.tell(
-            redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        )
+        lines.end()
+        return ended
 
     async def run(self, command: str, *arguments: str) -> str:
         """What a git command prints, without the last line break; raises `GitError`."""

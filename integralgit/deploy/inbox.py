@@ -14,6 +14,9 @@ from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPu
 from integralgit.journal.store import Transaction
 from integralgit.names import CONFIG_BRANCH, parse_repository
 
+#: After how many deliveries the old ones are forgotten.
+PRUNE_EVERY = 100
+
 
 @frozen
 class Receipt:
@@ -46,7 +49,8 @@ def take_in(
     tx: Transaction, delivery: Delivery, host_names: tuple[str, ...], now: float
 ) -> Receipt:
     """Decide about a delivery, store it, and queue its deploys, or recognise it as sent before."""
-    earlier = deliveries.earlier_delivery(tx, delivery.provider, delivery.id)
+    repo = str(delivery.repo) if delivery.repo else None
+    earlier = deliveries.earlier_delivery(tx, delivery.provider, delivery.id, repo)
     if earlier is not None:
         first = deploys.of_delivery(tx, earlier)
         if not any(deploy.state.may_run_again for deploy in first):
@@ -62,12 +66,14 @@ def take_in(
     decisions = [decide(push, known) for push in delivery.pushes]
     outcome, reason = reason_of(delivery, decisions)
     number = deliveries.add_delivery(tx, delivery, now, outcome, reason)
+    if number % PRUNE_EVERY == 0:
+        deliveries.prune(tx, now)
     queued: list[int] = []
     for push, decision in zip(delivery.pushes, decisions, strict=True):
         stored = deliveries.add_push(
             tx, number, push, decision.outcome, decision.reason, decision.look
         )
-        queued += _enqueue(tx, push, stored, decision.targets, now)
+        queued += _enqueue(tx, str(delivery.repo), push, stored, decision.targets, now)
     return Receipt(
         number,
         outcome,
@@ -77,13 +83,33 @@ def take_in(
     )
 
 
+def replay(
+    tx: Transaction, number: int, repo: str, host_names: tuple[str, ...], now: float
+) -> Receipt | None:
+    """Take an accepted delivery of a repository in once more; None where there is no such one.
+
+    It is decided afresh, by the config as it is now.
+    """
+    stored = deliveries.delivery(tx, number)
+    if stored is None or stored.repo != repo or stored.outcome != ACCEPTED:
+        return None
+    again = Delivery(
+        stored.provider,
+        stored.event,
+        repo=parse_repository(repo),
+        pushes=tuple(map(_as_sent, stored.pushes)),
+        note=f"a replay of delivery {number}",
+    )
+    return take_in(tx, again, host_names, now)
+
+
 def _enqueue(
-    tx: Transaction, push: Push, stored: int, targets: Sequence[Target], now: float
+    tx: Transaction, repo: str, push: Push, stored: int, targets: Sequence[Target], now: float
 ) -> list[int]:
     return [
         deploys.enqueue(
             tx,
-            repo=str(push.repo),
+            repo=repo,
             branch=target.branch,
             host=target.host,
             location=target.location,
@@ -99,7 +125,6 @@ def _enqueue(
 
 def _as_sent(push: StoredPush) -> Push:
     return Push(
-        parse_repository(push.repo),
         push.ref,
         push.before,
         push.after,
@@ -121,7 +146,9 @@ def settle(
         known = known_deployments(record, host_names) or ()
     except ConfigError as error:
         give_up(tx, repo, str(error), now)
-        known = ()
+        for push in deliveries.pushes_to_look_at(tx, repo):
+            deliveries.decide_push(tx, push, push.outcome, str(error))
+        return ()
     if record.good_text is None:
         reason = record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
         state = State.FAILED if record.config_error else State.SKIPPED
@@ -153,11 +180,12 @@ def settle(
         decision = decide(sent, known)
         reason = decision.reason
         if push.ref == f"refs/heads/{CONFIG_BRANCH}":
-            reason = f"the config was read: {record.config_error or 'it is fine'}"
+            fine = "it is fine" if record.good_text else "there is none any more"
+            reason = f"the config was read: {record.config_error or fine}"
         if push.outcome == IGNORED and decision.outcome == ACCEPTED:
             reason = "the config had changed and now deploys this branch"
         deliveries.decide_push(tx, push, decision.outcome, reason)
-        _enqueue(tx, sent, push.id, decision.targets, now)
+        _enqueue(tx, repo, sent, push.id, decision.targets, now)
         woken += [target.location for target in decision.targets if target.location]
     return tuple(dict.fromkeys(woken))
 

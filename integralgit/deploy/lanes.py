@@ -1,8 +1,9 @@
 """One piece of work at a time per key, and at most one more that waits.
 
 Built on `DeferredLock`. Whoever waits takes the newest from the queue on disk
-when its turn comes, so a second waiter would find nothing to do; and with one
-waiter a lock is never deep enough to reach the recursion limit.
+when its turn comes, so a second waiter would find nothing to do. A turn that
+has its lock lets the reactor run once, or a long row of turns that end at once
+would reach the recursion limit and wedge the lock for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class _Lane:
 class Lanes:
     """Calls `work(key)` for every key that is woken, one call at a time per key.
 
-    `spawn` starts a coroutine in the background. `limit` bounds the calls at the same time over all keys. A key that is
+    `spawn` starts a coroutine in the background, and `pause` waits until the
+    reactor has run once. `limit` bounds the calls at the same time over all keys. A key that is
     woken while its work runs is worked on once more afterwards, however often
     it was woken.
     """
@@ -32,6 +34,7 @@ class Lanes:
     _work: Callable[[str], Awaitable[None]]
     _spawn: Callable[[Coroutine[Any, Any, None]], object]
     _limit: DeferredSemaphore
+    _pause: Callable[[], Awaitable[None]]
     _lanes: dict[str, _Lane] = field(factory=dict, init=False)
 
     def wake(self, key: str) -> None:
@@ -46,6 +49,7 @@ class Lanes:
         try:
             await self._limit.acquire()
             try:
+                await self._pause()
                 lane.waiting = False
                 await self._work(key)
             finally:

@@ -21,7 +21,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from integralgit.deploy.child import GRACE, exit_code, group_is_alive, signal_group
+from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, signal_group
 from integralgit.deploy.plan import Refused
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
@@ -258,9 +258,8 @@ class Script:
         self.ended.callback(ScriptEnd(self._code, self.ending, group_is_alive(self.pid)))
 
     def _cancel_timers(self) -> None:
-        for timer in (self._kill_timer, self._look):
-            if timer is not None and timer.active():
-                timer.cancel()
+        cancel(self._kill_timer)
+        cancel(self._look)
 
     def abandon(self) -> None:
         """Leave the script running and stop watching it, for the end of this server."""

@@ -12,10 +12,11 @@ from integralgit.settings import Trust
 
 @frozen
 class Source:
-    """A repository's URL for new clones, and the protocols that git may use for it."""
+    """A repository's URL for new clones; `provider` is the kind of git host, as in `hooks`."""
 
     repo: Repository
     url: str
+    provider: str = ""
 
     @property
     def protocols(self) -> str:
@@ -31,12 +32,16 @@ class Source:
         if remote_url == self.url:
             return True
         named = repository_of_url(remote_url)
-        return named is not None and str(named).lower() == str(self.repo).lower()
+        if named is None or named.host != self.repo.host:
+            return False
+        name = named.full_name.lower()
+        if self.provider == "bitbucket-server":
+            name = name.removeprefix("scm/")
+        return name == self.repo.full_name.lower()
 
 
-def source_of(repo: Repository, trusts: Sequence[Trust]) -> Source:
-    """The source by the first trust that sets a URL, or by the identity."""
-    for trust in trusts:
-        if trust.url is not None:
-            return Source(repo, trust.clone_url(repo))
-    return Source(repo, https_url(repo))
+def source_of(repo: Repository, trusts: Sequence[Trust], provider: str = "") -> Source:
+    """The source by the first trust that sets a URL; or by the identity, as that kind of host has it."""
+    urls = (trust.clone_url(repo) for trust in trusts)
+    url = next(filter(None, urls), None) or https_url(repo, provider)
+    return Source(repo, url, provider)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +40,37 @@ def occupied(root: str, wanted: Iterable[str], leaving: frozenset[str]) -> list[
     disk; meant for a thread.
     """
     found: dict[str, None] = {}
+    #: Whether something may stand below a parent path: not where the update makes the folder anew.
     folders: dict[str, bool] = {"": True}
 
-    def is_folder(path: str) -> bool:
-        """Whether nothing but a folder stands, or can be made, at the parent path."""
+    def has_content(path: str) -> bool:
         if path not in folders:
             folders[path] = False
-            if is_folder(os.path.dirname(path)):
+            if has_content(os.path.dirname(path)):
                 mode = _mode(os.path.join(root, path))
-                folders[path] = mode is None or stat.S_ISDIR(mode) or path in leaving
-                if not folders[path]:
+                folders[path] = mode is not None and stat.S_ISDIR(mode)
+                if mode is not None and not stat.S_ISDIR(mode) and path not in leaving:
                     found[path] = None
         return folders[path]
 
     for path in wanted:
-        if not is_folder(os.path.dirname(path)):
+        if not has_content(os.path.dirname(path)):
             continue
         full = os.path.join(root, path)
         mode = _mode(full)
-        if mode is None:
-            continue
-        if not stat.S_ISDIR(mode):
+        if mode is not None and not stat.S_ISDIR(mode):
             found[path] = None
-            continue
-        for folder, _, files in os.walk(full):
-            for file in files:
-                inside = os.path.relpath(os.path.join(folder, file), root)
-                if inside not in leaving:
-                    found[inside] = None
+        elif mode is not None:
+            inside = (os.path.relpath(one, root) for one in _files_in(full))
+            found.update(dict.fromkeys(one for one in inside if one not in leaving))
     return list(found)
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """Everything below a folder that is not a folder itself; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        paths = [os.path.join(parent, name) for name in (*folders, *files)]
+        yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
 
 
 def _mode(path: str) -> int | None:

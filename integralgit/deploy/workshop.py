@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from integralgit.background import Background
@@ -15,7 +16,7 @@ from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
-from integralgit.deploy.inbox import Receipt, give_up, settle, take_in
+from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.source import source_of
@@ -53,8 +54,12 @@ class Workshop(Service):
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
         spawn = self._background.spawn
-        self._locations = Lanes(self._work_at, spawn, DeferredSemaphore(workers))
-        self._looks = Lanes(self._look, spawn, DeferredSemaphore(workers))
+
+        def pause() -> Deferred[None]:
+            return deferLater(self._reactor, 0, lambda: None)
+
+        self._locations = Lanes(self._work_at, spawn, DeferredSemaphore(workers), pause)
+        self._looks = Lanes(self._look, spawn, DeferredSemaphore(workers), pause)
 
     def startService(self) -> None:
         super().startService()
@@ -72,12 +77,23 @@ class Workshop(Service):
         """Take a delivery in; when this returns, it and its deploys are on disk."""
         names, now = self._configs.host_names, self._now()
         receipt = await self._store.write(lambda tx: take_in(tx, delivery, names, now))
+        self._set_going(receipt, str(delivery.repo))
+        return receipt
+
+    async def replay(self, repo: str, number: int) -> Receipt | None:
+        """Take an accepted delivery in once more; None where the repository has no such one."""
+        names, now = self._configs.host_names, self._now()
+        receipt = await self._store.write(lambda tx: replay(tx, number, repo, names, now))
+        if receipt is not None:
+            self._set_going(receipt, repo)
+        return receipt
+
+    def _set_going(self, receipt: Receipt, repo: str) -> None:
         for deploy in receipt.deploys:
             if deploy.location is not None and deploy.state is State.QUEUED:
                 self._wake(deploy.location)
-        if receipt.look and delivery.repo is not None:
-            self._looks.wake(str(delivery.repo))
-        return receipt
+        if receipt.look and not self._stopping:
+            self._looks.wake(repo)
 
     def _wake(self, location: str) -> None:
         if not self._stopping:
@@ -148,7 +164,8 @@ class Workshop(Service):
         if self._stopping:
             return
         repo = parse_repository(identity)
-        source = source_of(repo, self._settings.trusts_for(repo))
+        known = await self._configs.known(repo)
+        source = source_of(repo, self._settings.trusts_for(repo), known.provider)
         try:
             commit = await self._mirrors.tip(source)
             record = await self._configs.refresh(

@@ -7,8 +7,6 @@ hook URL carries basic authentication, and the password is the secret.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import msgspec
 
 from integralgit.hooks.body import decode, is_form, payload
@@ -21,6 +19,7 @@ from integralgit.hooks.delivery import (
     commit_id,
     delivery_id,
     named,
+    path_of,
 )
 from integralgit.hooks.signatures import basic_password, hub_sha256
 from integralgit.names import Repository
@@ -81,14 +80,13 @@ class _PushEvent(msgspec.Struct):
     actor: _Actor | None = None
 
 
-def _push(repo: Repository, change: _Change, pusher: str) -> Push | None:
+def _push(change: _Change, pusher: str) -> Push | None:
     """One change as a push, or None for one that has neither an old nor a new ref."""
     ref = change.new or change.old
     if ref is None:
         return None
     folder = {"branch": "refs/heads/", "named_branch": "refs/heads/"}.get(ref.type, "refs/tags/")
     return Push(
-        repo=repo,
         ref=folder + ref.name,
         before=commit_id(change.old.target.hash) if change.old and change.old.target else None,
         after=commit_id(change.new.target.hash) if change.new and change.new.target else None,
@@ -123,7 +121,7 @@ def _parse(incoming: Incoming) -> Delivery:
     told_push = decode(incoming.body, _PushEvent)
     repo, actor = _repository(told_push.repository.full_name), told_push.actor or _Actor()
     pusher = actor.display_name or actor.nickname or ""
-    pushes = (_push(repo, change, pusher) for change in told_push.push.changes)
+    pushes = (_push(change, pusher) for change in told_push.push.changes)
     return Delivery(
         "bitbucket",
         event,
@@ -166,7 +164,7 @@ def _old_proves(incoming: Incoming, secret: bytes) -> bool:
 def _old_parse(incoming: Incoming) -> Delivery:
     """One push for each branch that a commit names; its newest commit is the last listed."""
     told = decode(payload(incoming), _OldPush)
-    repo = _repository(urlsplit(told.repository.absolute_url).path.strip("/"))
+    repo = _repository(path_of(told.repository.absolute_url))
     if told.repository.scm != "git":
         return Delivery("bitbucket-post", "push", repo=repo, note="the repository is not git")
     branches: dict[str, list[_OldCommit]] = {}
@@ -175,7 +173,6 @@ def _old_parse(incoming: Incoming) -> Delivery:
             branches.setdefault(commit.branch, []).append(commit)
     pushes = tuple(
         Push(
-            repo=repo,
             ref=f"refs/heads/{branch}",
             after=commit_id(commits[-1].raw_node),
             pusher=told.user or "",

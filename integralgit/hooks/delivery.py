@@ -6,6 +6,7 @@ A `Delivery` is authentic by the time anybody but the door sees one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
@@ -16,7 +17,8 @@ class Rejected(Exception):
     """A delivery that is not let in.
 
     `status` is the HTTP status and `error` the sentence the sender may read;
-    `cause` is for the administrator only.
+    `cause` is for the administrator only. A status of 200 means that there is
+    nothing to let in, and nothing wrong: a ping that no git host signs.
     """
 
     def __init__(self, status: int, error: str, cause: str = "") -> None:
@@ -58,13 +60,12 @@ class Commit:
 
 @frozen
 class Push:
-    """One change of one ref.
+    """One change of one ref, of the repository of its delivery.
 
     `after` is None where the sender does not say or the ref was deleted, and
     `before` where the sender does not say or the ref is new.
     """
 
-    repo: Repository
     ref: str
     before: str | None = None
     after: str | None = None
@@ -94,14 +95,19 @@ class Provider:
     """One kind of git host: how its deliveries are recognised, proved and read.
 
     `claims` says whether the delivery is of this kind. `proves` says whether
-    that secret made its signature, over the raw bytes. `parse` reads a
-    delivery that was proved; it raises `Rejected` and nothing else.
+    that secret made its signature, over the raw bytes; `proves_by_sha1` the
+    same by a method that a trust has to allow. `by_public_key` means that the
+    secret is a public key, which everybody may know, and so never anything
+    else. `parse` reads a delivery that was proved; it raises `Rejected` and
+    nothing else.
     """
 
     name: str
     claims: Callable[[Incoming], bool]
     proves: Callable[[Incoming, bytes], bool]
     parse: Callable[[Incoming], Delivery]
+    proves_by_sha1: Callable[[Incoming, bytes], bool] = lambda incoming, secret: False
+    by_public_key: bool = False
 
 
 def delivery_id(incoming: Incoming, name: str) -> str:
@@ -113,15 +119,33 @@ def delivery_id(incoming: Incoming, name: str) -> str:
 
 
 def commit_id(text: str | None) -> str | None:
-    """A commit id, or None for no commit, which git hosts write as zeros.
+    """A commit id, or None for no commit, which git hosts write as 40 or 64 zeros.
 
     Raises `Rejected` for anything else.
     """
-    if text is None or not text.strip("0"):
+    if text is None or text in ("0" * 40, "0" * 64):
         return None
     if not is_commit(text):
         raise Rejected(400, f"{text[:80]!r} is not a commit id.")
     return text
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, with the port where it is not the usual one; empty for anything odd."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+    except ValueError:
+        return ""
+    return (parts.hostname or "") + port
+
+
+def path_of(url: str) -> str:
+    """The path of a URL, without slashes around it; empty for anything odd."""
+    try:
+        return unquote(urlsplit(url).path).strip("/")
+    except ValueError:
+        return ""
 
 
 def named(host: str, full_name: str) -> Repository:

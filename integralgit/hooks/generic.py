@@ -63,7 +63,6 @@ def _parse(incoming: Incoming) -> Delivery:
     repo = named(told.repository.host, told.repository.full_name)
     after = commit_id(told.after)
     push = Push(
-        repo=repo,
         ref=told.ref,
         before=commit_id(told.before),
         after=after,

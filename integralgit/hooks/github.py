@@ -6,8 +6,6 @@ A push of a tag comes as the same event; a deletion says `deleted`.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import msgspec
 
 from integralgit.hooks.body import decode, payload
@@ -19,9 +17,10 @@ from integralgit.hooks.delivery import (
     Push,
     commit_id,
     delivery_id,
+    host_of,
     named,
 )
-from integralgit.hooks.signatures import hub_sha256
+from integralgit.hooks.signatures import hub_sha1, hub_sha256
 from integralgit.names import Repository
 
 
@@ -42,6 +41,8 @@ class _Commit(msgspec.Struct):
 
 class _Pusher(msgspec.Struct):
     name: str | None = None
+    login: str | None = None
+    username: str | None = None
 
 
 class _Event(msgspec.Struct):
@@ -58,9 +59,39 @@ class _PushEvent(msgspec.Struct):
     pusher: _Pusher | None = None
 
 
+def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Delivery:
+    """A delivery from GitHub's JSON, which other git hosts imitate.
+
+    The host of the identity is that of the repository's page: `github.com`,
+    or the name of the user's own server. Raises `Rejected`.
+    """
+    if event != "push":
+        told = decode(document, _Event).repository
+        return Delivery(
+            provider,
+            event,
+            sent_id,
+            repo=_repository(told) if told else None,
+            note=f"the event {event or 'without a name'} deploys nothing",
+        )
+    push = decode(document, _PushEvent)
+    repo, after = _repository(push.repository), commit_id(push.after)
+    pusher = push.pusher or _Pusher()
+    change = Push(
+        ref=push.ref,
+        before=commit_id(push.before),
+        after=after,
+        deleted=push.deleted or after is None,
+        pusher=pusher.name or pusher.login or pusher.username or "",
+        commits=tuple(
+            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in push.commits or ()
+        ),
+    )
+    return Delivery(provider, event, sent_id, repo, (change,))
+
+
 def _repository(told: _Repository) -> Repository:
-    """The identity; the host is that of the repository's page, `github.com` or an Enterprise one."""
-    return named(urlsplit(told.html_url).netloc, told.full_name)
+    return named(host_of(told.html_url), told.full_name)
 
 
 def _claims(incoming: Incoming) -> bool:
@@ -71,32 +102,16 @@ def _proves(incoming: Incoming, secret: bytes) -> bool:
     return hub_sha256(incoming.header("x-hub-signature-256"), incoming.body, secret)
 
 
+def _proves_by_sha1(incoming: Incoming, secret: bytes) -> bool:
+    """The older signature, which counts only where the newer one is not sent."""
+    if incoming.has("x-hub-signature-256"):
+        return False
+    return hub_sha1(incoming.header("x-hub-signature"), incoming.body, secret)
+
+
 def _parse(incoming: Incoming) -> Delivery:
-    event, sent_id = incoming.header("x-github-event"), delivery_id(incoming, "x-github-delivery")
-    document = payload(incoming)
-    if event != "push":
-        told = decode(document, _Event).repository
-        return Delivery(
-            "github",
-            event,
-            sent_id,
-            repo=_repository(told) if told else None,
-            note=f"the event {event or 'without a name'} deploys nothing",
-        )
-    push = decode(document, _PushEvent)
-    repo = _repository(push.repository)
-    change = Push(
-        repo=repo,
-        ref=push.ref,
-        before=commit_id(push.before),
-        after=commit_id(push.after),
-        deleted=push.deleted or not commit_id(push.after),
-        pusher=(push.pusher and push.pusher.name) or "",
-        commits=tuple(
-            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in push.commits or ()
-        ),
-    )
-    return Delivery("github", event, sent_id, repo, (change,))
+    sent_id = delivery_id(incoming, "x-github-delivery")
+    return read_event("github", incoming.header("x-github-event"), sent_id, payload(incoming))
 
 
-GITHUB = Provider("github", _claims, _proves, _parse)
+GITHUB = Provider("github", _claims, _proves, _parse, proves_by_sha1=_proves_by_sha1)

@@ -11,7 +11,13 @@ import binascii
 import hashlib
 import hmac
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from integralgit.hooks.delivery import Incoming
+
+#: How a file says that it holds a public key and no secret (Standard Webhooks 1.0.0).
+PUBLIC_KEY = b"whpk_"
 
 #: How far a signed timestamp may be from now, in seconds (Standard Webhooks 1.0.0, "Verifying").
 TOLERANCE = 300
@@ -22,12 +28,38 @@ def same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
+def same_bytes(given: str, secret: bytes) -> bool:
+    """Whether a header's value is the secret itself; header values are bytes read as Latin-1."""
+    return hmac.compare_digest(given.encode("latin-1", "replace"), secret)
+
+
 def hub_sha256(given: str, body: bytes, secret: bytes) -> bool:
     """`sha256=<hex>` over the body, as GitHub and Bitbucket send it.
 
     <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>
     """
     return same(given, "sha256=" + hmac.digest(secret, body, hashlib.sha256).hex())
+
+
+def hub_sha1(given: str, body: bytes, secret: bytes) -> bool:
+    """`sha1=<hex>` over the body, GitHub's older signature; only where a trust allows it."""
+    return same(given, "sha1=" + hmac.digest(secret, body, hashlib.sha1).hex())
+
+
+def plain_sha256(given: str, body: bytes, secret: bytes) -> bool:
+    """Hex without a prefix, as Gitea, Forgejo and Gogs send it."""
+    return same(given, hmac.digest(secret, body, hashlib.sha256).hex())
+
+
+def ed25519(given: str, signed: bytes, public_key: bytes) -> bool:
+    """A signature by Ed25519 (RFC 8032) in base64; the key is `whpk_<base64 of 32 bytes>`."""
+    try:
+        key = base64.b64decode(public_key.removeprefix(PUBLIC_KEY), validate=True)
+        signature = base64.b64decode(given, validate=True)
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def basic_password(incoming: Incoming, secret: bytes) -> bool:
@@ -43,12 +75,13 @@ def basic_password(incoming: Incoming, secret: bytes) -> bool:
 
 def standard_webhooks_key(secret: bytes) -> bytes:
     """The key that a secret file holds: `whsec_<base64>` means those bytes, else the text itself."""
-    if secret.startswith(b"whsec_"):
-        try:
-            return base64.b64decode(secret[len(b"whsec_") :] + b"==", validate=False)
-        except binascii.Error:
-            return secret
-    return secret
+    encoded = secret.removeprefix(b"whsec_")
+    if encoded == secret:
+        return secret
+    try:
+        return base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True) or secret
+    except binascii.Error:
+        return secret
 
 
 def standard_webhooks(incoming: Incoming, secret: bytes) -> bool:

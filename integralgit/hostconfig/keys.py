@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from integralgit import quantities
-from integralgit.names import is_branch, is_remote
+from integralgit.names import CONFIG_BRANCH, is_branch, is_remote
 
 UPDATE_MODES = ("safe", "follow", "ff-only")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -63,8 +63,8 @@ def _script(value: object) -> str:
 
 def _branch(value: object) -> str:
     name = _text(value)
-    if not is_branch(name):
-        raise ValueError(f"must be the name of a branch, not {name!r}")
+    if not is_branch(name) or name == CONFIG_BRANCH:
+        raise ValueError(f"must be the name of a branch to deploy, not {name!r}")
     return name
 
 

@@ -89,18 +89,22 @@ def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]]
     if not isinstance(document, dict):
         raise ConfigError("config must be a JSON object with `configs` and `hostgroups`")
     notices = []
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ConfigError("config holds half of a surrogate pair, which is not text") from None
     groups = document.get("hostgroups")
     if "groups" in document:
         if groups is not None:
             raise ConfigError("config has both `hostgroups` and the older `groups`; keep one")
         groups = document["groups"]
         notices.append("`groups` is read as `hostgroups`; the new name is to be preferred")
-    groups, configs = groups or {}, document.get("configs")
+    groups, configs = {} if groups is None else groups, document.get("configs")
     if not isinstance(configs, dict):
         raise ConfigError("config must have an object `configs`")
     notices += [
         f"unknown key `{key}` in the file{_suggestion(key, ['hostgroups', 'configs'])}"
-        for key in document.keys() - {"hostgroups", "groups", "configs"}
+        for key in sorted(document.keys() - {"hostgroups", "groups", "configs"})
     ]
     if not isinstance(groups, dict):
         raise ConfigError("`hostgroups` must be an object of lists")
@@ -147,8 +151,8 @@ def _resolve_host(
     mine = sorted(name for name, members in groups.items() if _in_group(members, host))
     warnings += [
         f"host group `{name}` is called like the host and applies before its entry"
-        for name in mine
-        if _is_host(name, host)
+        for name in groups
+        if _is_host(name, host) and name in configs
     ]
     own = sorted((name for name in configs if _is_host(name, host)), key=len)
     layers = [name for name in [BASE, *mine] if name in configs and name not in own] + own

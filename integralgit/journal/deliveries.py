@@ -17,6 +17,11 @@ from integralgit.journal.events import (
 )
 from integralgit.journal.store import Transaction
 
+#: How many deliveries are kept, and for how many seconds.
+KEPT, KEPT_FOR = 10_000, 90 * 86400.0
+#: How many are looked at in one transaction, so that none takes long.
+PRUNED_AT_ONCE = 200
+
 _PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
 
 
@@ -43,8 +48,10 @@ def add_delivery(
     )
     if repo:
         tx.execute(
-            "INSERT INTO repositories (repo, first_seen) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            (repo, received),
+            "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET provider = excluded.provider"
+            " WHERE provider <> excluded.provider",
+            (repo, received, delivery.provider),
         )
         tx.emit(RepositoryChanged(repo))
     assert added.lastrowid is not None
@@ -57,10 +64,11 @@ def add_push(
     """Store one change of a ref and its decision; the number it has from now on."""
     added = tx.execute(
         "INSERT INTO pushes (delivery, repo, ref, before_commit, after_commit, deleted, pusher,"
-        " commits, outcome, reason, look) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " commits, outcome, reason, look)"
+        " VALUES (?, (SELECT repo FROM deliveries WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             delivery,
-            str(push.repo),
+            delivery,
             push.ref[:1000],
             push.before,
             push.after,
@@ -76,16 +84,33 @@ def add_push(
     return added.lastrowid
 
 
-def earlier_delivery(tx: Transaction, provider: str, provider_id: str) -> int | None:
-    """The newest accepted delivery with that id of its provider, or None."""
+def earlier_delivery(
+    tx: Transaction, provider: str, provider_id: str, repo: str | None
+) -> int | None:
+    """The newest accepted delivery of a repository with that id of its provider, or None."""
     if not provider_id:
         return None
     row = tx.one(
         "SELECT id FROM deliveries WHERE provider = ? AND provider_id = ? AND provider_id <> ''"
-        " AND outcome = 'accepted' ORDER BY id DESC",
-        (provider, provider_id),
+        " AND repo IS ? AND outcome = 'accepted' ORDER BY id DESC",
+        (provider, provider_id, repo),
     )
     return row[0] if row else None
+
+
+def prune(tx: Transaction, now: float) -> None:
+    """Forget deliveries beyond the newest `KEPT` and older than `KEPT_FOR`, a few at a time.
+
+    None is forgotten that a queued deploy or a look at the config depends on.
+    """
+    tx.execute(
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM"
+        " (SELECT id, received FROM deliveries ORDER BY id LIMIT ?) AS old WHERE"
+        " (id <= (SELECT max(id) FROM deliveries) - ? OR received < ?) AND NOT EXISTS"
+        " (SELECT 1 FROM pushes LEFT JOIN deploys ON deploys.push = pushes.id"
+        " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running'))))",
+        (PRUNED_AT_ONCE, KEPT, now - KEPT_FOR),
+    )
 
 
 def _push(row: tuple[Any, ...]) -> StoredPush:
@@ -130,10 +155,22 @@ def newest_deliveries(
     if before is not None:
         where.append("id < ?")
         values.append(before)
+    return _deliveries(
+        tx, f"WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit)
+    )
+
+
+def delivery(tx: Transaction, number: int) -> StoredDelivery | None:
+    """The delivery of that number, or None."""
+    found = _deliveries(tx, "WHERE id = ?", (number,))
+    return found[0] if found else None
+
+
+def _deliveries(tx: Transaction, where: str, values: Sequence[object]) -> list[StoredDelivery]:
     rows = tx.execute(
         "SELECT id, received, provider, provider_id, event, repo, outcome, reason FROM deliveries"
-        f" WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
-        (*values, limit),
+        f" {where}",
+        values,
     ).fetchall()
     found = []
     for row in rows:
@@ -145,8 +182,8 @@ def newest_deliveries(
 def repository(tx: Transaction, repo: str) -> RepositoryRecord | None:
     """What is known of a repository's config, or None for one never heard of."""
     row = tx.one(
-        "SELECT repo, config_commit, config_text, config_error, good_commit, good_text"
-        " FROM repositories WHERE repo = ?",
+        "SELECT repo, config_commit, config_text, config_error, good_commit, good_text,"
+        " provider FROM repositories WHERE repo = ?",
         (repo,),
     )
     return RepositoryRecord(*row) if row else None

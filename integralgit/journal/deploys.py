@@ -136,14 +136,16 @@ def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:
 
 
 def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
-    """Give a queued or running deploy its place in the queue of a location."""
+    """Give a queued or running deploy its place in the queue of a location; its steps begin anew."""
     tx.execute(
         "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL"
         " WHERE id = ?",
         (host, location, branch, deploy),
     )
+    tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
     _coalesce(tx, known(tx, deploy), now)
-    _changed(tx, deploy)
+    if known(tx, deploy).state is State.QUEUED:
+        _changed(tx, deploy)
 
 
 def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
@@ -230,7 +232,7 @@ def end(
     reason: str | None = None,
     exit_code: int | None = None,
     superseded_by: int | None = None,
-    log_size: int = 0,
+    log_size: int | None = None,
 ) -> None:
     """The deploy ends in that state, and a step that still ran with it."""
     tx.execute(

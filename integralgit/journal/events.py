@@ -143,6 +143,19 @@ class RepositoryRecord:
     config_error: str | None
     good_commit: str | None
     good_text: str | None
+    provider: str = ""
+
+
+@frozen
+class Refusal:
+    """A request that was refused, or `count` of them for one cause and from one place."""
+
+    status: int
+    cause: str
+    source: str
+    first: float
+    last: float
+    count: int = 1
 
 
 @frozen

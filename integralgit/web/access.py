@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -16,15 +20,48 @@ from twisted.web.server import Request
 COOKIE = b"integralgit"
 #: How long a session lasts, in seconds.
 SESSION = 14 * 86400
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def host_of(value: str) -> str:
     """The host of a `Host` header or an authority, in lower case and without the port."""
-    value = value.strip().lower()
-    if value.startswith("["):
-        return value.partition("]")[0] + "]"
-    return value.partition(":")[0]
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:]*)(:\d+)?", value.strip().lower())
+    return found[1] if found else ""
+
+
+def header_values(request: Request, name: str) -> list[str]:
+    """The values of a header, whatever bytes they are."""
+    values = request.requestHeaders.getRawHeaders(name.encode(), [])
+    return [value.decode("latin-1") for value in values]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of an authority is this machine itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[str]) -> str:
+    """The client's address: the peer's, or what trusted proxies say of theirs.
+
+    `forwarded` are the values of `X-Forwarded-For`, of which only the part
+    that trusted proxies have written is believed, from the right.
+    """
+    networks = [ipaddress.ip_network(proxy) for proxy in proxies]
+    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+    client = peer
+    while hops and _is_in(client, networks):
+        client = hops.pop()[:45]
+    return client
+
+
+def _is_in(address: str, networks: Sequence[Any]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 @frozen
@@ -38,11 +75,11 @@ class Access:
 
     def host_is_known(self, request: Request) -> bool:
         """Whether the request names us by a name of ours; the guard against DNS rebinding."""
-        values = request.requestHeaders.getRawHeaders("host", [])
+        values = header_values(request, "host")
         if len(values) != 1:
             return False
         host = host_of(values[0])
-        return host in _LOOPBACK or host in self.allowed_hosts
+        return is_loopback(host) or host in self.allowed_hosts
 
     def may_read(self, request: Request, now: float) -> bool:
         """Whether the request may see pages and data."""
@@ -50,15 +87,32 @@ class Access:
 
     def is_known(self, request: Request, now: float) -> bool:
         """Whether the request carries the token or a valid session."""
-        values = request.requestHeaders.getRawHeaders("authorization", [])
+        return self._has_token(request) or self._is_session(request.getCookie(COOKIE) or b"", now)
+
+    def _has_token(self, request: Request) -> bool:
+        values = header_values(request, "authorization")
         scheme, _, given = (values[0] if len(values) == 1 else "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip()):
-            return True
-        return self._is_session(request.getCookie(COOKIE) or b"", now)
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def is_token(self, given: str) -> bool:
         """Whether that is the access token, compared in constant time."""
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.token)
+
+    def may_act(self, request: Request, now: float, csrf: str) -> bool:
+        """Whether the request may change something: by the token, or by a form of a session's page."""
+        if self._has_token(request):
+            return True
+        cookie = request.getCookie(COOKIE) or b""
+        return (
+            self._is_session(cookie, now)
+            and is_same_origin(request)
+            and hmac.compare_digest(csrf.encode("utf-8", "replace"), self.csrf(request).encode())
+        )
+
+    def csrf(self, request: Request) -> str:
+        """What the forms of a session's pages carry to prove that they are its own."""
+        key = hmac.digest(self.token, b"csrf", hashlib.sha256)
+        return hmac.digest(key, request.getCookie(COOKIE) or b"", hashlib.sha256).hex()
 
     def _signed(self, expires: bytes) -> bytes:
         key = hmac.digest(self.token, b"session", hashlib.sha256)
@@ -86,9 +140,14 @@ class Access:
 
 def is_same_origin(request: Request) -> bool:
     """Whether a form was sent from a page of ours, as far as the browser says."""
-    site = request.requestHeaders.getRawHeaders("sec-fetch-site", [])
+    site = header_values(request, "sec-fetch-site")
     if site:
         return site == ["same-origin"]
-    origin = request.requestHeaders.getRawHeaders("origin", [])
-    host = request.requestHeaders.getRawHeaders("host", [])
-    return not origin or (len(origin) == 1 and [urlsplit(origin[0]).netloc] == host)
+    origin = header_values(request, "origin")
+    host = header_values(request, "host")
+    if not origin:
+        return True
+    try:
+        return len(origin) == 1 and [urlsplit(origin[0]).netloc] == host
+    except ValueError:
+        return False

@@ -47,5 +47,5 @@ def json_bytes(request: Request, value: Any, status: int = 200) -> bytes:
 
 def wants_json(request: Request) -> bool:
     """Whether the reader is a program."""
-    accept = ",".join(request.requestHeaders.getRawHeaders("accept", []))
-    return "application/json" in accept and "text/html" not in accept
+    accept = b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
+    return b"application/json" in accept and b"text/html" not in accept

@@ -25,16 +25,18 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from integralgit import __version__
 from integralgit.background import Background
-from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import RepositoryRecord
+from integralgit.deploy.inbox import Receipt
+from integralgit.journal import deliveries, deploys, refusals
+from integralgit.journal.events import Deploy, RepositoryRecord
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import CHUNK, Logs
 from integralgit.journal.store import Store, Transaction
 from integralgit.web import pages, static
-from integralgit.web.access import Access, is_same_origin
+from integralgit.web.access import Access, header_values, is_same_origin
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
 from integralgit.web.stream import Changes, LogEvents, LogText, Streaming, Ticker
+from integralgit.web.update import receipt_bytes
 
 log = Logger()
 P = ParamSpec("P")
@@ -58,6 +60,26 @@ def reading(handler: Handler[P]) -> Handler[P]:
     async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
         if self._access.may_read(request, self._now()):
             return await handler(self, request, *args, **kwargs)
+        if wants_json(request):
+            request.setHeader("WWW-Authenticate", "Bearer")
+            raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
+        return self._page(request, "sign_in.html", {"wrong": False}, 401)
+
+    return cast(Handler[P], checked)
+
+
+def acting(handler: Handler[P]) -> Handler[P]:
+    """A route that changes something: by the access token, or by a form of a session's own page."""
+
+    @wraps(handler)
+    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
+        form = parse_qs(cast(BytesIO, request.content).read(4096).decode("utf-8", "replace"))
+        if self._access.may_act(request, self._now(), form.get("csrf", [""])[0]):
+            return await handler(self, request, *args, **kwargs)
+        if self._access.is_known(request, self._now()):
+            raise HTTPError(
+                403, "This was not sent by a page of this server; reload it and try again."
+            )
         if wants_json(request):
             request.setHeader("WWW-Authenticate", "Bearer")
             raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
@@ -117,6 +139,7 @@ class Pages:
     _now: Callable[[], float]
     #: Where the administrator finds the webhook's secret, for the first page of an empty server.
     _secret_file: str
+    _replay: Callable[[str, int], Coroutine[Any, Any, Receipt | None]]
     _templates: jinja2.Environment = field(factory=template_environment, init=False)
 
     app = Klein()
@@ -136,6 +159,7 @@ class Pages:
         page = self._templates.get_template(template).render(
             now=self._now(),
             signed_in=self._access.is_known(request, self._now()),
+            csrf=self._access.csrf(request),
             public=self._access.public,
             **values,
         )
@@ -148,8 +172,8 @@ class Pages:
 
     def _deploy_json(self, tx: Transaction, number: int) -> pages.Json:
         deploy = deploys.known(tx, number)
-        size = None if deploy.state.ended else self._logs.size(number)
-        return pages.deploy_json(deploy, deploys.steps(tx, number), self._addresses, size)
+        steps = deploys.steps(tx, number)
+        return pages.deploy_json(deploy, steps, self._addresses, self._size(deploy))
 
     async def _find(self, repo: str, number: int) -> pages.Json:
         """A deploy of a repository; raises `HTTPError` where it has no such deploy."""
@@ -281,11 +305,29 @@ class Pages:
 
     async def _deliveries(self, request: Request, repo: str | None) -> bytes:
         limit, before = limits(request)
-        found = await self._store.read(
-            lambda tx: deliveries.newest_deliveries(tx, repo, limit, before)
-        )
-        shown = [pages.delivery_json(one) for one in found]
-        return self._show(request, "deliveries.html", {"repo": repo, "deliveries": shown})
+
+        def work(tx: Transaction) -> dict[str, Any]:
+            found = deliveries.newest_deliveries(tx, repo, limit, before)
+            values: dict[str, Any] = {"repo": repo}
+            values["deliveries"] = [pages.delivery_json(one) for one in found]
+            if repo is None:
+                values["refused"] = {
+                    "counts": [pages.refusal_json(one) for one in refusals.counts(tx)],
+                    "newest": [pages.refusal_json(one) for one in refusals.newest(tx)],
+                }
+            return values
+
+        return self._show(request, "deliveries.html", await self._store.read(work))
+
+    @app.route("/<path:repo>/deliveries/<int:delivery>/replay", methods=["POST"])
+    @acting
+    async def replay(self, request: Request, repo: str, delivery: int) -> Any:
+        receipt = await self._replay(repo, delivery) if delivery < 2**63 else None
+        if receipt is None:
+            raise HTTPError(404, f"{repo} has no accepted delivery {delivery} here.")
+        if wants_json(request):
+            return receipt_bytes(request, receipt, repo, self._addresses)
+        return self._redirect(request, repository_path(repo))
 
     @app.route("/-/events", methods=["GET"])
     @reading
@@ -323,7 +365,7 @@ class Pages:
     @reading
     async def events(self, request: Request, repo: str, deploy: int) -> Any:
         await self._find(repo, deploy)
-        last = request.requestHeaders.getRawHeaders("last-event-id", [""])[-1]
+        last = (header_values(request, "last-event-id") or [""])[-1]
         if last and not (last.isascii() and last.isdigit() and len(last) < 16):
             raise HTTPError(400, "`Last-Event-ID` must be an offset into the log.")
         offset = int(last) if last else number(request, "offset") or 0
@@ -364,7 +406,7 @@ class Pages:
 
     def _range(self, request: Request, size: int) -> tuple[int, int]:
         """The part of a log that a reader asks for (RFC 9110, section 14); the whole for odd ranges."""
-        asked = request.requestHeaders.getRawHeaders("range", [""])[-1]
+        asked = (header_values(request, "range") or [""])[-1]
         found = _RANGE.fullmatch(asked)
         if not found:
             return 0, size
@@ -377,6 +419,10 @@ class Pages:
         request.setHeader("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         return start, stop
 
+    def _size(self, deploy: Deploy) -> int:
+        """The size of a deploy's log: frozen at its end, if it ran to one, else as it is."""
+        return self._logs.size(deploy.id) if deploy.log_size is None else deploy.log_size
+
     def _final_size(self, deploy: int) -> Callable[[], int | None]:
         """A function that gives the log's size once the deploy has ended, and None before."""
         known: list[int] = []
@@ -384,7 +430,7 @@ class Pages:
         def look(_: object) -> None:
             reading = self._store.read(lambda tx: deploys.known(tx, deploy))
             reading.addCallback(
-                lambda found: known.append(found.log_size or 0) if found.state.ended else None
+                lambda found: known.append(self._size(found)) if found.state.ended else None
             )
 
         stop = self._hub.watch(look)

@@ -11,6 +11,7 @@ import msgspec
 from integralgit.hostconfig.resolve import ConfigError, HostConfig, resolve
 from integralgit.journal.events import (
     Deploy,
+    Refusal,
     RepositoryRecord,
     State,
     Step,
@@ -105,6 +106,18 @@ def delivery_json(delivery: StoredDelivery) -> Json:
     }
 
 
+def refusal_json(refusal: Refusal) -> Json:
+    """Requests that were refused for one cause."""
+    return {
+        "status": refusal.status,
+        "cause": refusal.cause,
+        "source": refusal.source,
+        "count": refusal.count,
+        "first_at": timestamp(refusal.first),
+        "last_at": timestamp(refusal.last),
+    }
+
+
 def _host_json(config: HostConfig) -> Json:
     return {
         "host": config.host,
@@ -159,13 +172,13 @@ def duration(deploy: Json, now: float) -> str:
     finished = deploy["finished_at"]
     end = datetime.fromisoformat(finished).timestamp() if finished else now
     seconds = max(0.0, end - start)
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(max(60, int(seconds)), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
@@ -175,7 +188,7 @@ def plain(value: object) -> str:
     """A config value as a person would write it: seconds without `.0`, flags as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 #: A state at a glance, by shape as well as by colour.

@@ -1,69 +1,207 @@
-"""HTTP as we take it: bodies in memory and bounded, forms not parsed, `/update` beside Klein."""
+"""HTTP as we take it: bounded in size, number and time, forms not parsed, `/update` beside Klein.
+
+A connection owes us a complete request: it has `DEADLINE` seconds for that,
+however it spreads its bytes, and the oldest that owe one go first when there
+are too many. A body stays in memory, within a bound for itself and one for all
+that are there at the same time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from integralgit.web.access import Access
 from integralgit.web.answers import json_bytes
 
-#: Seconds in which a sender of too much may read the answer before the connection ends.
+#: Seconds from the beginning of a connection, or the end of its last request, to a complete one.
+DEADLINE = 30.0
+#: How many connections may owe a request.
+WAITING = 512
+#: Seconds in which a sender may read why it was refused, before the connection ends.
 LINGER = 2.0
-_TOO_LARGE = b'{"error": "The body is too large."}\n'
-_ANSWER = (
-    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_TOO_LARGE), _TOO_LARGE)
-)
+#: The bytes of bodies that may be in memory at the same time; more only for a single larger one.
+IN_FLIGHT = 32_000_000
+
+_REFUSALS = {
+    408: ("Request Timeout", "The request did not arrive in time."),
+    413: ("Content Too Large", "The body is too large."),
+    503: ("Service Unavailable", "Too much is being received; send it again later."),
+}
+
+
+class Channel(HTTPChannel):
+    """A connection that tells its site whether it owes a request."""
+
+    site: BoundedSite
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.site.owes(self)
+
+    def allContentReceived(self) -> None:
+        self.site.owes_nothing(self)
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:
+        self.site.owes(self)
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.owes_nothing(self)
+        super().connectionLost(reason)
+
+    def too_late(self) -> None:
+        """The request did not arrive in time: say so if it has begun, and hang up."""
+        if self.requests and not self._handlingRequest:
+            self.requests[-1].refuse(408)
+        else:
+            self.forceAbortClient()
+
+    def hang_up(self) -> None:
+        """End the connection, whatever is still in it."""
+        self.forceAbortClient()
 
 
 class BoundedRequest(Request):
-    """A request whose body stays in memory and within the site's bound."""
+    """A request whose body stays in memory and within the site's bounds."""
 
     content: BytesIO
     channel: Any
-
-    _too_large = False
+    _bounds: BoundedSite
+    _refused = False
+    _held = 0
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
-        if length is not None and length > self.channel.factory.max_body:
-            self._refuse()
+        self._bounds = self.channel.site
+        if length is not None and length > self._bounds.max_body:
+            self.refuse(413)
 
     def handleContentChunk(self, data: bytes) -> None:
-        if self._too_large:
+        if self._refused:
             return
-        if self.content.tell() + len(data) > self.channel.factory.max_body:
-            self._refuse()
+        if self._held + len(data) > self._bounds.max_body:
+            self.refuse(413)
+        elif not self._bounds.hold(len(data)):
+            self.refuse(503)
         else:
+            self._held += len(data)
             self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if not self._too_large:
+        if not self._refused:
             super().requestReceived(command, path, version)
 
-    def _refuse(self) -> None:
-        """Answer at once, take the rest for nothing, and hang up soon."""
-        self._too_large = True
+    def finish(self) -> None:
+        self._release()
+        super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._release()
+        super().connectionLost(reason)
+
+    def _release(self) -> None:
+        """Give back the body's share of the memory; whoever reads it has done so."""
+        if self._held:
+            self._bounds.release(self._held)
+            self._held = 0
+
+    def refuse(self, status: int) -> None:
+        """Answer at once, take the rest of the body for nothing, and hang up soon."""
+        self._refused = True
+        self._release()
         self.content = BytesIO()
-        self.channel.transport.write(_ANSWER)
-        self.channel.factory.reactor.callLater(LINGER, self.channel.loseConnection)
+        channel: Channel = self.channel
+        phrase, error = _REFUSALS[status]
+        body = b'{"error":"%s"}\n' % error.encode()
+        retry = b"Retry-After: 30\r\n" if status == 503 else b""
+        channel.transport.write(  # type: ignore[union-attr]
+            b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n%s"
+            b"Content-Length: %d\r\n\r\n%s" % (status, phrase.encode(), retry, len(body), body)
+        )
+        site = channel.site
+        site.refused(peer_of(self), status, error)
+        site.owes_nothing(channel)
+        site.clock.callLater(LINGER, channel.hang_up)
+
+
+def peer_of(request: Request) -> str:
+    """The address at the other end of the connection; for a Unix socket there is none to tell."""
+    return str(getattr(request.getClientAddress(), "host", "a local socket"))
 
 
 class BoundedSite(Site):
-    """A site with our kind of request; `max_body` is in bytes."""
+    """A site with our kind of connection; `max_body` is in bytes.
+
+    `refused` is told of every request that is refused before anybody has read
+    it: the client's address, the status, the reason.
+    """
 
     requestFactory = BoundedRequest
+    protocol: Any = Channel
 
-    def __init__(self, resource: IResource, max_body: int, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        max_body: int,
+        clock: IReactorTime,
+        refused: Callable[[str, int, str], None] = lambda client, status, cause: None,
+    ) -> None:
         super().__init__(
-            resource, BoundedRequest, parsePOSTFormSubmission=False, reactor=reactor, timeout=60
+            resource, BoundedRequest, parsePOSTFormSubmission=False, reactor=clock, timeout=60
         )
         self.max_body = max_body
+        self.clock: Any = clock
+        self.refused = refused
+        self._budget = max(max_body, IN_FLIGHT)
+        self._in_flight = 0
+        # In the order in which their time is over.
+        self._owing: dict[Channel, float] = {}
+        self._timer: IDelayedCall | None = None
+
+    def hold(self, size: int) -> bool:
+        """Take a share of the memory for bodies; False where there is not that much left."""
+        if self._in_flight + size > self._budget:
+            return False
+        self._in_flight += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back a share."""
+        self._in_flight -= size
+
+    def owes(self, channel: Channel) -> None:
+        """The connection owes a complete request from now on."""
+        self._owing[channel] = self.clock.seconds() + DEADLINE
+        if len(self._owing) > WAITING:
+            next(iter(self._owing)).hang_up()
+        self._set_timer()
+
+    def owes_nothing(self, channel: Channel) -> None:
+        """The connection has sent its request, or has ended."""
+        self._owing.pop(channel, None)
+
+    def _set_timer(self) -> None:
+        if self._owing and (self._timer is None or not self._timer.active()):
+            due = next(iter(self._owing.values()))
+            delay = max(0.0, due - self.clock.seconds())
+            self._timer = self.clock.callLater(delay, self._time_is_over)
+
+    def _time_is_over(self) -> None:
+        now = self.clock.seconds()
+        for channel in [one for one, due in self._owing.items() if due <= now]:
+            self._owing.pop(channel, None)
+            channel.too_late()
+        self._set_timer()
 
 
 class Root(Resource):

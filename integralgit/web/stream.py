@@ -18,6 +18,7 @@ import msgspec
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -26,6 +27,8 @@ from integralgit.background import Background
 from integralgit.journal.events import DeployChanged, Event, StepChanged
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs, whole_characters
+
+log = Logger()
 
 #: Seconds between looks at the logs that somebody watches.
 TICK = 0.25
@@ -63,8 +66,12 @@ class Ticker:
             self._loop = None
 
     def _tick(self) -> None:
-        for tick in list(self._viewers.values()):
-            tick()
+        for viewer, tick in list(self._viewers.items()):
+            try:
+                tick()
+            except Exception:
+                log.failure("a viewer failed, and is left alone from now on")
+                self._viewers.pop(viewer, None)
 
 
 @implementer(IPushProducer)
@@ -207,8 +214,9 @@ class LogEvents(Viewer):
             return
         deploy = await self._look()
         if self._end is None:
-            self.write(event(name, deploy))
-            if deploy["finished_at"] is not None:
+            ended = deploy["finished_at"] is not None
+            self.write(event("state" if ended else name, deploy))
+            if ended:
                 self._end = deploy["log_size"] or 0
         self.pump()
 

@@ -22,9 +22,10 @@ from integralgit.background import Background
 from integralgit.deploy.inbox import Receipt
 from integralgit.hooks.delivery import Delivery, Incoming, Rejected
 from integralgit.hooks.receive import Key, receive
-from integralgit.journal.events import Deploy
+from integralgit.web.access import client_of, header_values
 from integralgit.web.addresses import Addresses
 from integralgit.web.answers import json_bytes
+from integralgit.web.site import peer_of
 
 log = Logger()
 
@@ -40,13 +41,18 @@ class Inbox(Protocol):
 
 @define
 class Door:
-    """What the endpoint needs: the keys, the inbox, a clock, and a thread for large bodies."""
+    """What the endpoint needs: the keys, the inbox, a clock, and a thread for large bodies.
+
+    `refused` is told of what is not let in: the client, the status, the cause.
+    """
 
     keys: Sequence[Key]
     inbox: Inbox
     addresses: Addresses
     now: Callable[[], float]
     in_thread: Callable[..., Awaitable[Any]]
+    refused: Callable[[str, int, str], None] = lambda client, status, cause: None
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Update(Resource):
@@ -84,14 +90,12 @@ class Update(Resource):
         try:
             delivery = await self._receive(request)
             receipt = await self._door.inbox.receive(delivery)
-            return self._tell(request, delivery, receipt)
+            return receipt_bytes(request, receipt, str(delivery.repo), self._door.addresses)
         except Rejected as rejected:
-            log.info(
-                "delivery from {client} refused: {status} {cause}",
-                client=getattr(request.getClientAddress(), "host", "a socket"),
-                status=rejected.status,
-                cause=rejected.cause,
-            )
+            self._door.refused(self._client(request), rejected.status, rejected.cause)
+            if rejected.status == 200:
+                ignored = {"outcome": "ignored", "reason": rejected.error, "deploys": []}
+                return json_bytes(request, ignored)
             return json_bytes(request, {"error": rejected.error}, rejected.status)
         except (sqlite3.Error, OSError):
             log.failure("a delivery could not be written")
@@ -104,6 +108,10 @@ class Update(Resource):
             error = f"A fault of the server; its log has it as incident {incident}."
             return json_bytes(request, {"error": error}, 500)
 
+    def _client(self, request: Request) -> str:
+        forwarded = header_values(request, "x-forwarded-for")
+        return client_of(peer_of(request), forwarded, self._door.trusted_proxies)
+
     async def _receive(self, request: Request) -> Delivery:
         headers = {
             name.decode("latin-1").lower(): tuple(value.decode("latin-1") for value in values)
@@ -115,24 +123,23 @@ class Update(Resource):
         delivery: Delivery = await self._door.in_thread(receive, incoming, self._door.keys)
         return delivery
 
-    def _tell(self, request: Request, delivery: Delivery, receipt: Receipt) -> bytes:
-        told = [self._told(deploy) for deploy in receipt.deploys]
-        answer: dict[str, object] = {"outcome": receipt.outcome}
-        if receipt.reason:
-            answer["reason"] = receipt.reason
-        if receipt.outcome != "accepted":
-            return json_bytes(request, {**answer, "deploys": told})
-        page = self._door.addresses.repository(str(delivery.repo))
-        request.setHeader("Location", str(told[0]["url"]) if told else page)
-        return json_bytes(
-            request, {**answer, "delivery": str(receipt.delivery), "deploys": told}, 202
-        )
 
-    def _told(self, deploy: Deploy) -> dict[str, object]:
-        return {
+def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addresses) -> bytes:
+    """What became of a delivery as the answer's body; 202 and a `Location` where it was accepted."""
+    told = [
+        {
             "id": deploy.id,
             "repo": deploy.repo,
             "branch": deploy.branch,
             "location": deploy.location,
-            "url": self._door.addresses.deploy(deploy),
+            "url": addresses.deploy(deploy),
         }
+        for deploy in receipt.deploys
+    ]
+    answer: dict[str, object] = {"outcome": receipt.outcome}
+    if receipt.reason:
+        answer["reason"] = receipt.reason
+    if receipt.outcome != "accepted":
+        return json_bytes(request, {**answer, "deploys": told})
+    request.setHeader("Location", str(told[0]["url"]) if told else addresses.repository(repo))
+    return json_bytes(request, {**answer, "delivery": str(receipt.delivery), "deploys": told}, 202)

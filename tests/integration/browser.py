@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import SkipTest
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _ARGUMENTS = [
@@ -45,7 +45,12 @@ def page(browser: Browser, origin: str, **options: Any) -> Iterator[Page]:
     opened = context.new_page()
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(f"script error: {error}"))
-    opened.on("dialog", lambda dialog: (troubles.append("a dialog"), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        troubles.append("a dialog")
+        dialog.dismiss()
+
+    opened.on("dialog", dismiss)
     opened.on(
         "console",
         lambda said: troubles.append(f"console: {said.text}") if said.type == "error" else None,

@@ -125,7 +125,8 @@ class Start(Integration):
             check=True,
             timeout=PATIENCE,
         )
-        pid = int(eventually(lambda: pidfile.exists() and pidfile.read_text(), "it runs"))
+        eventually(lambda: pidfile.exists() and pidfile.read_text(), "it runs")
+        pid = int(pidfile.read_text())
         try:
             daemon.url = f"http://127.0.0.1:{port}"
             eventually(lambda: self.answers(port), "it listens")

@@ -4,6 +4,7 @@
 CREATE TABLE repositories (
     repo            TEXT PRIMARY KEY,
     first_seen      REAL NOT NULL,
+    provider        TEXT NOT NULL,  -- the kind of git host that last told of it
     -- The newest config that was read, usable or not. The commit is NULL while
     -- none was read; the text is NULL where the repository has no config.
     config_commit   TEXT,
@@ -31,10 +32,30 @@ CREATE INDEX deliveries_by_repo ON deliveries (repo, id);
 CREATE INDEX deliveries_by_provider_id ON deliveries (provider, provider_id)
     WHERE provider_id <> '';
 
+-- Requests that were refused: how often for which cause and from where …
+CREATE TABLE refusal_counts (
+    status          INTEGER NOT NULL,
+    cause           TEXT NOT NULL,
+    source          TEXT NOT NULL,  -- the client's address
+    count           INTEGER NOT NULL,
+    first           REAL NOT NULL,
+    last            REAL NOT NULL,
+    PRIMARY KEY (status, cause, source)
+) STRICT, WITHOUT ROWID;
+
+-- … and the newest few of them.
+CREATE TABLE refusals (
+    id              INTEGER PRIMARY KEY,
+    at              REAL NOT NULL,
+    status          INTEGER NOT NULL,
+    cause           TEXT NOT NULL,
+    source          TEXT NOT NULL
+) STRICT;
+
 -- One change of one ref within a delivery.
 CREATE TABLE pushes (
     id              INTEGER PRIMARY KEY,
-    delivery        INTEGER NOT NULL REFERENCES deliveries,
+    delivery        INTEGER NOT NULL REFERENCES deliveries ON DELETE CASCADE,
     repo            TEXT NOT NULL,
     ref             TEXT NOT NULL,
     before_commit   TEXT,
@@ -57,7 +78,7 @@ CREATE TABLE deploys (
     host            TEXT,           -- host and location are NULL until the config is known
     location        TEXT,
     trigger         TEXT NOT NULL,  -- push | poll | manual | retry | rollback
-    push            INTEGER REFERENCES pushes,
+    push            INTEGER REFERENCES pushes ON DELETE SET NULL,
     wanted          TEXT,           -- the commit that the push announced
     state           TEXT NOT NULL,  -- see journal/events.py
     reason          TEXT,           -- one sentence, when it did not succeed

@@ -1,0 +1,131 @@
+"""Azure DevOps: service hooks of the kind "Code pushed", proved by basic authentication.
+
+<https://learn.microsoft.com/azure/devops/service-hooks/events#git.push>
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from integralgit.hooks.body import decode, is_form
+from integralgit.hooks.delivery import (
+    Commit,
+    Delivery,
+    Incoming,
+    Provider,
+    Push,
+    Rejected,
+    commit_id,
+    host_of,
+    named,
+    path_of,
+)
+from integralgit.hooks.signatures import basic_password
+from integralgit.names import Repository
+
+HOST = "dev.azure.com"
+_OLD_HOST = ".visualstudio.com"
+
+
+class _Project(msgspec.Struct):
+    name: str
+
+
+class _Repository(msgspec.Struct):
+    name: str
+    remote_url: str = msgspec.field(name="remoteUrl")
+    project: _Project
+
+
+class _RefUpdate(msgspec.Struct):
+    name: str
+    old: str | None = msgspec.field(name="oldObjectId", default=None)
+    new: str | None = msgspec.field(name="newObjectId", default=None)
+
+
+class _Author(msgspec.Struct):
+    name: str | None = None
+
+
+class _Commit(msgspec.Struct):
+    commit_id: str = msgspec.field(name="commitId")
+    comment: str = ""
+    author: _Author | None = None
+
+
+class _Person(msgspec.Struct):
+    display_name: str | None = msgspec.field(name="displayName", default=None)
+
+
+class _Resource(msgspec.Struct):
+    repository: _Repository | None = None
+    updates: list[_RefUpdate] | None = msgspec.field(name="refUpdates", default=None)
+    commits: list[_Commit] | None = None
+    pushed_by: _Person | None = msgspec.field(name="pushedBy", default=None)
+
+
+class _Kind(msgspec.Struct):
+    kind: str = msgspec.field(name="eventType")
+    id: str = ""
+
+
+class _Event(msgspec.Struct):
+    resource: _Resource
+
+
+def _repository(told: _Repository) -> Repository:
+    """`dev.azure.com/<organisation>/<project>/<repository>`, from the URL of the repository.
+
+    That URL leaves the project out where it is called like the repository,
+    and an older form has the organisation in the host.
+    """
+    host = host_of(told.remote_url)
+    before = f"/{path_of(told.remote_url)}".partition("/_git/")[0].strip("/")
+    if host.endswith(_OLD_HOST):
+        before = f"{host.removesuffix(_OLD_HOST)}/{before.removeprefix('DefaultCollection')}"
+        host = HOST
+    parts = [part for part in before.split("/") if part]
+    if host == HOST and len(parts) < 2:
+        parts.append(told.project.name)
+    return named(host, "/".join([*parts, told.name]))
+
+
+def _claims(incoming: Incoming) -> bool:
+    basic = incoming.header("authorization").lower().startswith("basic ")
+    return basic and not is_form(incoming) and not incoming.has("webhook-signature")
+
+
+def _proves(incoming: Incoming, secret: bytes) -> bool:
+    return basic_password(incoming, secret)
+
+
+def _parse(incoming: Incoming) -> Delivery:
+    about = decode(incoming.body, _Kind)
+    if len(about.id) > 200:
+        raise Rejected(400, "The id is longer than 200 characters.")
+    if about.kind != "git.push":
+        note = f"the event {about.kind[:100] or 'without a name'} deploys nothing"
+        return Delivery("azure", about.kind, about.id, note=note)
+    told = decode(incoming.body, _Event).resource
+    repo = _repository(told.repository) if told.repository else None
+    if repo is None:
+        return Delivery("azure", about.kind, about.id, note="the delivery names no repository")
+    commits = tuple(
+        Commit(c.commit_id, c.comment, (c.author and c.author.name) or "")
+        for c in told.commits or ()
+    )
+    pushes = tuple(
+        Push(
+            ref=update.name,
+            before=commit_id(update.old),
+            after=commit_id(update.new),
+            deleted=commit_id(update.new) is None,
+            pusher=(told.pushed_by and told.pushed_by.display_name) or "",
+            commits=commits,
+        )
+        for update in told.updates or ()
+    )
+    return Delivery("azure", about.kind, about.id, repo, pushes, "the delivery changes no ref")
+
+
+AZURE = Provider("azure", _claims, _proves, _parse)

@@ -1,0 +1,94 @@
+"""GitLab: hooks of projects and groups, and system hooks.
+
+Proved by the token in clear in `X-Gitlab-Token`, or by the newer signing
+headers of Standard Webhooks, which then alone count.
+<https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events>
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from integralgit.hooks.body import decode
+from integralgit.hooks.delivery import (
+    Commit,
+    Delivery,
+    Incoming,
+    Provider,
+    Push,
+    commit_id,
+    delivery_id,
+    host_of,
+    named,
+)
+from integralgit.hooks.signatures import same_bytes, standard_webhooks
+
+
+class _Project(msgspec.Struct):
+    path_with_namespace: str
+    web_url: str
+
+
+class _Author(msgspec.Struct):
+    name: str | None = None
+
+
+class _Commit(msgspec.Struct):
+    id: str
+    message: str = ""
+    author: _Author | None = None
+
+
+class _Event(msgspec.Struct):
+    object_kind: str | None = None
+    event_name: str | None = None
+    project: _Project | None = None
+
+
+class _PushEvent(msgspec.Struct):
+    project: _Project
+    ref: str
+    before: str
+    after: str
+    user_name: str | None = None
+    commits: list[_Commit] | None = None
+
+
+def _claims(incoming: Incoming) -> bool:
+    return incoming.has("x-gitlab-event")
+
+
+def _proves(incoming: Incoming, secret: bytes) -> bool:
+    if incoming.has("webhook-signature"):
+        return standard_webhooks(incoming, secret)
+    return same_bytes(incoming.header("x-gitlab-token"), secret)
+
+
+def _parse(incoming: Incoming) -> Delivery:
+    sent_id = delivery_id(incoming, "idempotency-key") or delivery_id(
+        incoming, "x-gitlab-event-uuid"
+    )
+    about = decode(incoming.body, _Event)
+    kind = about.object_kind or about.event_name or ""
+    if kind not in ("push", "tag_push"):
+        project = about.project
+        repo = named(host_of(project.web_url), project.path_with_namespace) if project else None
+        note = f"the event {kind or 'without a name'} deploys nothing"
+        return Delivery("gitlab", kind, sent_id, repo, note=note)
+    told = decode(incoming.body, _PushEvent)
+    repo = named(host_of(told.project.web_url), told.project.path_with_namespace)
+    after = commit_id(told.after)
+    push = Push(
+        ref=told.ref,
+        before=commit_id(told.before),
+        after=after,
+        deleted=after is None,
+        pusher=told.user_name or "",
+        commits=tuple(
+            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in told.commits or ()
+        ),
+    )
+    return Delivery("gitlab", kind, sent_id, repo, (push,))
+
+
+GITLAB = Provider("gitlab", _claims, _proves, _parse)

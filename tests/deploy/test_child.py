@@ -1,0 +1,241 @@
+"""Tests of one child process: how it is started, what is kept of it, and how it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy import child
+from integralgit.deploy.child import DRAIN, GRACE, KEEP, Children, Exit, exit_code, signal_group
+from tests.fakes import FakeProcess, FakeProcesses
+
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
+ENVIRONMENT = {"PATH": "/bin", "LC_ALL": "C"}
+
+
+class Running(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = FakeProcesses()
+        self.children = Children(self.reactor)
+        self.signals: list[tuple[float, int, int]] = []
+        self.heard: list[bytes] = []
+        self.patch(child, "signal_group", self.signalled)
+
+    def signalled(self, pid: int, number: int) -> bool:
+        """Remember a signal, with the time at which it was sent."""
+        self.signals.append((self.reactor.seconds(), pid, number))
+        return True
+
+    def run_child(
+        self,
+        timeout: float = 60.0,
+        environment: Mapping[str, str] = ENVIRONMENT,
+        descriptors: Mapping[int, int] | None = None,
+    ) -> tuple[Deferred[Exit], FakeProcess]:
+        """Start a child; what it comes to, and the process."""
+        ended = Deferred.fromCoroutine(
+            self.children.run(
+                ["git", "fetch", "--", "origin"],
+                environment,
+                timeout=timeout,
+                descriptors=descriptors,
+                tell=self.heard.append,
+            )
+        )
+        return ended, self.reactor.spawned[-1]
+
+    def test_how_it_is_started(self) -> None:
+        """A child starts in a process group of its own, by the way that does not fork."""
+        _, process = self.run_child()
+        self.assertEqual(process.executable, "setsid")
+        self.assertEqual(process.argv, ["setsid", "git", "fetch", "--", "origin"])
+        self.assertIsNone(process.path)
+
+    def test_the_environment(self) -> None:
+        """A child gets exactly the environment that it is given, an empty one too."""
+        _, process = self.run_child()
+        self.assertEqual(process.env, ENVIRONMENT)
+        _, process = self.run_child(environment={})
+        self.assertEqual(process.env, {})
+
+    def test_descriptors(self) -> None:
+        """A child reads nothing from its stdin, writes to us, and gets what is handed on."""
+        _, process = self.run_child(descriptors={9: 77})
+        self.assertEqual(process.stdin, b"")
+        stdin = process.descriptors.pop(0)
+        self.assertEqual(process.descriptors, {1: "r", 2: "r", 9: 77})
+        assert isinstance(stdin, int)
+        with self.assertRaises(OSError):
+            os.fstat(stdin)
+
+    def test_an_end(self) -> None:
+        """What a child printed is collected, and standard error is told as it comes."""
+        ended, process = self.run_child()
+        process.says(b"one ")
+        process.complains(b"warning: ")
+        process.says(b"two")
+        self.assertEqual(self.heard, [b"warning: "])
+        process.complains(b"odd")
+        self.assertNoResult(ended)
+        process.ends()
+        self.assertEqual(self.successResultOf(ended), Exit(0, b"one two", b"warning: odd"))
+        self.assertEqual(self.heard, [b"warning: ", b"odd"])
+        self.assertEqual((self.signals, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_exit_codes(self) -> None:
+        """An exit code is given as it is, and a signal as its negative number."""
+        for code, number, expected in ((0, None, 0), (3, None, 3), (128, None, 128), (0, 9, -9)):
+            ended, process = self.run_child()
+            process.ends(code, number)
+            self.assertEqual(self.successResultOf(ended).code, expected)
+
+    def test_much_output(self) -> None:
+        """Of a child that prints without end only the beginning is kept."""
+        ended, process = self.run_child()
+        block = b"x" * (KEEP // 4)
+        for _ in range(10):
+            process.says(block)
+        process.ends()
+        self.assertLessEqual(len(self.successResultOf(ended).out), KEEP + len(block))
+
+    def test_it_cannot_be_started(self) -> None:
+        """A program that cannot be started is an error at once, and nothing stays behind."""
+        self.reactor.refuses = FileNotFoundError(2, "No such file")
+        ended = Deferred.fromCoroutine(self.children.run(["git"], {}, timeout=60.0))
+        self.failureResultOf(ended, FileNotFoundError)
+        self.children.stop_all()
+        self.assertEqual((self.signals, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_too_long(self) -> None:
+        """After its timeout a child is asked to end, and made to after the time of grace."""
+        ended, process = self.run_child(timeout=60.0)
+        pid = process.pid
+        assert pid is not None
+        self.reactor.advance(59.9)
+        self.assertEqual(self.signals, [])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.signals, [(60.0, pid, TERM)])
+        self.reactor.advance(GRACE - 0.1)
+        self.assertEqual(self.signals[1:], [])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.signals[1:], [(60.0 + GRACE, pid, KILL)])
+        self.assertNoResult(ended)
+        process.complains(b"terminated")
+        process.ends(signal=9)
+        self.assertEqual(self.successResultOf(ended), Exit(-9, b"", b"terminated", timed_out=True))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_it_ends_when_it_is_asked(self) -> None:
+        """A child that is gone after it was asked is not sent a signal again."""
+        ended, process = self.run_child(timeout=60.0)
+        self.reactor.advance(60.0)
+        process.ends(signal=15)
+        self.assertTrue(self.successResultOf(ended).timed_out)
+        self.reactor.advance(2 * GRACE)
+        self.assertEqual([number for _, _, number in self.signals], [TERM])
+
+    def test_it_ends_in_time(self) -> None:
+        """A child that ended before its timeout is never sent a signal: its pid may be another's."""
+        ended, process = self.run_child(timeout=60.0)
+        self.reactor.advance(59.0)
+        process.ends()
+        self.reactor.advance(1000.0)
+        self.assertFalse(self.successResultOf(ended).timed_out)
+        self.assertEqual(self.signals, [])
+
+    def test_a_grandchild_that_holds_the_output(self) -> None:
+        """A process that a child leaves behind holds up the end for no longer than `DRAIN`."""
+        ended, process = self.run_child()
+        process.exits()
+        process.says(b"late")
+        self.reactor.advance(DRAIN - 0.1)
+        self.assertEqual(process.closed, [])
+        self.assertNoResult(ended)
+        self.reactor.advance(0.1)
+        self.assertEqual(process.closed, [1, 2])
+        self.assertEqual(self.successResultOf(ended), Exit(0, b"late", b""))
+        self.assertEqual((self.signals, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_stop_all(self) -> None:
+        """At the end of the server all children are asked to end, and whoever waits hears of it."""
+        first, one = self.run_child()
+        second, two = self.run_child()
+        third, three = self.run_child()
+        three.ends()
+        pids = [one.pid, two.pid]
+        self.children.stop_all()
+        self.assertEqual(sorted(pid for _, pid, _ in self.signals), pids)
+        self.assertEqual({number for _, _, number in self.signals}, {TERM})
+        one.ends(signal=15)
+        self.assertEqual(self.successResultOf(first), Exit(-15, b"", b""))
+        self.assertNoResult(second)
+        self.reactor.advance(GRACE)
+        self.assertEqual(self.signals[2:], [(GRACE, pids[1], KILL)])
+        two.ends(signal=9)
+        self.assertEqual(self.successResultOf(second).code, -9)
+        self.assertEqual(self.successResultOf(third).code, 0)
+
+    def test_stop_all_while_the_output_is_held(self) -> None:
+        """A child that has ended already is not sent a signal."""
+        ended, process = self.run_child()
+        process.exits()
+        self.children.stop_all()
+        self.reactor.advance(DRAIN)
+        self.assertEqual(self.successResultOf(ended).code, 0)
+        self.assertEqual(self.signals, [])
+
+
+class Signals(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.sent: list[tuple[str, int, int]] = []
+        self.groups: set[int] = set()
+        self.processes: set[int] = set()
+        self.patch(os, "killpg", self.kill("group", self.groups))
+        self.patch(os, "kill", self.kill("process", self.processes))
+
+    def kill(self, what: str, alive: set[int]) -> Any:
+        """The system call, for those that are alive."""
+
+        def kill(pid: int, number: int) -> None:
+            if pid not in alive:
+                raise ProcessLookupError
+            self.sent.append((what, pid, number))
+
+        return kill
+
+    def test_to_the_group(self) -> None:
+        """A signal goes to the whole group."""
+        self.groups.add(5)
+        self.processes.add(5)
+        self.assertTrue(signal_group(5, TERM))
+        self.assertEqual(self.sent, [("group", 5, TERM)])
+
+    def test_to_a_leader_without_a_group(self) -> None:
+        """A process that has not made its group yet gets the signal itself."""
+        self.processes.add(5)
+        self.assertTrue(signal_group(5, TERM))
+        self.assertEqual(self.sent, [("process", 5, TERM)])
+
+    def test_to_nobody(self) -> None:
+        """Where nobody is left, that is told and is no error."""
+        self.assertFalse(signal_group(5, TERM))
+        self.assertEqual(self.sent, [])
+
+
+class ExitCodes(SynchronousTestCase):
+    def test_reasons(self) -> None:
+        """Twisted's reasons become the codes that `subprocess` would give."""
+        cases = [
+            (ProcessDone(0), 0),
+            (ProcessTerminated(7, None, 7 << 8), 7),
+            (ProcessTerminated(None, 15, 15), -15),
+        ]
+        for reason, expected in cases:
+            self.assertEqual(exit_code(Failure(reason)), expected)

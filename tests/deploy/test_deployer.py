@@ -1,0 +1,159 @@
+"""Tests of the two decisions of a deploy: what the config says about it, and how a script ended."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.deployer import Moved, Outcome, Skipped, choose, script_outcome
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.script import ScriptEnd
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.settings import Trust
+
+
+def deploy(
+    location: str = "/srv/site",
+    *,
+    branch: str = "main",
+    host: str = "web1",
+    trigger: Trigger = Trigger.PUSH,
+) -> Deploy:
+    """A deploy that is about to run."""
+    return Deploy(
+        id=7,
+        repo="github.com/acme/site",
+        branch=branch,
+        host=host,
+        location=location,
+        trigger=trigger,
+        push=None,
+        wanted=None,
+        state=State.RUNNING,
+        reason=None,
+        commit=None,
+        previous_commit=None,
+        head=None,
+        config_commit=None,
+        exit_code=None,
+        created=1.0,
+        started=2.0,
+        finished=None,
+        superseded_by=None,
+        commits=(),
+        log_size=None,
+    )
+
+
+SITE = Deployment("web1", "/srv/site", "main", script="./deploy.sh")
+DEV = Deployment("web2", "/srv/dev", "dev")
+ANYTHING = Trust(("secret",), ("github.com/**",))
+ONLY_WWW = Trust(("secret",), ("github.com/**",), locations=("/www/*",))
+ONLY_SRV = Trust(("secret",), ("github.com/**",), locations=("/srv/*",))
+
+
+class Choosing(SynchronousTestCase):
+    def test_what_is_chosen(self) -> None:
+        """The deployment at the deploy's location is chosen, whoever else is there."""
+        self.assertEqual(choose(deploy(), [SITE], [ANYTHING]), SITE)
+        self.assertEqual(choose(deploy(), [DEV, SITE], [ANYTHING]), SITE)
+        self.assertEqual(choose(deploy("/srv/dev", branch="dev"), [SITE, DEV], [ANYTHING]), DEV)
+
+    def test_another_name_of_this_host(self) -> None:
+        """The location counts, and not the name of the host for which it was queued."""
+        renamed = Deployment("web9", "/srv/site", "main")
+        self.assertEqual(choose(deploy(), [renamed], [ANYTHING]), renamed)
+
+    def test_fresh_settings(self) -> None:
+        """What is chosen has the fresh config's settings."""
+        fresh = Deployment("web1", "/srv/site", "main", timeout=5.0, env={"A": "b"})
+        self.assertEqual(choose(deploy(), [fresh], [ANYTHING]), fresh)
+
+    def test_nothing_is_left(self) -> None:
+        """A deploy about which the config says nothing any more is skipped, and says why."""
+        for found, reason in (
+            ([], "the config has nothing to deploy for this host"),
+            ([DEV], "branch main is not deployed here (dev is)"),
+        ):
+            with self.assertRaises(Skipped) as raised:
+                choose(deploy(), found, [ANYTHING])
+            self.assertEqual(str(raised.exception), reason)
+
+    def test_a_push_to_a_branch_that_is_no_longer_deployed(self) -> None:
+        """A push is skipped where the fresh config deploys another branch at its location."""
+        changed = Deployment("web1", "/srv/site", "release")
+        with self.assertRaises(Skipped) as raised:
+            choose(deploy(), [changed], [ANYTHING])
+        self.assertEqual(str(raised.exception), "branch main is not deployed here (release is)")
+
+    def test_other_triggers_follow_the_branch(self) -> None:
+        """What a person asked for is deployed from the branch of the fresh config."""
+        changed = Deployment("web1", "/srv/site", "release")
+        for trigger in (Trigger.MANUAL, Trigger.RETRY):
+            self.assertEqual(choose(deploy(trigger=trigger), [changed], [ANYTHING]), changed)
+
+    def test_moved(self) -> None:
+        """A deploy whose host has another location now goes on there."""
+        moved = Deployment("web1", "/srv/new", "main")
+        with self.assertRaises(Moved) as raised:
+            choose(deploy(), [DEV, moved], [ANYTHING])
+        self.assertEqual(raised.exception.deployment, moved)
+        self.assertEqual(str(raised.exception), "the config moved it to /srv/new")
+
+    def test_moved_to_another_branch_too(self) -> None:
+        """A push does not move to a location that deploys another branch."""
+        moved = Deployment("web1", "/srv/new", "release")
+        with self.assertRaises(Skipped):
+            choose(deploy(), [moved], [ANYTHING])
+
+    def test_refused(self) -> None:
+        """What no trust allows is refused, with the rule that it breaks."""
+        cases = [
+            (ONLY_WWW, "/srv/site is not in locations = /www/*"),
+            (
+                Trust((), ("**",), branches=("release", "hotfix/*")),
+                "main is not in branches = release, hotfix/*",
+            ),
+            (Trust((), ("**",), scripts=("./ci/*",)), "./deploy.sh is not in scripts = ./ci/*"),
+        ]
+        for trust, rule in cases:
+            with self.assertRaises(Refused) as raised:
+                choose(deploy(), [SITE], [trust])
+            self.assertEqual(
+                str(raised.exception), f"the server's settings do not allow it: {rule}"
+            )
+
+    def test_one_trust_is_enough(self) -> None:
+        """Of several trusts for a repository, one that allows it is enough."""
+        self.assertEqual(choose(deploy(), [SITE], [ONLY_WWW, ONLY_SRV]), SITE)
+
+    def test_a_move_is_refused_before_it_is_made(self) -> None:
+        """A deploy does not move to a location that the settings do not allow."""
+        moved = Deployment("web1", "/etc/site", "main")
+        with self.assertRaises(Refused):
+            choose(deploy(), [moved], [ONLY_SRV])
+
+
+class ScriptOutcomes(SynchronousTestCase):
+    def test_every_end(self) -> None:
+        """Each way in which a script can end has its state, its reason and its exit code."""
+        timeout = "the script ran longer than its timeout"
+        cancelled = "the script was cancelled"
+        cases = [
+            (ScriptEnd(0), Outcome(State.SUCCEEDED, None, 0)),
+            (ScriptEnd(0, left_behind=True), Outcome(State.SUCCEEDED, None, 0)),
+            (ScriptEnd(1), Outcome(State.FAILED, "the script failed with exit code 1", 1)),
+            (ScriptEnd(127), Outcome(State.FAILED, "the script failed with exit code 127", 127)),
+            (ScriptEnd(-9), Outcome(State.FAILED, "the script failed with signal 9", -9)),
+            (
+                ScriptEnd(None),
+                Outcome(State.INTERRUPTED, "the machine went down while the script ran"),
+            ),
+            (ScriptEnd(143, "timeout"), Outcome(State.TIMED_OUT, timeout, 143)),
+            (ScriptEnd(0, "timeout"), Outcome(State.TIMED_OUT, timeout, 0)),
+            (ScriptEnd(None, "timeout"), Outcome(State.TIMED_OUT, timeout, None)),
+            (ScriptEnd(-15, "cancel"), Outcome(State.CANCELLED, cancelled, -15)),
+            (ScriptEnd(None, "cancel", True), Outcome(State.CANCELLED, cancelled, None)),
+        ]
+        for ended, expected in cases:
+            self.assertEqual(script_outcome(ended), expected, ended)

@@ -1,0 +1,414 @@
+"""Tests of a deploy's script: its surroundings, how it is run, and how it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy import script as module
+from integralgit.deploy.child import GRACE
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.script import (
+    Script,
+    ScriptEnd,
+    boot_id,
+    script_command,
+    script_environment,
+    start_ticks,
+)
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Deploy, RunningScript, State, Trigger
+from tests.fakes import FakeProcess, FakeProcesses
+
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
+COMMIT, PREVIOUS = "2" * 40, "1" * 40
+URL = "https://deploy.example.com/github.com/acme/site/deploys/7"
+DEPLOY = Deploy(
+    id=7,
+    repo="github.com/acme/site",
+    branch="queued-branch",
+    host="web1",
+    location="/srv/site",
+    trigger=Trigger.PUSH,
+    push=1,
+    wanted=COMMIT,
+    state=State.RUNNING,
+    reason=None,
+    commit=COMMIT,
+    previous_commit=None,
+    head=None,
+    config_commit=None,
+    exit_code=None,
+    created=1.0,
+    started=2.0,
+    finished=None,
+    superseded_by=None,
+    commits=(),
+    log_size=None,
+)
+
+
+class Environment(SynchronousTestCase):
+    def make(
+        self,
+        server: dict[str, str],
+        env: dict[str, str] | None = None,
+        previous: str | None = PREVIOUS,
+    ) -> dict[str, str]:
+        """The environment of a script."""
+        deployment = Deployment("web1", "/srv/site", "main", env=env or {})
+        return script_environment(server, deployment, DEPLOY, COMMIT, previous, URL)
+
+    def test_ours(self) -> None:
+        """A script is told what is deployed, where, why, and where that can be read."""
+        expected = {
+            "PATH": "/bin",
+            "CI": "true",
+            "INTEGRALGIT": "1",
+            "INTEGRALGIT_REPO": "github.com/acme/site",
+            "INTEGRALGIT_BRANCH": "main",
+            "INTEGRALGIT_COMMIT": COMMIT,
+            "INTEGRALGIT_PREVIOUS_COMMIT": PREVIOUS,
+            "INTEGRALGIT_HOST": "web1",
+            "INTEGRALGIT_LOCATION": "/srv/site",
+            "INTEGRALGIT_DEPLOY": "7",
+            "INTEGRALGIT_TRIGGER": "push",
+            "INTEGRALGIT_URL": URL,
+        }
+        self.assertEqual(self.make({"PATH": "/bin"}), expected)
+
+    def test_the_first_deploy(self) -> None:
+        """Before the first deploy there is no previous commit, and the variable is empty."""
+        self.assertEqual(self.make({}, previous=None)["INTEGRALGIT_PREVIOUS_COMMIT"], "")
+
+    def test_the_allow_list(self) -> None:
+        """Only what is on the list comes from the server's environment."""
+        allowed = {
+            "PATH": "/opt/bin",
+            "HOME": "/home/deploy",
+            "USER": "deploy",
+            "LOGNAME": "deploy",
+            "SHELL": "/bin/sh",
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C",
+            "LC_CTYPE": "C",
+            "TMPDIR": "/var/tmp",
+            "TZ": "UTC",
+        }
+        forbidden = {
+            "SECRET": "x",
+            "CREDENTIALS_DIRECTORY": "/run/credentials",
+            "INTEGRALGIT_SECRET": "x",
+            "SSH_AUTH_SOCK": "/run/agent",
+            "LD_PRELOAD": "/evil.so",
+            "PYTHONPATH": "/elsewhere",
+            "NOTIFY_SOCKET": "/run/notify",
+            "LISTEN_FDS": "1",
+        }
+        made = self.make({**allowed, **forbidden})
+        rest = {name: value for name, value in made.items() if not name.startswith("INTEGRALGIT")}
+        self.assertEqual(rest, {**allowed, "CI": "true"})
+        self.assertNotIn("INTEGRALGIT_SECRET", made)
+
+    def test_a_path_there_is_always(self) -> None:
+        """A script has a PATH even if the server has none."""
+        self.assertEqual(self.make({})["PATH"], os.defpath)
+
+    def test_the_config_wins_over_the_server(self) -> None:
+        """The config's variables come besides, and win over the server's."""
+        made = self.make({"PATH": "/bin", "LANG": "C"}, {"PATH": "/opt/bin", "COLOUR": "blue"})
+        self.assertEqual((made["PATH"], made["LANG"], made["COLOUR"]), ("/opt/bin", "C", "blue"))
+
+    def test_ours_win_over_the_config(self) -> None:
+        """No config can tell a script something else than what is deployed."""
+        env = {"INTEGRALGIT_COMMIT": "other", "INTEGRALGIT_REPO": "other", "CI": "false"}
+        made = self.make({}, env)
+        self.assertEqual(
+            (made["INTEGRALGIT_COMMIT"], made["INTEGRALGIT_REPO"], made["CI"]),
+            (COMMIT, "github.com/acme/site", "true"),
+        )
+
+
+class Commands(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> str:
+        """Make a script; its path."""
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_text(text)
+        os.chmod(path, mode)
+        return path
+
+    def command(self, script: str) -> list[str]:
+        """How that script is run."""
+        return script_command(self.folder, script)
+
+    def test_an_executable(self) -> None:
+        """An executable file runs as it is, whatever is in it."""
+        path = self.write("deploy.sh", "#!/bin/sh\n", 0o755)
+        self.assertEqual(self.command("deploy.sh"), [path])
+
+    def test_shebangs(self) -> None:
+        """A file without the x bit runs through its shebang, as the kernel would do it."""
+        cases = [
+            ("#!/bin/sh\n", ["/bin/sh"]),
+            ("#!/bin/sh", ["/bin/sh"]),
+            ("#! /bin/sh -e\necho\n", ["/bin/sh", "-e"]),
+            ("#!/usr/bin/env python3\n", ["/usr/bin/env", "python3"]),
+            ("#!/usr/bin/env -S python3 -u\n", ["/usr/bin/env", "-S python3 -u"]),
+            ("#!/bin/sh\r\n", ["/bin/sh"]),
+        ]
+        for text, interpreter in cases:
+            path = self.write("script", text)
+            self.assertEqual(self.command("script"), [*interpreter, path], text)
+
+    def test_without_a_shebang(self) -> None:
+        """A file without the x bit and without a shebang runs through sh."""
+        for text in ("echo hello\n", "", "# a comment\n#!/bin/bash\n", "#!\n", " #!/bin/bash\n"):
+            path = self.write("script", text)
+            self.assertEqual(self.command("script"), ["sh", path], text)
+
+    def test_paths(self) -> None:
+        """A path is relative to the checkout, or absolute."""
+        path = self.write("ci/deploy.sh", "", 0o755)
+        self.assertEqual(self.command("ci/deploy.sh"), [path])
+        absolute = self.write("elsewhere", "", 0o755)
+        self.assertEqual(script_command("/nowhere", absolute), [absolute])
+        (relative,) = self.command("./ci/deploy.sh")
+        self.assertTrue(os.path.samefile(relative, path))
+
+    def test_what_is_not_there(self) -> None:
+        """A script that is missing, or a folder, is refused by its name."""
+        os.mkdir(os.path.join(self.folder, "folder"))
+        os.symlink("nowhere", os.path.join(self.folder, "link"))
+        for name in ("missing", "folder", "link", "folder/missing"):
+            with self.assertRaises(Refused) as raised:
+                self.command(name)
+            self.assertEqual(
+                str(raised.exception), f"the script {name} is not a file in the checkout"
+            )
+
+
+class Starting(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = FakeProcesses()
+        self.status = Path(self.mktemp()).absolute()
+        self.script = Script(self.reactor, self.status)
+
+    def start(self) -> FakeProcess:
+        """Start the script."""
+        self.script.start(
+            ["/srv/site/deploy.sh", "-x"],
+            {"PATH": "/bin"},
+            location="/srv/site",
+            umask=0o027,
+            log=70,
+            lock=71,
+        )
+        return self.reactor.spawned[-1]
+
+    def test_how_it_is_started(self) -> None:
+        """A wrapper with a group of its own is started, and told where, with what mask, and what."""
+        process = self.start()
+        self.assertEqual(process.executable, "setsid")
+        self.assertEqual(process.argv[:3], ["setsid", "sh", "-c"])
+        self.assertEqual(
+            process.argv[5:],
+            [str(self.status), "/srv/site", "027", "/srv/site/deploy.sh", "-x"],
+        )
+        self.assertEqual((process.env, process.path), ({"PATH": "/bin"}, None))
+        self.assertEqual(self.script.pid, process.pid)
+
+    def test_descriptors(self) -> None:
+        """Its output is the log file itself, its stdin is empty, and the wrapper gets the lock."""
+        process = self.start()
+        self.assertEqual(process.stdin, b"")
+        process.descriptors.pop(0)
+        self.assertEqual(process.descriptors, {1: 70, 2: 70, 9: 71})
+
+    def test_an_old_status(self) -> None:
+        """The exit status that an earlier run left is not taken for this one's."""
+        self.status.write_text("0\n")
+        self.start()
+        self.assertIsNone(self.script.status())
+        self.assertFalse(self.status.exists())
+
+    def test_it_cannot_be_started(self) -> None:
+        """Where not even the wrapper can be started, that is an error at once."""
+        self.reactor.refuses = OSError(12, "Cannot allocate memory")
+        with self.assertRaises(OSError):
+            self.start()
+
+    def test_status(self) -> None:
+        """The status is a number in a file; anything else is none."""
+        self.assertIsNone(self.script.status())
+        for text, expected in (("0\n", 0), ("143\n", 143), ("", None), ("odd", None)):
+            self.status.write_text(text)
+            self.assertEqual(self.script.status(), expected, text)
+
+
+class Ending(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = FakeProcesses()
+        self.status = Path(self.mktemp()).absolute()
+        self.signals: list[tuple[float, int]] = []
+        self.alive = True
+        self.patch(module, "signal_group", self.signalled)
+        self.patch(module, "group_is_alive", lambda pid: self.alive)
+        self.script = Script(self.reactor, self.status)
+        self.script.start(
+            ["/srv/site/deploy.sh"], {}, location="/srv/site", umask=0o022, log=70, lock=71
+        )
+        self.process = self.reactor.spawned[-1]
+        self.pid = self.script.pid
+
+    def signalled(self, pid: int, number: int) -> bool:
+        """Remember a signal, with the time at which it was sent."""
+        self.assertEqual(pid, self.pid)
+        self.signals.append((self.reactor.seconds(), number))
+        return True
+
+    def wrapper_ends(self, status: int | None, code: int = 0, number: int | None = None) -> None:
+        """The wrapper leaves that status and ends."""
+        if status is not None:
+            self.status.write_text(f"{status}\n")
+        self.process.exits(code, number)
+
+    def quiet(self) -> bool:
+        """Whether nothing is left that could happen later."""
+        return self.reactor.getDelayedCalls() == []
+
+    def test_a_good_end(self) -> None:
+        """A script that ends by itself ends with its own status, and nobody is sent a signal."""
+        self.alive = False
+        self.wrapper_ends(0)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0))
+        self.assertEqual((self.signals, self.quiet()), ([], True))
+
+    def test_a_bad_end(self) -> None:
+        """The exit status that the wrapper left counts, and else the wrapper's own."""
+        self.alive = False
+        self.wrapper_ends(3, code=3)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(3))
+
+    def test_a_wrapper_that_was_killed(self) -> None:
+        """Where the wrapper left no status, it is how the wrapper ended."""
+        self.alive = False
+        self.wrapper_ends(None, number=9)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(-9))
+
+    def test_a_background_process(self) -> None:
+        """What a script leaves behind on purpose is left alone and mentioned."""
+        self.wrapper_ends(0)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0, left_behind=True))
+        self.assertEqual((self.signals, self.quiet()), ([], True))
+
+    def test_stop(self) -> None:
+        """A script that is stopped gets TERM, and its end waits until its group is gone."""
+        self.reactor.advance(5.0)
+        self.script.stop("timeout")
+        self.assertEqual(self.signals, [(5.0, TERM)])
+        self.wrapper_ends(143)
+        self.reactor.advance(1.0)
+        self.assertNoResult(self.script.ended)
+        self.alive = False
+        self.reactor.advance(1.0)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(143, "timeout"))
+        self.reactor.advance(2 * GRACE)
+        self.assertEqual(self.signals, [(5.0, TERM)])
+        self.assertTrue(self.quiet())
+
+    def test_a_script_that_does_not_listen(self) -> None:
+        """A group that is still there after the time of grace gets KILL."""
+        self.script.stop("cancel")
+        self.reactor.advance(GRACE - 0.1)
+        self.assertEqual(self.signals, [(0.0, TERM)])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.signals, [(0.0, TERM), (GRACE, KILL)])
+        self.assertNoResult(self.script.ended)
+        self.alive = False
+        self.wrapper_ends(None, number=9)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(-9, "cancel"))
+        self.assertTrue(self.quiet())
+
+    def test_a_child_that_does_not_listen(self) -> None:
+        """A group whose leader has ended gets KILL too, if others of it are still there."""
+        self.script.stop("timeout")
+        self.wrapper_ends(143)
+        self.reactor.pump([0.125] * int(GRACE / 0.125))
+        self.assertEqual(self.signals, [(0.0, TERM), (GRACE, KILL)])
+        self.assertNoResult(self.script.ended)
+        self.alive = False
+        self.reactor.advance(0.125)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(143, "timeout"))
+        self.assertTrue(self.quiet())
+
+    def test_what_cannot_be_killed(self) -> None:
+        """A group that not even KILL ends holds its deploy up for a bounded time, and is mentioned."""
+        self.script.stop("timeout")
+        self.wrapper_ends(143)
+        self.reactor.pump([0.1] * int(GRACE * 20 + 2))
+        self.assertEqual(
+            self.successResultOf(self.script.ended), ScriptEnd(143, "timeout", left_behind=True)
+        )
+        self.assertTrue(self.quiet())
+
+    def test_stopped_twice(self) -> None:
+        """Stopping again changes neither the reason nor the time of grace."""
+        self.script.stop("timeout")
+        self.reactor.advance(GRACE / 2)
+        self.script.stop("cancel")
+        self.reactor.advance(GRACE / 2)
+        self.assertEqual(self.signals, [(0.0, TERM), (GRACE, KILL)])
+        self.assertEqual(self.script.ending, "timeout")
+
+    def test_stopped_after_its_end(self) -> None:
+        """A script that has ended is not stopped: its pid may be another's by now."""
+        self.alive = False
+        self.wrapper_ends(0)
+        self.script.stop("timeout")
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0))
+        self.assertEqual((self.signals, self.quiet()), ([], True))
+
+    def test_abandon(self) -> None:
+        """A script that is abandoned at the end of the server gets no signal, then or later."""
+        self.script.abandon()
+        self.reactor.advance(1000.0)
+        self.assertEqual(self.signals, [])
+        self.assertNoResult(self.script.ended)
+
+
+class PickingUp(SynchronousTestCase):
+    def record(self, pid: int, ticks: int, boot: str) -> RunningScript:
+        """A script that the server before us started."""
+        return RunningScript(7, pid, ticks, boot, 1000.0, None)
+
+    def adopt(self, record: RunningScript) -> bool:
+        """Try to pick a script up, with a reactor that watches nothing."""
+        return Script(FakeProcesses(), Path(self.mktemp())).adopt(record)
+
+    def test_another_boot(self) -> None:
+        """After the machine went down nothing is picked up, whoever has the pid."""
+        pid = os.getpid()
+        ticks = start_ticks(pid)
+        assert ticks is not None
+        self.assertFalse(self.adopt(self.record(pid, ticks, "another-boot")))
+
+    def test_another_process(self) -> None:
+        """A process that has only the pid in common is not picked up."""
+        pid = os.getpid()
+        ticks = start_ticks(pid)
+        assert ticks is not None
+        self.assertFalse(self.adopt(self.record(pid, ticks + 1, boot_id())))
+
+    def test_no_process(self) -> None:
+        """A process that is gone has no start, and is not picked up."""
+        pid = 2**22 + 1  # more than Linux ever gives
+        self.assertIsNone(start_ticks(pid))
+        self.assertFalse(self.adopt(self.record(pid, 1, boot_id())))

@@ -1,0 +1,91 @@
+"""Where a repository comes from, and which remotes are that place."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.source import Source, source_of
+from integralgit.names import Repository
+from integralgit.settings import Trust
+
+SITE = Repository("github.com", "acme/site")
+
+
+def trust(url: str | None = None) -> Trust:
+    """A trust with that URL."""
+    return Trust(("a.secret",), ("**",), url=url)
+
+
+class SourceOfTests(SynchronousTestCase):
+    def test_by_the_identity(self) -> None:
+        """Without a URL of the administrator, the identity says where to fetch from."""
+        for trusts in ([], [trust()], [trust(), trust()]):
+            self.assertEqual(
+                source_of(SITE, trusts), Source(SITE, "https://github.com/acme/site.git")
+            )
+
+    def test_by_the_first_trust_with_a_url(self) -> None:
+        """The first trust that sets a URL says where to fetch from."""
+        trusts = [trust(), trust("git@key-host:{full_name}.git"), trust("/srv/git/{name}.git")]
+        self.assertEqual(source_of(SITE, trusts).url, "git@key-host:acme/site.git")
+
+
+class ProtocolTests(SynchronousTestCase):
+    def test_https_and_ssh(self) -> None:
+        """Git may use https and ssh, and nothing else."""
+        for url in (
+            "https://github.com/acme/site.git",
+            "git@github.com:acme/site.git",
+            "ssh://git@github.com/acme/site.git",
+            "ext::sh -c x",
+            "git://github.com/acme/site",
+        ):
+            self.assertEqual(Source(SITE, url).protocols, "https:ssh", url)
+
+    def test_what_the_administrators_url_needs(self) -> None:
+        """A local path allows files, and plain http that protocol."""
+        self.assertEqual(Source(SITE, "/srv/git/site.git").protocols, "https:ssh:file")
+        self.assertEqual(Source(SITE, "file:///srv/git/site.git").protocols, "https:ssh:file")
+        self.assertEqual(Source(SITE, "http://127.0.0.1/site.git").protocols, "https:ssh:http")
+
+
+class ServedByTests(SynchronousTestCase):
+    def test_a_remote_that_names_the_same_repository(self) -> None:
+        """A checkout keeps its own remote if that names the repository, in any spelling."""
+        source = source_of(SITE, [])
+        for remote in (
+            "https://github.com/acme/site.git",
+            "https://github.com/acme/site",
+            "https://github.com/Acme/Site.git",
+            "git@github.com:acme/site.git",
+            "ssh://git@github.com/acme/site.git",
+        ):
+            self.assertTrue(source.is_served_by(remote), remote)
+
+    def test_the_trusts_url_word_for_word(self) -> None:
+        """A remote that is the trust's URL is right, whatever its form."""
+        for url in ("/srv/git/{name}.git", "http://127.0.0.1/{full_name}", "key-host:{name}"):
+            source = source_of(SITE, [trust(url)])
+            self.assertTrue(source.is_served_by(source.url), url)
+            self.assertTrue(source.is_served_by("git@github.com:acme/site.git"))
+
+    def test_another_place(self) -> None:
+        """A remote of another repository, host or protocol is another place."""
+        for url in (None, "/srv/git/{name}.git"):
+            source = source_of(SITE, [trust(url)])
+            for remote in (
+                "",
+                "https://github.com/acme/other.git",
+                "https://github.com/other/site.git",
+                "https://github.com.evil.example/acme/site.git",
+                "https://github.com@evil.example/acme/site.git",
+                "https://github.com:8443/acme/site.git",
+                "http://github.com/acme/site.git",
+                "git://github.com/acme/site.git",
+                "file:///srv/git/site.git",
+                "/srv/git/site.git/",
+                "/srv/git/other.git",
+                "../site.git",
+                "ext::sh -c x github.com/acme/site",
+            ):
+                self.assertFalse(source.is_served_by(remote), remote)

@@ -1,0 +1,475 @@
+"""Tests of the queue and of a deploy's life as the archive keeps it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.hooks import delivery as sent
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import (
+    Commit,
+    Deploy,
+    DeployChanged,
+    RunningScript,
+    State,
+    Step,
+    StepChanged,
+    StepState,
+    Trigger,
+)
+from integralgit.journal.store import Transaction, Work
+from integralgit.names import Repository
+from integralgit.testing import MemoryStore
+
+T = TypeVar("T")
+
+REPO, OTHER = "github.com/acme/site", "github.com/acme/other"
+ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
+
+
+class Archive(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.memory = MemoryStore()
+        self.events = self.memory.events
+
+    def write(self, work: Work[T]) -> T:
+        """The result of work that writes."""
+        return self.successResultOf(self.memory.store.write(work))
+
+    def enqueue(
+        self,
+        location: str | None = "/srv/site",
+        *,
+        repo: str = REPO,
+        branch: str = "main",
+        now: float = 100.0,
+        push: int | None = None,
+    ) -> int:
+        """Queue a deploy; its number."""
+        return self.write(
+            lambda tx: deploys.enqueue(
+                tx,
+                repo=repo,
+                branch=branch,
+                host="web1" if location else None,
+                location=location,
+                trigger=Trigger.PUSH,
+                now=now,
+                push=push,
+                wanted=ONE,
+            )
+        )
+
+    def begin(self, deploy: int, now: float = 200.0) -> None:
+        """Let a deploy run."""
+        self.write(lambda tx: deploys.begin(tx, deploy, now))
+
+    def end(
+        self,
+        deploy: int,
+        state: State = State.SUCCEEDED,
+        now: float = 300.0,
+        reason: str | None = None,
+    ) -> None:
+        """Let a deploy end."""
+        self.write(lambda tx: deploys.end(tx, deploy, state, now, reason=reason))
+
+    def place(self, deploy: int, location: str, now: float = 150.0) -> None:
+        """Give a deploy its location."""
+        self.write(lambda tx: deploys.place(tx, deploy, "web1", location, "main", now))
+
+    def step(self, deploy: int, name: str, at: float, log_start: int) -> None:
+        """Let a step begin."""
+        self.write(lambda tx: deploys.begin_step(tx, deploy, name, at, log_start))
+
+    def step_ends(self, deploy: int, name: str, at: float, detail: str) -> None:
+        """Let a step succeed."""
+        self.write(lambda tx: deploys.end_step(tx, deploy, name, StepState.SUCCEEDED, at, detail))
+
+    def get(self, deploy: int) -> Deploy:
+        """What the archive has of a deploy."""
+        return self.write(lambda tx: deploys.known(tx, deploy))
+
+    def states(self) -> dict[int, State]:
+        """The state of every deploy."""
+        found = self.write(lambda tx: deploys.newest(tx, None, 100))
+        return {one.id: one.state for one in reversed(found)}
+
+
+class Queue(Archive):
+    def test_a_new_deploy(self) -> None:
+        """A queued deploy has what it was queued with, and nothing else yet."""
+        message = "A title\n\nand more"
+        number = self.write(
+            lambda tx: deploys.enqueue(
+                tx,
+                repo=REPO,
+                branch="main",
+                host="web1",
+                location="/srv/site",
+                trigger=Trigger.POLL,
+                now=100.0,
+                wanted=ONE,
+                commits=(sent.Commit(ONE, message, "Ann"),),
+            )
+        )
+        expected = Deploy(
+            id=number,
+            repo=REPO,
+            branch="main",
+            host="web1",
+            location="/srv/site",
+            trigger=Trigger.POLL,
+            push=None,
+            wanted=ONE,
+            state=State.QUEUED,
+            reason=None,
+            commit=None,
+            previous_commit=None,
+            head=None,
+            config_commit=None,
+            exit_code=None,
+            created=100.0,
+            started=None,
+            finished=None,
+            superseded_by=None,
+            commits=(Commit(ONE, "A title", "Ann"),),
+            log_size=None,
+        )
+        self.assertEqual(self.get(number), expected)
+
+    def test_only_the_newest_fifty_commits_are_kept(self) -> None:
+        """Of a push of many commits the last fifty are kept to be shown."""
+        commits = [sent.Commit(f"{n:040x}") for n in range(60)]
+        number = self.write(
+            lambda tx: deploys.enqueue(
+                tx,
+                repo=REPO,
+                branch="main",
+                host="web1",
+                location="/srv/site",
+                trigger=Trigger.PUSH,
+                now=0,
+                commits=commits,
+            )
+        )
+        kept = [one.id for one in self.get(number).commits]
+        self.assertEqual(kept, [one.id for one in commits[10:]])
+
+    def test_one_waits_per_location(self) -> None:
+        """Of the deploys that wait for a location only the newest stays, whoever asked."""
+        first = self.enqueue(now=1)
+        second = self.enqueue(branch="dev", now=2)
+        third = self.enqueue(repo=OTHER, now=3)
+        self.assertEqual(
+            self.states(),
+            {first: State.SUPERSEDED, second: State.SUPERSEDED, third: State.QUEUED},
+        )
+        one = self.get(first)
+        self.assertEqual((one.superseded_by, one.finished, one.started), (second, 2.0, None))
+        self.assertEqual(one.reason, f"deploy {second} waits for the same and is newer")
+        self.assertEqual(self.get(second).superseded_by, third)
+        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        self.assertEqual(waiting, self.get(third))
+
+    def test_locations_do_not_meet(self) -> None:
+        """Deploys for different locations do not supersede each other."""
+        numbers = [self.enqueue("/srv/a"), self.enqueue("/srv/b"), self.enqueue("/srv/a/b")]
+        self.assertEqual(set(self.states().values()), {State.QUEUED})
+        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/b"))
+        self.assertEqual(waiting, self.get(numbers[1]))
+        self.assertIsNone(self.write(lambda tx: deploys.waiting_at(tx, "/srv/c")))
+
+    def test_what_runs_is_not_superseded(self) -> None:
+        """A deploy that runs is left alone, and one more waits."""
+        running = self.enqueue()
+        self.begin(running)
+        waiting, newest = self.enqueue(), self.enqueue()
+        self.assertEqual(
+            self.states(),
+            {running: State.RUNNING, waiting: State.SUPERSEDED, newest: State.QUEUED},
+        )
+
+    def test_one_waits_per_branch_while_the_config_is_unknown(self) -> None:
+        """Without a location, only deploys of the same repository and branch are the same."""
+        first = self.enqueue(None)
+        dev = self.enqueue(None, branch="dev")
+        other = self.enqueue(None, repo=OTHER)
+        placed = self.enqueue("/srv/site")
+        newest = self.enqueue(None)
+        self.assertEqual(
+            self.states(),
+            {
+                first: State.SUPERSEDED,
+                dev: State.QUEUED,
+                other: State.QUEUED,
+                placed: State.QUEUED,
+                newest: State.QUEUED,
+            },
+        )
+        self.assertEqual(self.get(first).superseded_by, newest)
+        unplaced = self.write(lambda tx: deploys.unplaced(tx, REPO))
+        self.assertEqual([one.id for one in unplaced], [dev, newest])
+
+    def test_placing(self) -> None:
+        """A deploy that gets its location supersedes what is older there."""
+        older = self.enqueue("/srv/site")
+        number = self.enqueue(None)
+        self.place(number, "/srv/site")
+        self.assertEqual(self.states(), {older: State.SUPERSEDED, number: State.QUEUED})
+        placed = self.get(number)
+        self.assertEqual((placed.host, placed.location), ("web1", "/srv/site"))
+        self.assertEqual(self.write(lambda tx: deploys.unplaced(tx, REPO)), [])
+
+    def test_placing_behind_a_newer_one(self) -> None:
+        """A deploy that gets its location where a newer one waits is superseded by that."""
+        number = self.enqueue(None)
+        newer = self.enqueue("/srv/site")
+        self.place(number, "/srv/site")
+        self.assertEqual(self.states(), {number: State.SUPERSEDED, newer: State.QUEUED})
+        self.assertEqual(self.get(number).superseded_by, newer)
+
+    def test_a_running_deploy_goes_back_to_the_queue(self) -> None:
+        """A deploy that was running can be queued again, as if it had not begun."""
+        number = self.enqueue("/srv/old")
+        self.begin(number)
+        self.place(number, "/srv/new")
+        found = self.get(number)
+        self.assertEqual(
+            (found.state, found.location, found.started), (State.QUEUED, "/srv/new", None)
+        )
+
+    def test_unfinished(self) -> None:
+        """The deploys that run come before those that wait, each group oldest first."""
+        a, b, c, d, e = (self.enqueue(f"/srv/{name}") for name in "abcde")
+        self.begin(d)
+        self.begin(b)
+        self.begin(c)
+        self.end(c)
+        found = self.write(deploys.unfinished)
+        self.assertEqual([one.id for one in found], [b, d, a, e])
+        self.assertEqual([one.id for one in self.write(deploys.running)], [b, d])
+
+    def test_queue_heads(self) -> None:
+        """What waits is named once: locations, and repositories that have none yet."""
+        self.enqueue("/srv/a")
+        self.enqueue("/srv/b")
+        self.begin(self.enqueue("/srv/c"))
+        self.enqueue(None)
+        self.enqueue(None, branch="dev")
+        self.end(self.enqueue(None, repo=OTHER), State.SKIPPED)
+        locations, repos = self.write(deploys.queue_heads)
+        self.assertEqual((sorted(locations), repos), (["/srv/a", "/srv/b"], [REPO]))
+
+
+class Life(Archive):
+    def test_the_exact_events_of_a_life(self) -> None:
+        """Watchers hear of everything that changed, in the order in which it did."""
+        older = self.enqueue()
+        number = self.enqueue()
+        self.begin(number)
+
+        def fetch(tx: Transaction) -> None:
+            deploys.begin_step(tx, number, "fetch", 201.0, 0)
+            deploys.note(tx, number, commit=TWO, config_commit=THREE)
+            deploys.end_step(tx, number, "fetch", StepState.SUCCEEDED, 202.0, "")
+
+        self.write(fetch)
+        self.write(lambda tx: deploys.begin_step(tx, number, "script", 203.0, 50))
+        self.end(number, State.FAILED)
+        self.assertEqual(
+            self.events,
+            [
+                DeployChanged(older, REPO, State.QUEUED),
+                DeployChanged(older, REPO, State.SUPERSEDED),
+                DeployChanged(number, REPO, State.QUEUED),
+                DeployChanged(number, REPO, State.RUNNING),
+                StepChanged(number, "fetch", StepState.RUNNING),
+                DeployChanged(number, REPO, State.RUNNING),
+                StepChanged(number, "fetch", StepState.SUCCEEDED),
+                StepChanged(number, "script", StepState.RUNNING),
+                DeployChanged(number, REPO, State.FAILED),
+            ],
+        )
+
+    def test_placing_is_told(self) -> None:
+        """Watchers hear that a deploy got its location, after what it superseded."""
+        older, number = self.enqueue("/srv/site"), self.enqueue(None)
+        self.events.clear()
+        self.place(number, "/srv/site")
+        self.assertEqual(
+            self.events,
+            [
+                DeployChanged(older, REPO, State.SUPERSEDED),
+                DeployChanged(number, REPO, State.QUEUED),
+            ],
+        )
+
+    def test_begin_and_end(self) -> None:
+        """A deploy that ends has its times, its exit code, its reason and the size of its log."""
+        number = self.enqueue(now=100.0)
+        self.begin(number, 200.0)
+        self.assertEqual(self.get(number).started, 200.0)
+        self.write(
+            lambda tx: deploys.end(
+                tx, number, State.FAILED, 300.0, reason="it broke", exit_code=3, log_size=77
+            )
+        )
+        found = self.get(number)
+        self.assertEqual((found.created, found.started, found.finished), (100.0, 200.0, 300.0))
+        self.assertEqual((found.state, found.reason), (State.FAILED, "it broke"))
+        self.assertEqual((found.exit_code, found.log_size), (3, 77))
+
+    def test_notes(self) -> None:
+        """What is noted stays until it is noted anew."""
+        number = self.enqueue()
+        commits = (Commit(TWO, "Second", "Ann"),)
+        self.write(
+            lambda tx: deploys.note(
+                tx, number, commit=TWO, previous_commit=ONE, head=TWO, commits=commits
+            )
+        )
+        self.write(lambda tx: deploys.note(tx, number, head=THREE, config_commit=ONE))
+        found = self.get(number)
+        self.assertEqual((found.commit, found.previous_commit), (TWO, ONE))
+        self.assertEqual((found.head, found.config_commit), (THREE, ONE))
+        self.assertEqual(found.commits, commits)
+        self.write(lambda tx: deploys.note(tx, number, commits=()))
+        self.assertEqual(self.get(number).commits, ())
+
+    def steps(self, deploy: int) -> list[Step]:
+        """The steps of a deploy."""
+        return self.write(lambda tx: deploys.steps(tx, deploy))
+
+    def test_steps(self) -> None:
+        """Steps are kept in their order, each with its times, its result and its place in the log."""
+        number = self.enqueue()
+        self.begin(number)
+        for at, name in enumerate(("update", "fetch", "again"), 1):
+            self.step(number, name, at, at * 10)
+            self.step_ends(number, name, at + 0.5, f"detail of {name}")
+        ok = StepState.SUCCEEDED
+        self.assertEqual(
+            self.steps(number),
+            [
+                Step("update", ok, 1.0, 1.5, "detail of update", 10),
+                Step("fetch", ok, 2.0, 2.5, "detail of fetch", 20),
+                Step("again", ok, 3.0, 3.5, "detail of again", 30),
+            ],
+        )
+        self.assertEqual(self.steps(number + 1), [])
+
+    def test_a_running_step_ends_with_its_deploy(self) -> None:
+        """A step that still ran ends with its deploy, as that does; ended ones stay as they were."""
+        for state, expected in (
+            (State.SUCCEEDED, StepState.SUCCEEDED),
+            (State.TIMED_OUT, StepState.FAILED),
+            (State.INTERRUPTED, StepState.FAILED),
+        ):
+            number = self.enqueue()
+            self.begin(number)
+            self.step(number, "fetch", 1.0, 0)
+            self.step_ends(number, "fetch", 2.0, "fine")
+            self.step(number, "script", 3.0, 9)
+            self.end(number, state, 4.0, "why")
+            self.assertEqual(
+                self.steps(number),
+                [
+                    Step("fetch", StepState.SUCCEEDED, 1.0, 2.0, "fine", 0),
+                    Step("script", expected, 3.0, 4.0, "why", 9),
+                ],
+            )
+
+    def test_beginning_again(self) -> None:
+        """A deploy that begins again has no steps of the first time, nor do others lose theirs."""
+        number, other = self.enqueue("/srv/a"), self.enqueue("/srv/b")
+        for one in (number, other):
+            self.begin(one)
+            self.step(one, "fetch", 1.0, 0)
+        self.place(number, "/srv/a")
+        self.begin(number)
+        self.assertEqual(self.steps(number), [])
+        self.assertEqual([step.name for step in self.steps(other)], ["fetch"])
+
+    def test_the_script_of_a_deploy(self) -> None:
+        """A script is known from its start to its deploy's end, with why it is being ended."""
+        number = self.enqueue()
+        self.begin(number)
+        self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
+        script = RunningScript(number, 4321, 987654321, "boot", 1234.5, None)
+        self.write(lambda tx: deploys.add_script(tx, script))
+        self.assertEqual(self.write(lambda tx: deploys.script_of(tx, number)), script)
+        self.write(lambda tx: deploys.end_script(tx, number, "timeout"))
+        ended = self.write(lambda tx: deploys.script_of(tx, number))
+        self.assertEqual(ended, RunningScript(number, 4321, 987654321, "boot", 1234.5, "timeout"))
+        self.end(number, State.TIMED_OUT)
+        self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
+
+
+class History(Archive):
+    def test_newest(self) -> None:
+        """The history is read newest first, page by page, of one repository or of all."""
+        a, b, c, d = (self.enqueue(f"/srv/{n}", repo=OTHER if n == 2 else REPO) for n in range(4))
+
+        def numbers(repo: str | None, limit: int, before: int | None = None) -> list[int]:
+            found = self.write(lambda tx: deploys.newest(tx, repo, limit, before))
+            return [one.id for one in found]
+
+        self.assertEqual(numbers(None, 10), [d, c, b, a])
+        self.assertEqual(numbers(None, 2), [d, c])
+        self.assertEqual(numbers(None, 2, c), [b, a])
+        self.assertEqual(numbers(REPO, 10), [d, b, a])
+        self.assertEqual(numbers(REPO, 1, d), [b])
+        self.assertEqual(numbers("github.com/acme/none", 10), [])
+
+    def test_no_such_deploy(self) -> None:
+        """A number that no deploy has gives nothing."""
+        number = self.enqueue()
+        self.assertIsNone(self.write(lambda tx: deploys.get(tx, number + 1)))
+
+    def test_the_deploys_of_a_delivery(self) -> None:
+        """The deploys of all pushes of a delivery belong to it, oldest first, and no others."""
+        repo = Repository("github.com", "acme/site")
+
+        def deliver(tx: Transaction) -> tuple[int, list[int]]:
+            delivery = sent.Delivery("github", "push", "id", repo)
+            number = deliveries.add_delivery(tx, delivery, 1.0, "accepted", "")
+            pushes = [
+                deliveries.add_push(
+                    tx, number, sent.Push(f"refs/heads/{name}"), "accepted", "", False
+                )
+                for name in ("main", "dev")
+            ]
+            return number, pushes
+
+        first, (main, dev) = self.write(deliver)
+        second, (again, _) = self.write(deliver)
+        numbers = [self.enqueue(f"/srv/{push}", push=push) for push in (dev, again, main)]
+        self.enqueue("/srv/manual")
+        found = self.write(lambda tx: deploys.of_delivery(tx, first))
+        self.assertEqual([one.id for one in found], [numbers[0], numbers[2]])
+        found = self.write(lambda tx: deploys.of_delivery(tx, second))
+        self.assertEqual([one.id for one in found], [numbers[1]])
+
+    def note_commit(self, deploy: int, commit: str | None) -> None:
+        """Note the remote commit of a deploy."""
+        self.write(lambda tx: deploys.note(tx, deploy, commit=commit))
+
+    def test_commits_deployed_at(self) -> None:
+        """The remote commits deployed at a location are given newest first, each once."""
+        for location, commit in (
+            ("/srv/a", ONE),
+            ("/srv/b", "f" * 40),
+            ("/srv/a", TWO),
+            ("/srv/a", None),
+            ("/srv/a", TWO),
+            ("/srv/a", THREE),
+        ):
+            number = self.enqueue(location)
+            self.begin(number)
+            self.note_commit(number, commit)
+            self.end(number)
+        found = self.write(lambda tx: deploys.commits_deployed_at(tx, "/srv/a"))
+        self.assertEqual(found, [THREE, TWO, ONE])

@@ -1,0 +1,255 @@
+"""Tests of the database: shared commits, failures in company, and the making of the tables."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.journal.events import Event, RepositoryChanged
+from integralgit.journal.store import Store, Transaction, Work, create, migrate, prepare
+from integralgit.testing import MemoryStore
+
+
+@define
+class HeldPool:
+    """A pool that holds its work until the test lets the next piece run."""
+
+    connection: sqlite3.Connection
+    held: list[tuple[Callable[..., Any], tuple[Any, ...], Deferred[Any]]] = field(factory=list)
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.held.append((func, args, done))
+        return done
+
+    def run_next(self) -> None:
+        """Run what was asked for first."""
+        func, args, done = self.held.pop(0)
+        try:
+            result = func(self.connection, *args)
+        except Exception:
+            done.errback(Failure())
+        else:
+            done.callback(result)
+
+
+def add(name: str) -> Work[str]:
+    """Work that adds a name to the test's own table and tells of it."""
+
+    def work(tx: Transaction) -> str:
+        tx.execute("INSERT INTO names (name) VALUES (?)", (name,))
+        tx.emit(RepositoryChanged(name))
+        return name
+
+    return work
+
+
+def add_and_fail(tx: Transaction) -> None:
+    """Work that changes something, tells of it, and raises."""
+    add("half")(tx)
+    raise LookupError("work that fails")
+
+
+def names(tx: Transaction) -> list[str]:
+    """The names in the order in which they were added."""
+    return [name for (name,) in tx.execute("SELECT name FROM names ORDER BY rowid")]
+
+
+def make_table(connection: sqlite3.Connection) -> None:
+    """Make the test's own table; `friend` is to be the row of another name."""
+    connection.execute(
+        "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT, friend REFERENCES names)"
+    )
+
+
+class SharedCommits(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        create(self.path)
+        self.connection = self.connect()
+        make_table(self.connection)
+        self.writer, self.reader = HeldPool(self.connection), HeldPool(self.connect())
+        self.statements: list[str] = []
+        self.connection.set_trace_callback(self.statements.append)
+        self.events: list[Event] = []
+        self.store = Store(self.writer, self.reader, self.events.append)
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection of its own to the database of the test."""
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        prepare(connection)
+        self.addCleanup(connection.close)
+        return connection
+
+    def on_disk(self) -> list[str]:
+        """What somebody else finds in the database."""
+        return names(Transaction(self.connect()))
+
+    def test_work_that_arrives_meanwhile_shares_one_commit(self) -> None:
+        """While a commit is on its way, whatever arrives waits and shares the next one."""
+        results = [self.store.write(add(name)) for name in ("a", "b", "c", "d")]
+        self.assertEqual(len(self.writer.held), 1)
+
+        self.writer.run_next()
+        self.assertEqual(self.successResultOf(results[0]), "a")
+        self.assertEqual(self.on_disk(), ["a"])
+        self.assertEqual(len(self.writer.held), 1)
+        for result in results[1:]:
+            self.assertNoResult(result)
+
+        self.writer.run_next()
+        self.assertEqual([self.successResultOf(one) for one in results[1:]], ["b", "c", "d"])
+        self.assertEqual(self.on_disk(), ["a", "b", "c", "d"])
+        self.assertEqual(self.statements.count("COMMIT"), 2)
+        self.assertEqual(self.writer.held, [])
+
+    def test_work_that_is_asked_for_by_a_result(self) -> None:
+        """Work that is asked for when another is done gets a commit of its own."""
+        first = self.store.write(add("a"))
+        later: list[Deferred[str]] = []
+        first.addCallback(lambda _: later.append(self.store.write(add("b"))))
+        self.writer.run_next()
+        self.assertNoResult(later[0])
+        self.writer.run_next()
+        self.assertEqual(self.successResultOf(later[0]), "b")
+
+    def test_work_that_raises(self) -> None:
+        """Work that raises changes and tells nothing, and its neighbours do not notice."""
+        self.store.write(add("first"))
+        before = self.store.write(add("before"))
+        bad = self.store.write(add_and_fail)
+        after = self.store.write(add("after"))
+        self.writer.run_next()
+        self.writer.run_next()
+        self.assertEqual(self.successResultOf(before), "before")
+        self.failureResultOf(bad, LookupError)
+        self.assertEqual(self.successResultOf(after), "after")
+        self.assertEqual(self.on_disk(), ["first", "before", "after"])
+        self.assertEqual(self.events, [RepositoryChanged(n) for n in ("first", "before", "after")])
+
+    def test_events_come_after_the_commit(self) -> None:
+        """Whoever hears of a change finds it on disk."""
+        found: list[list[str]] = []
+        store = Store(self.writer, self.reader, lambda event: found.append(self.on_disk()))
+        store.write(add("a"))
+        self.assertEqual(found, [])
+        self.writer.run_next()
+        self.assertEqual(found, [["a"]])
+
+    def test_events_come_in_order(self) -> None:
+        """Events come in the order of the work, each before the result of its work."""
+        heard: list[object] = []
+        store = Store(self.writer, self.reader, heard.append)
+
+        def twice(tx: Transaction) -> str:
+            add("b")(tx)
+            return add("c")(tx)
+
+        store.write(add("a")).addCallback(heard.append)
+        store.write(twice).addCallback(heard.append)
+        store.write(add("d")).addCallback(heard.append)
+        self.writer.run_next()
+        self.writer.run_next()
+        a, b, c, d = map(RepositoryChanged, "abcd")
+        self.assertEqual(heard, [a, "a", b, c, "c", d, "d"])
+
+    def test_a_commit_that_fails(self) -> None:
+        """If the commit fails, all of its work fails, nobody hears of it, and the next one works."""
+
+        def dangling(tx: Transaction) -> None:
+            tx.execute("PRAGMA defer_foreign_keys=ON")
+            tx.execute("INSERT INTO names (name, friend) VALUES ('lonely', 99)")
+
+        self.store.write(add("first"))
+        neighbour = self.store.write(add("neighbour"))
+        bad = self.store.write(dangling)
+        self.writer.run_next()
+        self.writer.run_next()
+        self.failureResultOf(neighbour, sqlite3.IntegrityError)
+        self.failureResultOf(bad, sqlite3.IntegrityError)
+        self.assertEqual(self.events, [RepositoryChanged("first")])
+        self.assertEqual(self.on_disk(), ["first"])
+
+        again = self.store.write(add("again"))
+        self.writer.run_next()
+        self.assertEqual(self.successResultOf(again), "again")
+        self.assertEqual(self.on_disk(), ["first", "again"])
+
+    def test_reads_beside_the_writer(self) -> None:
+        """A read does not wait for a commit that is on its way, and does not see it yet."""
+        written = self.store.write(add("a"))
+        read = self.store.read(names)
+        self.reader.run_next()
+        self.assertEqual(self.successResultOf(read), [])
+        self.assertNoResult(written)
+
+    def test_reads_change_nothing(self) -> None:
+        """What a read writes against the rules is undone, whether it raises or not."""
+        careless = self.store.read(add("careless"))
+        failing = self.store.read(add_and_fail)
+        self.reader.run_next()
+        self.reader.run_next()
+        self.assertEqual(self.successResultOf(careless), "careless")
+        self.failureResultOf(failing, LookupError)
+        self.assertEqual(self.on_disk(), [])
+
+
+class Tables(SynchronousTestCase):
+    def test_migrate_twice(self) -> None:
+        """Migrating a database that is new enough changes nothing."""
+        memory = MemoryStore()
+        make_table(memory.connection)
+        self.successResultOf(memory.store.write(add("kept")))
+        schema = memory.connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+        migrate(memory.connection)
+        self.assertEqual(
+            memory.connection.execute("SELECT sql FROM sqlite_schema").fetchall(), schema
+        )
+        self.assertEqual(names(Transaction(memory.connection)), ["kept"])
+
+    def test_a_newer_database(self) -> None:
+        """A database of a newer version of the program is refused, and left as it is."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.execute("PRAGMA user_version=99")
+        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 1$"):
+            migrate(connection)
+        self.assertEqual(connection.execute("SELECT * FROM sqlite_schema").fetchall(), [])
+
+    def test_the_file_is_private(self) -> None:
+        """The database file is made readable by its owner only, whatever the umask."""
+        self.addCleanup(os.umask, os.umask(0))
+        path = self.mktemp()
+        create(path)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+    def test_create_keeps_what_is_there(self) -> None:
+        """Starting again with the database of the last time loses nothing."""
+        path = self.mktemp()
+        create(path)
+        connection = sqlite3.connect(path, isolation_level=None)
+        make_table(connection)
+        add("kept")(Transaction(connection))
+        connection.close()
+        create(path)
+        connection = sqlite3.connect(path)
+        self.assertEqual(names(Transaction(connection)), ["kept"])
+        connection.close()
+
+    def test_commits_reach_the_disk(self) -> None:
+        """A connection is set up so that a commit is on the disk before it is reported."""
+        path = self.mktemp()
+        create(path)
+        connection = sqlite3.connect(path, isolation_level=None)
+        prepare(connection)
+        pragmas = ("journal_mode", "synchronous", "foreign_keys")
+        found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+        connection.close()
+        self.assertEqual(found, ["wal", 2, 1])

@@ -1,0 +1,281 @@
+"""The administrator's settings: what is taken, what is refused and how, and what a trust allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.names import Repository, repository
+from integralgit.settings import (
+    KNOWN_HOSTS,
+    WEBHOOK_SECRET,
+    Settings,
+    SettingsError,
+    Trust,
+    make_settings,
+)
+
+SITE = Repository("github.com", "acme/site")
+TRUST = Trust(("a.secret",), ("github.com/acme/*",))
+
+
+def complaint(toml: dict[str, Any], options: dict[str, Any] | None = None) -> str:
+    """The text of the error that these settings give."""
+    try:
+        made = make_settings(toml, options or {})
+    except SettingsError as error:
+        return str(error)
+    raise AssertionError(f"the settings were taken: {made}")
+
+
+class DefaultTests(SynchronousTestCase):
+    def test_everything_has_a_default(self) -> None:
+        """Without options and file, the server listens on loopback and asks for its token."""
+        made = make_settings({}, {})
+        self.assertEqual(evolve(made, trusts=()), Settings())
+        self.assertEqual(made.listen, ("tcp:8080:interface=127.0.0.1",))
+        self.assertEqual(made.state, "integralgit-state")
+        self.assertEqual((made.public, made.allow_root, made.umask), (False, False, 0o022))
+        self.assertEqual((made.workers, made.git_timeout, made.max_body), (4, 600, 25_000_000))
+
+    def test_the_generated_secret_is_trusted_for_the_known_hosts(self) -> None:
+        """With no `[[trust]]`, the generated secret speaks for repositories of known hosts only."""
+        (trust,) = make_settings({}, {}).trusts
+        self.assertEqual(trust.secret_files, (WEBHOOK_SECRET,))
+        for host in KNOWN_HOSTS:
+            self.assertTrue(trust.covers(repository(host, "any/group/name")), host)
+        for host in ("evil.example", "github.com.evil.example", "github.com:8443"):
+            self.assertFalse(trust.covers(repository(host, "any/name")), host)
+
+
+class ValueTests(SynchronousTestCase):
+    def test_every_setting(self) -> None:
+        """Each setting of the file becomes its typed value."""
+        made = make_settings(
+            {
+                "listen": ["tcp:80", "unix:/run/ig.sock"],
+                "state": "/var/lib/integralgit",
+                "url": "https://deploy.example.com/",
+                "host_names": ["web1", "web2"],
+                "allowed_hosts": ["Deploy.Example.COM"],
+                "public": True,
+                "umask": "027",
+                "workers": 8,
+                "git_timeout": "10m",
+                "max_body": "5MB",
+                "allow_root": True,
+            },
+            {},
+        )
+        self.assertEqual(
+            evolve(made, trusts=()),
+            Settings(
+                listen=("tcp:80", "unix:/run/ig.sock"),
+                state="/var/lib/integralgit",
+                url="https://deploy.example.com",
+                host_names=("web1", "web2"),
+                allowed_hosts=("deploy.example.com",),
+                public=True,
+                umask=0o027,
+                workers=8,
+                git_timeout=600.0,
+                max_body=5_000_000,
+                allow_root=True,
+            ),
+        )
+
+    def test_options_win(self) -> None:
+        """What the command line says wins over the file, setting by setting."""
+        made = make_settings({"workers": 8, "state": "a"}, {"workers": "2"})
+        self.assertEqual((made.workers, made.state), (2, "a"))
+
+    def test_one_text_for_a_list(self) -> None:
+        """A single text is a list of one."""
+        self.assertEqual(make_settings({"listen": "tcp:80"}, {}).listen, ("tcp:80",))
+
+    def test_unknown_name(self) -> None:
+        """An unknown setting is named, with what may have been meant."""
+        self.assertEqual(
+            complaint({"alowed_hosts": ["x"]}),
+            "unknown setting `alowed_hosts`; did you mean `allowed_hosts`?",
+        )
+        self.assertEqual(complaint({"zzz": 1}), "unknown setting `zzz`")
+
+    def test_wrong_values(self) -> None:
+        """A wrong value stops the start with one line that names the setting."""
+        wrong: list[tuple[str, Any]] = [
+            ("listen", []),
+            ("listen", ""),
+            ("listen", [1]),
+            ("listen", {"a": 1}),
+            ("state", 5),
+            ("state", ""),
+            ("state", "a\0b"),
+            ("url", "deploy.example.com"),
+            ("url", "ftp://deploy.example.com"),
+            ("url", "https://"),
+            ("url", "https://deploy.example.com/path"),
+            ("url", "https://deploy.example.com?x=1"),
+            ("url", "https://["),
+            ("host_names", [None]),
+            ("public", "yes"),
+            ("public", 1),
+            ("umask", "099"),
+            ("umask", 0o1000),
+            ("umask", -1),
+            ("umask", True),
+            ("workers", 0),
+            ("workers", 1001),
+            ("workers", "x"),
+            ("workers", 1.5),
+            ("workers", True),
+            ("git_timeout", 0),
+            ("git_timeout", "soon"),
+            ("max_body", "25 miles"),
+            ("max_body", -1),
+            ("allow_root", "true"),
+        ]
+        for name, value in wrong:
+            told = complaint({name: value})
+            self.assertIn(f"`{name}`", told)
+            self.assertNotIn("\n", told)
+
+    def test_known_but_not_used_yet(self) -> None:
+        """A setting of the contract that this version does not act on is taken, and remembered."""
+        made = make_settings({"poll": 300, "max_log": "256MB"}, {})
+        self.assertEqual(sorted(made.unused), ["max_log", "poll"])
+
+
+class TrustTableTests(SynchronousTestCase):
+    def test_every_key(self) -> None:
+        """A `[[trust]]` ties its secrets to repositories and to what they may do."""
+        made = make_settings(
+            {
+                "trust": [
+                    {
+                        "secret_file": ["/etc/new.secret", "/etc/old.secret"],
+                        "repos": ["github.com/acme/*"],
+                        "locations": ["/srv/acme/*"],
+                        "branches": "main",
+                        "scripts": ["./*"],
+                        "url": "/srv/git/{name}.git",
+                    }
+                ]
+            },
+            {},
+        )
+        self.assertEqual(
+            made.trusts,
+            (
+                Trust(
+                    secret_files=("/etc/new.secret", "/etc/old.secret"),
+                    repos=("github.com/acme/*",),
+                    locations=("/srv/acme/*",),
+                    branches=("main",),
+                    scripts=("./*",),
+                    url="/srv/git/{name}.git",
+                ),
+            ),
+        )
+
+    def test_a_trust_replaces_the_default(self) -> None:
+        """With a `[[trust]]`, the generated secret is trusted for nothing besides."""
+        made = make_settings({"trust": [{"secret_file": "s", "repos": ["github.com/acme/*"]}]}, {})
+        self.assertEqual(made.trusts_for(repository("github.com", "other/site")), ())
+        self.assertEqual(made.trusts_for(SITE), made.trusts)
+
+    def test_the_generated_secret_where_none_is_named(self) -> None:
+        """A trust without `secret_file` is about the generated secret."""
+        (trust,) = make_settings({"trust": [{"repos": ["github.com/acme/*"]}]}, {}).trusts
+        self.assertEqual(trust.secret_files, (WEBHOOK_SECRET,))
+
+    def test_trusts_of_a_repository_keep_their_order(self) -> None:
+        """The trusts that cover a repository come in the order of the file."""
+        tables = [{"repos": "**/site"}, {"repos": "github.com/b/*"}, {"repos": "github.com/acme/*"}]
+        made = make_settings({"trust": tables}, {})
+        self.assertEqual(made.trusts_for(SITE), (made.trusts[0], made.trusts[2]))
+
+    def test_wrong_tables(self) -> None:
+        """A wrong trust is named by its number and its key."""
+        self.assertIn("[[trust]]", complaint({"trust": {"repos": ["x"]}}))
+        self.assertIn("[[trust]]", complaint({"trust": ["x"]}))
+        good = {"repos": ["github.com/acme/*"]}
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({}, "`repos` is missing in [[trust]] number 2"),
+            ({"repos": []}, "`repos` in [[trust]] number 2"),
+            ({"repos": 5}, "`repos` in [[trust]] number 2"),
+            ({"repo": ["x"]}, "`repo` in [[trust]] number 2; did you mean `repos`?"),
+            ({**good, "url": 5}, "`url` in [[trust]] number 2"),
+            ({**good, "secret_file": [""]}, "`secret_file` in [[trust]] number 2"),
+        ]
+        for table, wanted in cases:
+            self.assertIn(wanted, complaint({"trust": [good, table]}))
+
+
+class TrustTests(SynchronousTestCase):
+    def test_covers_without_regard_to_case(self) -> None:
+        """Git hosts do not tell `Acme` from `acme`, and nor does a trust."""
+        self.assertTrue(TRUST.covers(SITE))
+        self.assertTrue(TRUST.covers(Repository("github.com", "ACME/Site")))
+        self.assertTrue(evolve(TRUST, repos=("GitHub.com/Acme/*",)).covers(SITE))
+
+    def test_covers_nothing_else(self) -> None:
+        """Another owner, another host, or a longer name is not covered."""
+        for one in (
+            Repository("github.com", "acme2/site"),
+            Repository("gitlab.com", "acme/site"),
+            Repository("github.com", "acme/site/x"),
+            Repository("evil.example", "github.com/acme/site"),
+        ):
+            self.assertFalse(TRUST.covers(one), str(one))
+
+    def test_clone_url(self) -> None:
+        """The URL that a trust sets is the one to clone from, with the names put in."""
+        for url, wanted in (
+            ("git@deploy-key-host:{full_name}.git", "git@deploy-key-host:acme/site.git"),
+            ("/srv/git/{name}.git", "/srv/git/site.git"),
+            ("https://mirror.example.com/one.git", "https://mirror.example.com/one.git"),
+        ):
+            self.assertEqual(evolve(TRUST, url=url).clone_url(SITE), wanted)
+
+    def test_no_bounds_no_violation(self) -> None:
+        """A trust without bounds allows any location, branch and script."""
+        self.assertIsNone(TRUST.violation("/srv/any/where", "feature/x", "/opt/special.sh"))
+        self.assertIsNone(TRUST.violation("/srv/site", "main", None))
+
+    def test_a_violation_names_the_rule(self) -> None:
+        """What a deployment may not do is told with the rule and its patterns."""
+        bounded = evolve(
+            TRUST, locations=("/srv/acme/*",), branches=("main", "release/*"), scripts=("./*",)
+        )
+        self.assertIsNone(bounded.violation("/srv/acme/site", "release/1", "deploy.sh"))
+        for told, rule, patterns in (
+            (("/srv/other", "main", "deploy.sh"), "locations", "/srv/acme/*"),
+            (("/srv/acme/a/b", "main", "deploy.sh"), "locations", "/srv/acme/*"),
+            (("/srv/acme/site", "dev", "deploy.sh"), "branches", "main, release/*"),
+            (("/srv/acme/site", "main", "/bin/sh"), "scripts", "./*"),
+            (("/srv/acme/site", "main", "bin/deploy.sh"), "scripts", "./*"),
+        ):
+            self.assertIn(f"{rule} = {patterns}", bounded.violation(*told) or "")
+
+    def test_no_script_needs_no_permission(self) -> None:
+        """A config that only updates breaks no rule about scripts."""
+        self.assertIsNone(
+            evolve(TRUST, scripts=("./deploy.sh",)).violation("/srv/site", "main", None)
+        )
+
+    def test_two_spellings_of_one_script(self) -> None:
+        """`deploy.sh` and `./deploy.sh` are the same script, in the config and in the pattern."""
+        for pattern in ("deploy.sh", "./deploy.sh"):
+            bounded = evolve(TRUST, scripts=(pattern,))
+            for script in ("deploy.sh", "./deploy.sh", ".//deploy.sh", "bin/../deploy.sh"):
+                self.assertIsNone(bounded.violation("/srv/site", "main", script), script)
+            self.assertIsNotNone(bounded.violation("/srv/site", "main", "other.sh"))
+
+    def test_a_script_cannot_climb_out_of_its_folder(self) -> None:
+        """A path with `..` is judged by where it leads."""
+        bounded = evolve(TRUST, scripts=("/opt/deploy/**",))
+        self.assertIsNone(bounded.violation("/srv/site", "main", "/opt/deploy/a/b.sh"))
+        self.assertIsNotNone(bounded.violation("/srv/site", "main", "/opt/deploy/../evil.sh"))

@@ -1,0 +1,176 @@
+"""Tests of the state folder and of the secrets in files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.settings import Settings, SettingsError, Trust
+from integralgit.statefiles import (
+    access_token,
+    ensure_secret,
+    make_private_folder,
+    read_keys,
+    read_secret,
+    secret_path,
+)
+
+
+def mode(path: Path) -> int:
+    """The permissions of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class Folders(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.addCleanup(os.umask, os.umask(0))
+
+    def test_a_new_folder(self) -> None:
+        """A folder is made, with those above it, and only its owner can enter it."""
+        made = make_private_folder(self.folder / "a" / "state")
+        self.assertEqual(made, self.folder / "a" / "state")
+        self.assertEqual(mode(made), 0o700)
+
+    def test_a_folder_that_is_there(self) -> None:
+        """A folder that others can enter is made private, and keeps what is in it."""
+        state = self.folder / "state"
+        state.mkdir(mode=0o755)
+        (state / "kept").write_text("x")
+        make_private_folder(state)
+        self.assertEqual(mode(state), 0o700)
+        self.assertEqual(os.listdir(state), ["kept"])
+
+    def test_a_file_in_its_place(self) -> None:
+        """A path that cannot be a folder is a wrong setting, in one line."""
+        (self.folder / "file").write_text("")
+        for path in (self.folder / "file", self.folder / "file" / "state"):
+            with self.assertRaises(SettingsError) as raised:
+                make_private_folder(path)
+            self.assertRegex(str(raised.exception), rf"^the folder {path} cannot be used: .+$")
+
+
+class Secrets(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = self.folder / "secret"
+        self.addCleanup(os.umask, os.umask(0))
+
+    def test_a_new_secret(self) -> None:
+        """A secret is made of 256 random bits, readable by its owner only."""
+        other = self.folder / "other"
+        ensure_secret(self.path)
+        ensure_secret(other)
+        self.assertEqual(mode(self.path), 0o600)
+        self.assertRegex(read_secret(self.path), rb"^[0-9a-f]{64}$")
+        self.assertNotEqual(read_secret(self.path), read_secret(other))
+
+    def test_a_secret_that_is_there(self) -> None:
+        """A secret that is there stays as it is."""
+        self.path.write_text("chosen by hand\n")
+        ensure_secret(self.path)
+        self.assertEqual(self.path.read_text(), "chosen by hand\n")
+
+    def test_reading(self) -> None:
+        """A secret is what stands on the one line of its file, of whatever bytes."""
+        cases = [
+            (b"secret", b"secret"),
+            (b"secret\n", b"secret"),
+            (b"  secret \r\n\n", b"secret"),
+            (b"two words\n", b"two words"),
+            (b"\xff\x00\xfe\n", b"\xff\x00\xfe"),
+        ]
+        for content, expected in cases:
+            self.path.write_bytes(content)
+            self.assertEqual(read_secret(self.path), expected)
+
+    def test_what_is_no_secret(self) -> None:
+        """A file that is missing, empty or of several lines is a wrong setting, in one line."""
+        cases: list[tuple[bytes | None, str]] = [
+            (None, f"the secret file {self.path} cannot be read: No such file or directory"),
+            (b"", f"the secret file {self.path} is empty"),
+            (b" \n\n", f"the secret file {self.path} is empty"),
+            (b"one\ntwo\n", f"the secret file {self.path} must hold one secret, on one line"),
+        ]
+        for content, expected in cases:
+            if content is not None:
+                self.path.write_bytes(content)
+            with self.assertRaises(SettingsError) as raised:
+                read_secret(self.path)
+            self.assertEqual(str(raised.exception), expected)
+
+    def test_errors_do_not_tell_secrets(self) -> None:
+        """What is wrong with a secret file is said without its content."""
+        self.path.write_bytes(b"hunter2\nhunter3\n")
+        with self.assertRaises(SettingsError) as raised:
+            read_secret(self.path)
+        self.assertNotIn("hunter", str(raised.exception))
+
+    def test_the_access_token(self) -> None:
+        """The access token is made on the first start, and the same ever after."""
+        token = access_token(self.folder)
+        self.assertRegex(token, rb"^[0-9a-f]{64}$")
+        self.assertEqual(access_token(self.folder), token)
+        self.assertEqual(mode(self.folder / "access-token"), 0o600)
+
+
+class Keys(SynchronousTestCase):
+    def setUp(self) -> None:
+        root = Path(self.mktemp()).absolute()
+        self.state, self.beside, self.credentials = (
+            root / name for name in ("state", "settings", "credentials")
+        )
+        for folder in (self.state, self.beside, self.credentials):
+            folder.mkdir(parents=True)
+
+    def path(self, name: str) -> Path:
+        """Where that secret file is, under systemd."""
+        return secret_path(name, self.state, self.beside, str(self.credentials))
+
+    def test_paths(self) -> None:
+        """A secret file is absolute, or beside the settings file."""
+        self.assertEqual(self.path("/etc/acme.secret"), Path("/etc/acme.secret"))
+        self.assertEqual(self.path("acme.secret"), self.beside / "acme.secret")
+        self.assertEqual(self.path("keys/acme.secret"), self.beside / "keys/acme.secret")
+
+    def test_systemd(self) -> None:
+        """A bare name that is among systemd's credentials is taken from there."""
+        for folder in (self.beside, self.credentials):
+            (folder / "acme.secret").write_text("x")
+        self.assertEqual(self.path("acme.secret"), self.credentials / "acme.secret")
+        (self.credentials / "keys").mkdir()
+        (self.credentials / "keys" / "acme.secret").write_text("x")
+        self.assertEqual(self.path("keys/acme.secret"), self.beside / "keys/acme.secret")
+        alone = secret_path("acme.secret", self.state, self.beside, None)
+        self.assertEqual(alone, self.beside / "acme.secret")
+
+    def test_the_generated_secret(self) -> None:
+        """The secret that the server makes lies in the state folder, wherever others lie."""
+        (self.credentials / "webhook-secret").write_text("x")
+        self.assertEqual(self.path("webhook-secret"), self.state / "webhook-secret")
+
+    def test_keys(self) -> None:
+        """Every secret comes with the trust that names it, in the order of the settings."""
+        (self.beside / "old").write_text("old secret\n")
+        (self.beside / "new").write_text("new secret\n")
+        acme = Trust(("old", "new"), ("github.com/acme/*",))
+        rest = Trust(("webhook-secret",), ("github.com/**",))
+        keys = read_keys(Settings(trusts=(acme, rest)), self.state, self.beside, None)
+        made = (self.state / "webhook-secret").read_bytes().strip()
+        self.assertEqual(
+            [(key.secret, key.trust) for key in keys],
+            [(b"old secret", acme), (b"new secret", acme), (made, rest)],
+        )
+        self.assertNotIn("secret", repr(keys[0]).replace("secret_files", ""))
+
+    def test_a_secret_that_is_missing(self) -> None:
+        """A trust whose secret file is missing stops the start, with the path that was tried."""
+        trust = Trust(("acme.secret",), ("github.com/acme/*",))
+        with self.assertRaises(SettingsError) as raised:
+            read_keys(Settings(trusts=(trust,)), self.state, self.beside, None)
+        self.assertIn(str(self.beside / "acme.secret"), str(raised.exception))
