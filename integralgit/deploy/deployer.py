@@ -104,7 +104,9 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
     here = [one for one in found if one.location == deploy.location]
     moved = [one for one in found if one.host == deploy.host]
     if not here and not moved:
-        raise Skipped(f"the config has nothing for {deploy.location} any more")
+        elsewhere = any(one.branch == deploy.branch for one in found)
+        reason = f"the config has nothing for {deploy.location} any more"
+        raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
     one = (here or moved)[0]
     if deploy.trigger is Trigger.PUSH and one.branch != deploy.branch:
         raise Skipped(why_not(deploy.branch, [one]))
