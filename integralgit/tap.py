@@ -349,7 +349,7 @@ def assemble(
     door = Door(keys, workshop, addresses, time.time, in_thread, refusals.add, proxies)
     update = Update(door)
     root = Root(update, pages.resource(), access)
-    site = BoundedSite(root, settings.max_body, reactor, refusals.add)
+    site = BoundedSite(root, settings.max_body, reactor, refusals.add, str(state))
 
     def listening() -> None:
         log.info("hosts are told to send to {url}", url=addresses.hook)

@@ -2,15 +2,17 @@
 
 A connection owes us a complete request: it has `DEADLINE` seconds for that,
 however it spreads its bytes, and the oldest that owe one go first when there
-are too many. A body stays in memory, within a bound for itself and one for all
-that are there at the same time.
+are too many. A small body stays in memory, a large one goes to a file, for
+memory that once held many large ones is not given back; there is a bound for
+each, and one for all that are there at the same time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any, cast
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -28,8 +30,10 @@ DEADLINE = 30.0
 WAITING = 512
 #: Seconds in which a sender may read why it was refused, before the connection ends.
 LINGER = 2.0
-#: The bytes of bodies that may be in memory at the same time; more only for a single larger one.
-IN_FLIGHT = 32_000_000
+#: The bytes of bodies that may be there at the same time; more only for a single larger one.
+IN_FLIGHT = 64_000_000
+#: From this size on a body is in a file, in bytes.
+SPOOLED = 512 * 1024
 
 _REFUSALS = {
     408: ("Request Timeout", "The request did not arrive in time."),
@@ -72,9 +76,9 @@ class Channel(HTTPChannel):
 
 
 class BoundedRequest(Request):
-    """A request whose body stays in memory and within the site's bounds."""
+    """A request whose body stays within the site's bounds."""
 
-    content: BytesIO
+    content: IO[bytes]
     channel: Any
     _bounds: BoundedSite
     _refused = False
@@ -95,7 +99,18 @@ class BoundedRequest(Request):
             self.refuse(503)
         else:
             self._held += len(data)
-            self.content.write(data)
+            try:
+                if self._held >= SPOOLED > self._held - len(data):
+                    self._spool()
+                self.content.write(data)
+            except OSError:
+                self.refuse(503)
+
+    def _spool(self) -> None:
+        """Move what has come so far from memory to a file, which is gone when it is closed."""
+        before = cast(BytesIO, self.content)
+        self.content = TemporaryFile(dir=self._bounds.folder)
+        self.content.write(before.getvalue())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._refused:
@@ -110,16 +125,17 @@ class BoundedRequest(Request):
         super().connectionLost(reason)
 
     def _release(self) -> None:
-        """Give back the body's share of the memory; whoever reads it has done so."""
+        """Give back the body's share of the room; whoever reads it has done so."""
         if self._held:
             self._bounds.release(self._held)
             self._held = 0
+            self.content.close()
+            self.content = BytesIO()
 
     def refuse(self, status: int) -> None:
         """Answer at once, take the rest of the body for nothing, and hang up soon."""
         self._refused = True
         self._release()
-        self.content = BytesIO()
         channel: Channel = self.channel
         phrase, error = _REFUSALS[status]
         body = b'{"error":"%s"}\n' % error.encode()
@@ -140,7 +156,7 @@ def peer_of(request: Request) -> str:
 
 
 class BoundedSite(Site):
-    """A site with our kind of connection; `max_body` is in bytes.
+    """A site with our kind of connection; `max_body` is in bytes, `folder` for large bodies.
 
     `refused` is told of every request that is refused before anybody has read
     it: the client's address, the status, the reason.
@@ -155,11 +171,13 @@ class BoundedSite(Site):
         max_body: int,
         clock: IReactorTime,
         refused: Callable[[str, int, str], None] = lambda client, status, cause: None,
+        folder: str | None = None,
     ) -> None:
         super().__init__(
             resource, BoundedRequest, parsePOSTFormSubmission=False, reactor=clock, timeout=60
         )
         self.max_body = max_body
+        self.folder = folder
         self.clock: Any = clock
         self.refused = refused
         self._budget = max(max_body, IN_FLIGHT)
@@ -169,7 +187,7 @@ class BoundedSite(Site):
         self._timer: IDelayedCall | None = None
 
     def hold(self, size: int) -> bool:
-        """Take a share of the memory for bodies; False where there is not that much left."""
+        """Take a share of the room for bodies; False where there is not that much left."""
         if self._in_flight + size > self._budget:
             return False
         self._in_flight += size

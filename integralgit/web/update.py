@@ -6,14 +6,14 @@ hangs up nothing is cancelled.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from io import BytesIO
-from typing import Any, Protocol, cast
+from typing import IO, Any, Protocol, cast
 from uuid import uuid4
 
 from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -28,6 +28,7 @@ from integralgit.web.answers import json_bytes
 from integralgit.web.site import peer_of
 
 log = Logger()
+Headers = dict[str, tuple[str, ...]]
 
 #: Bodies from this size on are proved and parsed in a thread, in bytes.
 LARGE = 256 * 1024
@@ -64,6 +65,8 @@ class Update(Resource):
         super().__init__()
         self._door = door
         self._answers = Background()
+        # Large bodies come into memory one at a time.
+        self._one_large = DeferredLock()
 
     def render(self, request: Request) -> Any:
         if request.method != b"POST":
@@ -117,11 +120,19 @@ class Update(Resource):
             name.decode("latin-1").lower(): tuple(value.decode("latin-1") for value in values)
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
-        incoming = Incoming(headers, cast(BytesIO, request.content).getvalue(), self._door.now())
-        if len(incoming.body) < LARGE:
-            return receive(incoming, self._door.keys)
-        delivery: Delivery = await self._door.in_thread(receive, incoming, self._door.keys)
+        content, now = cast(IO[bytes], request.content), self._door.now()
+        if content.seek(0, os.SEEK_END) < LARGE:
+            return self._read(headers, content, now)
+        await self._one_large.acquire()
+        try:
+            delivery: Delivery = await self._door.in_thread(self._read, headers, content, now)
+        finally:
+            self._one_large.release()
         return delivery
+
+    def _read(self, headers: Headers, content: IO[bytes], now: float) -> Delivery:
+        content.seek(0)
+        return receive(Incoming(headers, content.read(), now), self._door.keys)
 
 
 def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addresses) -> bytes:

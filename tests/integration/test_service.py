@@ -50,7 +50,7 @@ class Start(Integration):
         root = ["--allow-root"] if os.geteuid() == 0 else []
         cases = {
             ("--workers", "many"): "the setting `workers` must be a whole number",
-            ("--listen", "tcp:http:x"): "the setting `listen` is not an endpoint",
+            ("--listen", "tcp:http:x"): "the setting `listen` is not a usable endpoint",
             ("--config", "bad.toml"): "unknown setting `wrokers`; did you mean `workers`?",
             ("--config", "worse.toml"): "worse.toml is not TOML",
             ("--config", "none.toml"): "none.toml cannot be read: No such file",
