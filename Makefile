@@ -38,6 +38,9 @@ $(VENV)/ready-for-lint: $(VENV)/ready-for-tests
 	$(PIP) --editable '.[dev,lint]'
 	@touch $@
 
+fuzz: $(VENV)/ready-for-tests
+	$(BIN)/python -m tests.hooks.fuzz $(or $(EXAMPLES),100000)
+
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info
 

@@ -92,7 +92,8 @@ def _repository(told: _Repository) -> Repository:
 
 def _claims(incoming: Incoming) -> bool:
     basic = incoming.header("authorization").lower().startswith("basic ")
-    return basic and not is_form(incoming) and not incoming.has("webhook-signature")
+    signed = incoming.has("webhook-signature") or incoming.has("x-hub-signature-256")
+    return basic and not signed and not is_form(incoming)
 
 
 def _proves(incoming: Incoming, secret: bytes) -> bool:

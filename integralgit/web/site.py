@@ -129,7 +129,7 @@ class BoundedRequest(Request):
         if self._held:
             self._bounds.release(self._held)
             self._held = 0
-            self.content.close()
+            # A file ends with its last reader, which may still be a thread.
             self.content = BytesIO()
 
     def refuse(self, status: int) -> None:
@@ -185,6 +185,11 @@ class BoundedSite(Site):
         # In the order in which their time is over.
         self._owing: dict[Channel, float] = {}
         self._timer: IDelayedCall | None = None
+
+    def log(self, request: Any) -> None:
+        """One line per request, but for those that the archive has and those that say nothing."""
+        if request.path not in (b"/update", b"/-/health"):
+            super().log(request)
 
     def hold(self, size: int) -> bool:
         """Take a share of the room for bodies; False where there is not that much left."""

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import Daemon, Integration, eventually
+from tests.integration.harness import Daemon, Integration, eventually, git
 
 #: Says that it runs, then waits for a file that the test makes.
 WAITS = """#!/bin/sh
@@ -64,16 +64,55 @@ class Restart(Integration):
 
     def test_the_queue_survives(self) -> None:
         """A push that waited when the server was killed is deployed after the next start."""
+        self.queue_survives(signal.SIGKILL)
+
+    def test_the_queue_survives_a_graceful_stop(self) -> None:
+        """The same when the server was asked to stop."""
+        self.queue_survives(signal.SIGTERM)
+
+    def queue_survives(self, how: signal.Signals) -> None:
         daemon = self.running()
         second = self.upstream.commit({"x": "y"})
         self.assertEqual(daemon.push(second).status, 202)
         self.assertEqual(daemon.deploy(2)["state"], "queued")
-        daemon.stop(signal.SIGKILL)
+        daemon.stop(how)
         daemon.start()
         self.assertEqual(daemon.deploy(2)["state"], "queued")
         (self.folder / "go").touch()
         self.assertEqual(daemon.ended(1)["state"], "succeeded")
         self.assertEqual(daemon.ended(2)["commit"], second)
+
+    def test_a_stop_in_the_middle_of_a_fetch(self) -> None:
+        """Git is ended, and the deploy goes back to the queue and runs after the next start."""
+        self.cut_off(signal.SIGTERM)
+
+    def test_a_kill_in_the_middle_of_a_fetch(self) -> None:
+        """The next server waits until git has let go of the location, and deploys then."""
+        self.cut_off(signal.SIGKILL)
+
+    def cut_off(self, how: signal.Signals) -> None:
+        """End the server while a fetch hangs; the next one deploys."""
+        www = self.folder / "www"
+        self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"x": "1"}))
+        daemon.ended(1)
+        slow = self.folder / "slow"
+        slow.write_text(
+            f"#!/bin/sh\ntouch {slow}.begun\n"
+            f'while [ ! -e {slow}.go ]; do sleep 0.05; done\nexec git-upload-pack "$@"\n'
+        )
+        slow.chmod(0o755)
+        git(www, "config", "remote.origin.uploadpack", str(slow))
+        second = self.upstream.commit({"x": "2"})
+        daemon.push(second)
+        eventually(Path(f"{slow}.begun").exists, "the fetch hangs")
+        daemon.stop(how)
+        daemon.start()
+        Path(f"{slow}.go").touch()
+        deploy = daemon.ended(2)
+        self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
+        self.assertEqual(git(www, "rev-parse", "HEAD"), second)
 
     def test_the_deadline_survives(self) -> None:
         """A script keeps its deadline over a restart, and its whole group is ended then."""
