@@ -161,18 +161,7 @@ def settle(
             deploys.end(tx, deploy.id, State.SKIPPED, now, reason=reason)
             continue
         for one in targets[1:]:
-            deploys.enqueue(
-                tx,
-                repo=repo,
-                branch=one.branch,
-                host=one.host,
-                location=one.location,
-                trigger=deploy.trigger,
-                push=deploy.push,
-                wanted=deploy.wanted,
-                commits=deploy.commits,
-                now=now,
-            )
+            deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
         deploys.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
         woken += [one.location for one in targets]
     for push in deliveries.pushes_to_look_at(tx, repo):

@@ -146,17 +146,8 @@ class Workshop(Service):
         if deploy.state is not State.INTERRUPTED or deploy.location is None:
             return
         if deploys.waiting_at(tx, deploy.location) is None:
-            deploys.enqueue(
-                tx,
-                repo=deploy.repo,
-                branch=deploy.branch,
-                host=deploy.host,
-                location=deploy.location,
-                trigger=deploy.trigger,
-                push=deploy.push,
-                wanted=deploy.wanted,
-                commits=deploy.commits,
-                now=self._now(),
+            deploys.enqueue_again(
+                tx, deploy, self._now(), host=deploy.host, location=deploy.location
             )
 
     async def _look(self, identity: str) -> None:

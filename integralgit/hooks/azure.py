@@ -16,6 +16,7 @@ from integralgit.hooks.delivery import (
     Push,
     Rejected,
     commit_id,
+    deploys_nothing,
     host_of,
     named,
     path_of,
@@ -105,8 +106,7 @@ def _parse(incoming: Incoming) -> Delivery:
     if len(about.id) > 200:
         raise Rejected(400, "The id is longer than 200 characters.")
     if about.kind != "git.push":
-        note = f"the event {about.kind[:100] or 'without a name'} deploys nothing"
-        return Delivery("azure", about.kind, about.id, note=note)
+        return deploys_nothing("azure", about.kind, about.id)
     told = decode(incoming.body, _Event).resource
     repo = _repository(told.repository) if told.repository else None
     if repo is None:

@@ -18,6 +18,7 @@ from integralgit.hooks.delivery import (
     Push,
     commit_id,
     delivery_id,
+    deploys_nothing,
     named,
     path_of,
 )
@@ -111,13 +112,8 @@ def _parse(incoming: Incoming) -> Delivery:
     event, sent_id = incoming.header("x-event-key"), delivery_id(incoming, "x-request-uuid")
     if event != "repo:push":
         told = decode(incoming.body, _Event).repository
-        return Delivery(
-            "bitbucket",
-            event,
-            sent_id,
-            repo=_repository(told.full_name) if told else None,
-            note=f"the event {event or 'without a name'} deploys nothing",
-        )
+        repo = _repository(told.full_name) if told else None
+        return deploys_nothing("bitbucket", event, sent_id, repo)
     told_push = decode(incoming.body, _PushEvent)
     repo, actor = _repository(told_push.repository.full_name), told_push.actor or _Actor()
     pusher = actor.display_name or actor.nickname or ""

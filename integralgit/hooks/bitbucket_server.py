@@ -19,6 +19,7 @@ from integralgit.hooks.delivery import (
     Rejected,
     commit_id,
     delivery_id,
+    deploys_nothing,
     host_of,
     named,
 )
@@ -106,8 +107,7 @@ def _parse(incoming: Incoming) -> Delivery:
     event, sent_id = incoming.header("x-event-key"), delivery_id(incoming, "x-request-id")
     if event != "repo:refs_changed":
         repo = _repository(decode(incoming.body, _Event).repository)
-        note = f"the event {event or 'without a name'} deploys nothing"
-        return Delivery("bitbucket-server", event, sent_id, repo, note=note)
+        return deploys_nothing("bitbucket-server", event, sent_id, repo)
     told = decode(incoming.body, _RefsChanged)
     repo = _repository(told.repository)
     if repo is None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from integralgit.hooks.delivery import Incoming, Rejected
+from integralgit.hooks.delivery import Commit, Incoming, Rejected
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -17,6 +17,24 @@ _PIECE = 64 * 1024
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 T = TypeVar("T")
+
+
+class Author(msgspec.Struct):
+    """Who wrote a commit."""
+
+    name: str | None = None
+
+
+class ToldCommit(msgspec.Struct):
+    """A commit in the shape that GitHub began with and most others have taken over."""
+
+    id: str
+    message: str = ""
+    author: Author | None = None
+
+    def shown(self) -> Commit:
+        """The commit as a value of ours."""
+        return Commit(self.id, self.message, (self.author and self.author.name) or "")
 
 
 def content_type(incoming: Incoming) -> str:

@@ -90,6 +90,14 @@ class Delivery:
     note: str = ""
 
 
+def deploys_nothing(
+    provider: str, event: str, sent_id: str, repo: Repository | None = None
+) -> Delivery:
+    """A delivery of an event that is none of ours."""
+    note = f"the event {event[:100] or 'without a name'} deploys nothing"
+    return Delivery(provider, event, sent_id, repo, note=note)
+
+
 @frozen
 class Provider:
     """One kind of git host: how its deliveries are recognised, proved and read.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import decode
+from integralgit.hooks.body import ToldCommit, decode
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
@@ -29,23 +28,13 @@ class _Repository(msgspec.Struct):
     full_name: str
 
 
-class _Author(msgspec.Struct):
-    name: str | None = None
-
-
-class _Commit(msgspec.Struct):
-    id: str
-    message: str = ""
-    author: _Author | None = None
-
-
 class _Push(msgspec.Struct):
     repository: _Repository
     ref: str
     after: str
     before: str | None = None
     pusher: str | None = None
-    commits: list[_Commit] | None = None
+    commits: list[ToldCommit] | None = None
 
 
 def _claims(_: Incoming) -> bool:
@@ -68,9 +57,7 @@ def _parse(incoming: Incoming) -> Delivery:
         after=after,
         deleted=after is None,
         pusher=told.pusher or "",
-        commits=tuple(
-            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in told.commits or ()
-        ),
+        commits=tuple(commit.shown() for commit in told.commits or ()),
     )
     return Delivery("generic", "push", delivery_id(incoming, "webhook-id"), repo, (push,))
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import decode, payload
+from integralgit.hooks.body import ToldCommit, decode, payload
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
     Push,
     commit_id,
     delivery_id,
+    deploys_nothing,
     host_of,
     named,
 )
@@ -27,16 +27,6 @@ from integralgit.names import Repository
 class _Repository(msgspec.Struct):
     full_name: str
     html_url: str
-
-
-class _Author(msgspec.Struct):
-    name: str | None = None
-
-
-class _Commit(msgspec.Struct):
-    id: str
-    message: str = ""
-    author: _Author | None = None
 
 
 class _Pusher(msgspec.Struct):
@@ -55,7 +45,7 @@ class _PushEvent(msgspec.Struct):
     after: str
     before: str | None = None
     deleted: bool = False
-    commits: list[_Commit] | None = None
+    commits: list[ToldCommit] | None = None
     pusher: _Pusher | None = None
 
 
@@ -67,13 +57,7 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
     """
     if event != "push":
         told = decode(document, _Event).repository
-        return Delivery(
-            provider,
-            event,
-            sent_id,
-            repo=_repository(told) if told else None,
-            note=f"the event {event or 'without a name'} deploys nothing",
-        )
+        return deploys_nothing(provider, event, sent_id, _repository(told) if told else None)
     push = decode(document, _PushEvent)
     repo, after = _repository(push.repository), commit_id(push.after)
     pusher = push.pusher or _Pusher()
@@ -83,9 +67,7 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
         after=after,
         deleted=push.deleted or after is None,
         pusher=pusher.name or pusher.login or pusher.username or "",
-        commits=tuple(
-            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in push.commits or ()
-        ),
+        commits=tuple(commit.shown() for commit in push.commits or ()),
     )
     return Delivery(provider, event, sent_id, repo, (change,))
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import decode
+from integralgit.hooks.body import ToldCommit, decode
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
     Push,
     commit_id,
     delivery_id,
+    deploys_nothing,
     host_of,
     named,
 )
@@ -27,16 +27,6 @@ from integralgit.hooks.signatures import same_bytes, standard_webhooks
 class _Project(msgspec.Struct):
     path_with_namespace: str
     web_url: str
-
-
-class _Author(msgspec.Struct):
-    name: str | None = None
-
-
-class _Commit(msgspec.Struct):
-    id: str
-    message: str = ""
-    author: _Author | None = None
 
 
 class _Event(msgspec.Struct):
@@ -51,7 +41,7 @@ class _PushEvent(msgspec.Struct):
     before: str
     after: str
     user_name: str | None = None
-    commits: list[_Commit] | None = None
+    commits: list[ToldCommit] | None = None
 
 
 def _claims(incoming: Incoming) -> bool:
@@ -73,8 +63,7 @@ def _parse(incoming: Incoming) -> Delivery:
     if kind not in ("push", "tag_push"):
         project = about.project
         repo = named(host_of(project.web_url), project.path_with_namespace) if project else None
-        note = f"the event {kind or 'without a name'} deploys nothing"
-        return Delivery("gitlab", kind, sent_id, repo, note=note)
+        return deploys_nothing("gitlab", kind, sent_id, repo)
     told = decode(incoming.body, _PushEvent)
     repo = named(host_of(told.project.web_url), told.project.path_with_namespace)
     after = commit_id(told.after)
@@ -84,9 +73,7 @@ def _parse(incoming: Incoming) -> Delivery:
         after=after,
         deleted=after is None,
         pusher=told.user_name or "",
-        commits=tuple(
-            Commit(c.id, c.message, (c.author and c.author.name) or "") for c in told.commits or ()
-        ),
+        commits=tuple(commit.shown() for commit in told.commits or ()),
     )
     return Delivery("gitlab", kind, sent_id, repo, (push,))
 

@@ -20,6 +20,7 @@ from integralgit.hooks.delivery import (
     Push,
     commit_id,
     delivery_id,
+    deploys_nothing,
     named,
 )
 from integralgit.hooks.signatures import ed25519
@@ -88,8 +89,7 @@ def _parse(incoming: Incoming) -> Delivery:
     if told.repository is not None:
         repo = named(HOST, f"{told.repository.owner.canonical_name}/{told.repository.name}")
     if event != "repo:post-update":
-        note = f"the event {event or 'without a name'} deploys nothing"
-        return Delivery("sourcehut", event, sent_id, repo, note=note)
+        return deploys_nothing("sourcehut", event, sent_id, repo)
     pusher = told.pusher.canonical_name if told.pusher else ""
     pushes = tuple(_push(ref, pusher) for ref in told.refs or ())
     return Delivery("sourcehut", event, sent_id, repo, pushes, "the delivery changes no ref")

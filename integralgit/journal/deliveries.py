@@ -15,7 +15,7 @@ from integralgit.journal.events import (
     StoredDelivery,
     StoredPush,
 )
-from integralgit.journal.store import Transaction
+from integralgit.journal.store import Transaction, newest_of
 
 #: How many deliveries are kept, and for how many seconds.
 KEPT, KEPT_FOR = 10_000, 90 * 86400.0
@@ -148,16 +148,8 @@ def newest_deliveries(
     tx: Transaction, repo: str | None, limit: int, before: int | None = None
 ) -> list[StoredDelivery]:
     """The newest deliveries, of one repository or of all, newest first; `before` pages back."""
-    where, values = ["1"], list[object]()
-    if repo is not None:
-        where.append("repo = ?")
-        values.append(repo)
-    if before is not None:
-        where.append("id < ?")
-        values.append(before)
-    return _deliveries(
-        tx, f"WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit)
-    )
+    where, values = newest_of(repo, before)
+    return _deliveries(tx, f"WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
 
 def delivery(tx: Transaction, number: int) -> StoredDelivery | None:

@@ -22,7 +22,7 @@ from integralgit.journal.events import (
     StepState,
     Trigger,
 )
-from integralgit.journal.store import Transaction
+from integralgit.journal.store import Transaction, newest_of
 
 _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
@@ -65,14 +65,8 @@ def newest(
     tx: Transaction, repo: str | None, limit: int, before: int | None = None
 ) -> list[Deploy]:
     """The newest deploys, of one repository or of all, newest first; `before` pages back."""
-    where, values = ["1"], list[object]()
-    if repo is not None:
-        where.append("repo = ?")
-        values.append(repo)
-    if before is not None:
-        where.append("id < ?")
-        values.append(before)
-    return _deploys(tx, f"WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit))
+    where, values = newest_of(repo, before)
+    return _deploys(tx, f"WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
 
 def unfinished(tx: Transaction) -> list[Deploy]:
@@ -114,6 +108,24 @@ def enqueue(
     _coalesce(tx, known(tx, deploy), now)
     _changed(tx, deploy)
     return deploy
+
+
+def enqueue_again(
+    tx: Transaction, like: Deploy, now: float, *, host: str | None, location: str | None
+) -> int:
+    """Put another deploy like that one in the queue, for a host and location; its number."""
+    return enqueue(
+        tx,
+        repo=like.repo,
+        branch=like.branch,
+        host=host,
+        location=location,
+        trigger=like.trigger,
+        push=like.push,
+        wanted=like.wanted,
+        commits=like.commits,
+        now=now,
+    )
 
 
 def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:

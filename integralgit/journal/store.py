@@ -53,6 +53,13 @@ class Transaction:
         self.events.append(event)
 
 
+def newest_of(repo: str | None, before: int | None) -> tuple[str, list[object]]:
+    """The condition, and its values, for the rows of a repository, or all, before a number."""
+    conditions = {"repo = ?": repo, "id < ?": before}
+    given = {text: value for text, value in conditions.items() if value is not None}
+    return " AND ".join(given) or "1", list(given.values())
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Set up a new connection: every commit reaches the disk before it is reported."""
     connection.execute("PRAGMA journal_mode=WAL")
