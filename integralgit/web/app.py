@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from functools import wraps
 from importlib import resources
 from io import BytesIO
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, cast
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -35,73 +34,18 @@ from integralgit.web import pages, static
 from integralgit.web.access import Access, header_values, is_same_origin
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
+from integralgit.web.guards import acting, limits, number, reading
 from integralgit.web.stream import Changes, LogEvents, LogText, Streaming, Ticker
 from integralgit.web.update import receipt_bytes
 
 log = Logger()
-P = ParamSpec("P")
 
-#: How many rows a list has where the reader does not say, and at most.
-LIMIT, MOST = 30, 200
 _STATIC = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
-
-Handler = Callable[Concatenate[Any, Request, P], Coroutine[Any, Any, Any]]
-
-
-def reading(handler: Handler[P]) -> Handler[P]:
-    """A route that needs the right to read: others are asked to sign in."""
-
-    @wraps(handler)
-    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
-        if self._access.may_read(request, self._now()):
-            return await handler(self, request, *args, **kwargs)
-        if wants_json(request):
-            request.setHeader("WWW-Authenticate", "Bearer")
-            raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
-        return self._page(request, "sign_in.html", {"wrong": False}, 401)
-
-    return cast(Handler[P], checked)
-
-
-def acting(handler: Handler[P]) -> Handler[P]:
-    """A route that changes something: by the access token, or by a form of a session's own page."""
-
-    @wraps(handler)
-    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
-        form = parse_qs(cast(BytesIO, request.content).read(4096).decode("utf-8", "replace"))
-        if self._access.may_act(request, self._now(), form.get("csrf", [""])[0]):
-            return await handler(self, request, *args, **kwargs)
-        if self._access.is_known(request, self._now()):
-            raise HTTPError(
-                403, "This was not sent by a page of this server; reload it and try again."
-            )
-        if wants_json(request):
-            request.setHeader("WWW-Authenticate", "Bearer")
-            raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
-        return self._page(request, "sign_in.html", {"wrong": False}, 401)
-
-    return cast(Handler[P], checked)
-
-
-def number(request: Request, name: str) -> int | None:
-    """A whole number of the query, or None; raises `HTTPError` for anything else."""
-    values = request.args.get(name.encode(), [])
-    if not values:
-        return None
-    if len(values) > 1 or not values[0].isdigit() or len(values[0]) > 15:
-        raise HTTPError(400, f"`{name}` must be one whole number.")
-    return int(values[0])
-
-
-def limits(request: Request) -> tuple[int, int | None]:
-    """`?limit=` and `?before=` of a list."""
-    limit = number(request, "limit")
-    return min(LIMIT if limit is None else limit, MOST), number(request, "before")
 
 
 def template_environment() -> jinja2.Environment:
