@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint wheel picture bench-storm fuzz clean
+.PHONY: demo test lint wheel picture bench-storm fuzz test-kills clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
@@ -40,6 +40,9 @@ $(VENV)/ready-for-lint: $(VENV)/ready-for-tests
 
 fuzz: $(VENV)/ready-for-tests
 	$(BIN)/python -m tests.hooks.fuzz $(or $(EXAMPLES),100000)
+
+test-kills: $(VENV)/ready-for-tests
+	ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m twisted.trial tests.integration.test_kills
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info

@@ -22,14 +22,14 @@ def _quantity(value: object, units: dict[str, int], example: str) -> float:
     elif isinstance(value, str) and (found := _QUANTITY.fullmatch(value)):
         number, unit = float(found[1]), found[2].lower()
     else:
-        raise ValueError(f"must be a number or text such as {example}, not {value!r}")
+        raise ValueError(f"must be a number or text such as {example}, not {repr(value)[:80]}")
     if unit not in units:
         raise ValueError(
             f"has the unknown unit {unit!r}; known are {', '.join(filter(None, units))}"
         )
     result = number * units[unit]
     if not 0 <= result < 1e15:
-        raise ValueError(f"is out of range: {value!r}")
+        raise ValueError(f"is out of range: {repr(value)[:80]}")
     return result
 
 

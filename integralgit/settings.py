@@ -87,7 +87,9 @@ def matches_script(pattern: str, script: str) -> bool:
     A relative pattern allows only scripts in the checkout; `**` alone allows any.
     """
     script = posixpath.normpath(script)
-    if pattern != "**" and pattern.startswith("/") != script.startswith("/"):
+    if pattern == "**":
+        return True
+    if pattern.startswith("/") != script.startswith("/") or script.split("/")[0] == "..":
         return False
     return matches(pattern.removeprefix("./"), script)
 
@@ -115,6 +117,10 @@ class Settings:
     def trusts_for(self, repo: Repository) -> tuple[Trust, ...]:
         """The trusts that cover a repository, in the order of the file."""
         return tuple(trust for trust in self.trusts if trust.covers(repo))
+
+
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 
 
 def _text(value: object) -> str:
@@ -156,7 +162,8 @@ def _umask(value: object) -> int:
 
 def _base_url(value: object) -> str:
     url = _text(value).rstrip("/")
-    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", url, re.ASCII):
+    found = re.fullmatch(rf"https?://{_HOST_NAME}(?::([0-9]{{1,5}}))?", url, re.ASCII)
+    if not found or not 0 < int(found[1] or 80) < 65536:
         raise ValueError(f"must be like https://deploy.example.com, not {value!r}")
     return url
 
@@ -164,7 +171,7 @@ def _base_url(value: object) -> str:
 def _host_names(value: object) -> tuple[str, ...]:
     names = _texts(value)
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name, re.ASCII):
+        if not re.fullmatch(_HOST_NAME, name, re.ASCII):
             raise ValueError(f"has {name!r}, which is not the name of a host")
     return names
 

@@ -291,7 +291,7 @@ def assemble(
     """The rooms, from the archive up to the windows; raises `SettingsError`."""
     try:
         endpoints = [serverFromString(reactor, text) for text in settings.listen]
-    except (ValueError, TypeError, LookupError, OSError) as error:
+    except Exception as error:  # whatever the parsers of endpoints raise for a wrong text
         raise SettingsError(f"the setting `listen` is not a usable endpoint: {error}") from None
     database = state / "integralgit.sqlite"
     try:

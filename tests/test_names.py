@@ -135,6 +135,67 @@ class UrlTests(SynchronousTestCase):
             "https://git.example.com/a/My%20site.git",
         )
 
+    def test_https_url_by_the_kind_of_host(self) -> None:
+        """Kinds of git hosts that have paths of their own get those; others get the usual one."""
+        for one, provider, wanted in (
+            (SITE, "github", "https://github.com/acme/site.git"),
+            (
+                repository("git.example.com", "P/site"),
+                "gitea",
+                "https://git.example.com/P/site.git",
+            ),
+            (
+                repository("git.example.com", "P/site"),
+                "bitbucket-server",
+                "https://git.example.com/scm/P/site.git",
+            ),
+            (
+                repository("git.example.com", "~ann/my site"),
+                "bitbucket-server",
+                "https://git.example.com/scm/~ann/my%20site.git",
+            ),
+            (
+                repository("dev.azure.com", "org/My Project/site"),
+                "azure",
+                "https://dev.azure.com/org/My%20Project/_git/site",
+            ),
+            (
+                repository("dev.azure.com", "org/project/site"),
+                "",
+                "https://dev.azure.com/org/project/_git/site",
+            ),
+            (
+                repository("tfs.example.com", "org/project/site"),
+                "azure",
+                "https://tfs.example.com/org/project/_git/site",
+            ),
+            (repository("git.sr.ht", "~ann/site"), "", "https://git.sr.ht/~ann/site"),
+            (
+                repository("hut.example.com", "~ann/site"),
+                "sourcehut",
+                "https://hut.example.com/~ann/site",
+            ),
+        ):
+            self.assertEqual(https_url(one, provider), wanted)
+
+    def test_an_owner_called_scm(self) -> None:
+        """`scm` is an owner like any other; only Bitbucket Data Center puts it before the path."""
+        for url in (
+            "git@github.com:scm/site.git",
+            "https://github.com/scm/site.git",
+            "ssh://git@github.com/scm/site",
+        ):
+            self.assertEqual(str(repository_of_url(url)), "github.com/scm/site", url)
+
+    def test_the_ways_of_azure(self) -> None:
+        """Azure DevOps names one repository in its own ways over https and ssh."""
+        for url in (
+            "https://dev.azure.com/org/project/_git/site",
+            "https://org@dev.azure.com/org/project/_git/site",
+            "git@ssh.dev.azure.com:v3/org/project/site",
+        ):
+            self.assertEqual(str(repository_of_url(url)), "dev.azure.com/org/project/site", url)
+
     def test_the_url_names_the_repository_again(self) -> None:
         """A repository's own URL names that repository."""
         for one in (SITE, repository("git.example.com:8443", "a/My site")):

@@ -42,6 +42,13 @@ class SecondsTests(SynchronousTestCase):
             with self.assertRaisesRegex(ValueError, "out of range"):
                 seconds(value)
 
+    def test_a_whole_number_beyond_all_floats(self) -> None:
+        """A whole number that no float can hold is out of range, and no other error."""
+        for read in (seconds, size):
+            for value in (10**400, -(10**400)):
+                with self.assertRaisesRegex(ValueError, "out of range"):
+                    read(value)
+
 
 class SizeTests(SynchronousTestCase):
     def test_a_number_is_bytes(self) -> None:

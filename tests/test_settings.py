@@ -142,6 +142,64 @@ class ValueTests(SynchronousTestCase):
             self.assertIn(f"`{name}`", told)
             self.assertNotIn("\n", told)
 
+    def test_url(self) -> None:
+        """The server's URL is a scheme, a host and perhaps a port, and nothing besides."""
+        for url in (
+            "https://deploy.example.com#top",
+            "https://deploy.example.com/#",
+            "https://deploy.example.com?",
+            "https://deploy.example.com/?x=1",
+            "https://ann@deploy.example.com",
+            "https://ann:secret@deploy.example.com",
+            "https://deploy.example.com:",
+            "https://deploy.example.com:port",
+            "https://deploy.example.com:-1",
+            "https://deploy.example.com:123456",
+            "https://deploy example.com",
+            "https://deploy.example.com\n",
+        ):
+            self.assertIn("`url` must be like https://", complaint({"url": url}))
+        for url in ("http://localhost:8080", "https://deploy.example.com:8443"):
+            self.assertEqual(make_settings({"url": url}, {}).url, url)
+
+    def test_max_body(self) -> None:
+        """A delivery may be bounded to no less than 1 kB and no more than 100 MB."""
+        for size, wanted in (("1kB", 1000), (1000, 1000), ("100MB", 100_000_000)):
+            self.assertEqual(make_settings({"max_body": size}, {}).max_body, wanted)
+        for size in (0, 999, "0.9kB", 100_000_001, "1GB"):
+            self.assertIn("`max_body` must be from 1kB to 100MB", complaint({"max_body": size}))
+
+    def test_umask(self) -> None:
+        """A umask is text of octal digits; a number could mean two things, and is refused."""
+        for text, wanted in (("022", 0o022), ("77", 0o077), ("0", 0), ("0027", 0o027)):
+            self.assertEqual(make_settings({"umask": text}, {}).umask, wanted)
+        wrong: list[Any] = [0o022, 22, 0, 2.2, "", "8", "0o22", "-22", "+22", " 22", "00022", "2_2"]
+        for value in wrong:
+            self.assertIn("`umask` must be text", complaint({"umask": value}))
+
+    def test_host_names(self) -> None:
+        """A name of this host has only what names of hosts have."""
+        names = ["web1", "web-1.example.com", "WEB_2"]
+        self.assertEqual(make_settings({"host_names": names}, {}).host_names, tuple(names))
+        for name in ("web 1", "web*", "web1/x", "web1.", ".web1", "a..b", "web1\n", "wéb", "$(id)"):
+            self.assertIn("is not the name of a host", complaint({"host_names": ["web1", name]}))
+
+    def test_trusted_proxies(self) -> None:
+        """Trusted proxies are addresses and networks, and nothing else."""
+        made = make_settings({"trusted_proxies": ["10.0.0.0/8", "127.0.0.1", "fd00::/8"]}, {})
+        self.assertEqual(made.trusted_proxies, ("10.0.0.0/8", "127.0.0.1/32", "fd00::/8"))
+        self.assertEqual(make_settings({}, {}).trusted_proxies, ())
+        wrong: list[Any] = ["proxy.example.com", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "", 5, []]
+        for value in wrong:
+            told = complaint({"trusted_proxies": value})
+            self.assertIn("`trusted_proxies`", told)
+            self.assertNotIn("\n", told)
+
+    def test_a_number_beyond_all_bounds(self) -> None:
+        """A number too large to reckon with is out of range, and named as other wrong ones are."""
+        for name in ("git_timeout", "max_body"):
+            self.assertEqual(complaint({name: 10**400}), f"the setting `{name}` is out of range")
+
     def test_known_but_not_used_yet(self) -> None:
         """A setting of the contract that this version does not act on is taken, and remembered."""
         made = make_settings({"poll": 300, "max_log": "256MB"}, {})
@@ -279,3 +337,24 @@ class TrustTests(SynchronousTestCase):
         bounded = evolve(TRUST, scripts=("/opt/deploy/**",))
         self.assertIsNone(bounded.violation("/srv/site", "main", "/opt/deploy/a/b.sh"))
         self.assertIsNotNone(bounded.violation("/srv/site", "main", "/opt/deploy/../evil.sh"))
+
+    def test_a_script_that_ends_with_a_star(self) -> None:
+        """A star at the end of a script's path does not hide where its `..` leads."""
+        for pattern, script in (
+            ("/opt/ok/**", "/opt/ok/../../tmp/evil*"),
+            ("/opt/ok/*", "/opt/ok/../*"),
+            ("a/**", "a/../evil*"),
+            ("./a/**", "./a/../evil*"),
+        ):
+            told = evolve(TRUST, scripts=(pattern,)).violation("/srv/site", "main", script)
+            self.assertIn(f"scripts = {pattern}", told or "", script)
+
+    def test_a_relative_pattern_allows_the_checkout_only(self) -> None:
+        """A pattern that is no absolute path allows scripts in the checkout; `**` alone allows any."""
+        for pattern in ("./**", "**/*", "./**/*"):
+            bounded = evolve(TRUST, scripts=(pattern,))
+            self.assertIsNotNone(bounded.violation("/srv/site", "main", "/opt/evil"), pattern)
+            self.assertIsNone(bounded.violation("/srv/site", "main", "./bin/deploy.sh"), pattern)
+        anywhere = evolve(TRUST, scripts=("**",))
+        for script in ("/opt/special.sh", "./deploy.sh", "bin/deploy.sh", "/opt/ok/../evil*"):
+            self.assertIsNone(anywhere.violation("/srv/site", "main", script), script)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.hooks.signatures import standard_webhooks_key
 from integralgit.settings import Settings, SettingsError, Trust
 from integralgit.statefiles import (
     access_token,
@@ -103,6 +104,45 @@ class Secrets(SynchronousTestCase):
             with self.assertRaises(SettingsError) as raised:
                 read_secret(self.path)
             self.assertEqual(str(raised.exception), expected)
+
+    def test_what_is_no_key(self) -> None:
+        """A prefix of Standard Webhooks without base64 behind it is a wrong setting, in one line."""
+        for content, prefix in (
+            (b"whsec_", "whsec_"),
+            (b"whsec_\n", "whsec_"),
+            (b"whsec_!!!!", "whsec_"),
+            (b"whsec_A", "whsec_"),
+            (b"whsec_====", "whsec_"),
+            (b"whpk_", "whpk_"),
+            (b"whpk_!!!!", "whpk_"),
+        ):
+            self.path.write_bytes(content)
+            with self.assertRaises(SettingsError) as raised:
+                read_secret(self.path)
+            self.assertEqual(
+                str(raised.exception),
+                f"the secret file {self.path} must hold base64 behind {prefix}",
+            )
+
+    def test_keys_with_a_prefix(self) -> None:
+        """A key with its prefix is read as it stands, with or without the padding of base64."""
+        for content in (b"whsec_c2VjcmV0IQ==", b"whsec_c2VjcmV0IQ", b"whpk_c2VjcmV0"):
+            self.path.write_bytes(content + b"\n")
+            self.assertEqual(read_secret(self.path), content)
+
+    def test_no_key_is_empty(self) -> None:
+        """Whatever stands in a secret file, what it signs with is not the empty key."""
+        for secret in (
+            b"whsec_",
+            b"whsec_=",
+            b"whsec_==",
+            b"whsec_====",
+            b"whsec_!!!!",
+            b"whsec_.",
+        ):
+            self.assertEqual(standard_webhooks_key(secret), secret)
+        for secret in (b"whsec_c2VjcmV0IQ==", b"whsec_c2VjcmV0IQ"):
+            self.assertEqual(standard_webhooks_key(secret), b"secret!")
 
     def test_errors_do_not_tell_secrets(self) -> None:
         """What is wrong with a secret file is said without its content."""

@@ -132,6 +132,9 @@ class Reading(SynchronousTestCase):
             ("--url=deploy.example.com", "the setting `url` must be like https://"),
             ("--git-timeout=soon", "the setting `git_timeout` must be a number or text"),
             ("--umask=999", "the setting `umask` must be text with an octal umask"),
+            ("--url=", "the setting `url` must be text, not ''"),
+            ("--state=", "the setting `state` must be text, not ''"),
+            ("--listen=", "the setting `listen` must be text, not ''"),
         ]
         for argument, expected in cases:
             with self.assertRaises(SettingsError) as raised:
@@ -256,6 +259,26 @@ class Assembling(SynchronousTestCase):
                 self.assemble(Settings(listen=(text,)), state)
             self.assertIn("`listen`", str(raised.exception))
 
+    def test_endpoints_that_are_broken(self) -> None:
+        """An endpoint with a wrong argument or file stops the start with one line, as a wrong one."""
+        self.patch(os, "geteuid", lambda: 1000)
+        for text, reason in (
+            ("tcp", "port"),
+            ("tcp:80:interfac=x", "interfac"),
+            ("tcp:80:backlog=x", "'x'"),
+            ("unix", "address"),
+            ("ssl:443:privateKey=/nonexistent", "/nonexistent"),
+        ):
+            state = Path(self.mktemp()).absolute()
+            with self.assertRaises(SystemExit) as raised:
+                makeService(options("--state", str(state), "--listen", text))
+            told = str(raised.exception.code)
+            wanted = "integralgit: the setting `listen` is not a usable endpoint: "
+            self.assertTrue(told.startswith(wanted), told)
+            self.assertIn(reason, told)
+            self.assertNotIn("\n", told)
+            self.assertFalse((state / "integralgit.sqlite").exists())
+
     def test_a_database_that_cannot_be_used(self) -> None:
         """A database of a newer version, or a file that is none, stops the start."""
         newer, broken = Path(self.mktemp()), Path(self.mktemp())
@@ -284,3 +307,13 @@ class Addresses(SynchronousTestCase):
         self.assertEqual(local_url([everywhere, everywhere_of_ipv6]), "http://127.0.0.1:8080")
         self.assertEqual(local_url([socket, everywhere_of_ipv6]), "http://[::1]:8081")
         self.assertEqual(local_url([socket]), "http://localhost")
+
+    def test_an_address_of_ipv6(self) -> None:
+        """An address of IPv6 stands in brackets in a URL."""
+        reactor: Any = MemoryReactorClock()
+        for interface, wanted in (
+            ("::1", "http://[::1]:8080"),
+            ("2001:db8::1", "http://[2001:db8::1]:8080"),
+        ):
+            port = reactor.listenTCP(8080, None, interface=interface)
+            self.assertEqual(local_url([port]), wanted)

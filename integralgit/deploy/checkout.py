@@ -216,9 +216,12 @@ class Checkout:
             frozenset(edited),
         )
 
-    async def in_progress(self) -> str | None:
-        """What the user has begun and not ended here: a merge, a rebase …, or None."""
-        folder = Path(os.fsdecode(await self.git.run("rev-parse", "--absolute-git-dir")))
+    async def git_folder(self) -> Path:
+        """The git folder of the checkout, which may lie elsewhere."""
+        return Path(os.fsdecode(await self.git.run("rev-parse", "--absolute-git-dir")))
+
+    def in_progress(self, folder: Path) -> str | None:
+        """What the user has begun and not ended here, by the git folder: a merge, a rebase …, or None."""
         for name, what in _IN_PROGRESS.items():
             if (folder / name).exists():
                 return what

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from attrs import define, field, frozen
@@ -63,7 +64,7 @@ def group_is_alive(pid: int) -> bool:
     """Whether any process of the group still exists."""
     try:
         os.killpg(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 
@@ -122,7 +123,8 @@ class _Child(ProcessProtocol):
         if self.transport.pid is not None:
             signal_group(pid, signal.SIGKILL)
         elif group_is_alive(pid):
-            os.killpg(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def processExited(self, reason: Failure) -> None:  # noqa: ARG002 - Twisted's signature
         if not self.stopping:
@@ -144,10 +146,10 @@ class _Child(ProcessProtocol):
 
 @define
 class Children:
-    """Runs child processes and remembers those that are there."""
+    """Runs child processes and remembers those that may be interrupted."""
 
     _reactor: Any
-    _alive: set[_Child] = field(factory=set, init=False)
+    _interruptible: set[_Child] = field(factory=set, init=False)
 
     async def run(
         self,
@@ -157,12 +159,13 @@ class Children:
         timeout: float,
         descriptors: Mapping[int, int] | None = None,
         tell: Callable[[bytes], None] = lambda data: None,
+        interruptible: bool = True,
     ) -> Exit:
         """Run a program to its end, in a process group of its own, with empty stdin.
 
         `descriptors` are handed on (child's number: ours), `tell` hears
         standard error as it comes. After `timeout` seconds the group is
-        ended. Raises `OSError` where the program cannot be started.
+        ended; so it is by `stop_all`, if it is `interruptible`. Raises `OSError` where the program cannot be started.
         """
         child = _Child(self._reactor, timeout, tell)
         with open(os.devnull, "rb") as nothing:
@@ -173,13 +176,14 @@ class Children:
                 env=dict(environment),
                 childFDs={0: nothing.fileno(), 1: "r", 2: "r", **(descriptors or {})},
             )
-        self._alive.add(child)
+        if interruptible:
+            self._interruptible.add(child)
         try:
             return await child.ended
         finally:
-            self._alive.discard(child)
+            self._interruptible.discard(child)
 
     def stop_all(self) -> None:
-        """Ask every child to end; whoever waits for one hears of it as usual."""
-        for child in list(self._alive):
+        """Ask the children that may be interrupted to end; whoever waits for one hears of it."""
+        for child in list(self._interruptible):
             child.stop()

@@ -231,6 +231,8 @@ class Deployer:
                 updated = await self._update(run, deployment, checkout, tips)
             if deployment.script is None:
                 return Outcome(State.SUCCEEDED)
+            if self._waits.stopping:
+                raise Stopping
             async with run.step("script"):
                 outcome = await self._script(run, deployment, tips.branch, updated, lock)
                 if outcome.state is not State.SUCCEEDED:

@@ -44,7 +44,7 @@ _PASSED_ON = (
     "SSL_CERT_DIR",
 )
 #: Up to the last `@` before the path, for a password may hold one.
-_CREDENTIALS = re.compile(r"(?<=//)[^/\s'\"]+@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
 
 class GitError(Exception):
@@ -80,6 +80,10 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
         "GIT_LFS_SKIP_SMUDGE": "1",
         "GIT_OPTIONAL_LOCKS": "0",
     }
+
+
+#: Commands that leave nothing half done in the checkout when they are ended.
+_INTERRUPTIBLE = ("fetch", "ls-remote")
 
 
 @define
@@ -143,6 +147,7 @@ class Git:
             timeout=self.timeout,
             descriptors=self.descriptors,
             tell=lines.add,
+            interruptible=command in _INTERRUPTIBLE,
         )
         lines.end()
         return ended

@@ -35,7 +35,7 @@ class Source:
         if named is None or named.host != self.repo.host:
             return False
         name = named.full_name.lower()
-        if self.provider == "bitbucket-server":
+        if self.provider == "bitbucket-server" and remote_url.startswith("https:"):
             name = name.removeprefix("scm/")
         return name == self.repo.full_name.lower()
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from integralgit.deploy.checkout import Checkout, Status, Tips
-from integralgit.deploy.git import Git
+from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import (
     Found,
     Merge,
@@ -28,6 +28,7 @@ from integralgit.deploy.plan import (
     plan,
     shortened,
 )
+from integralgit.deploy.unfinished import Unfinished
 
 InThread = Callable[..., Awaitable[Any]]
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
@@ -96,6 +97,7 @@ class Update:
     say: Callable[[str], None]
     in_thread: InThread
     identity: str
+    _unfinished: Unfinished = field(init=False)
 
     async def run(
         self, branch: str, mode: str, tips: Tips, deployed: Sequence[str], rescue_ref: str
@@ -106,8 +108,11 @@ class Update:
         `rescue_ref` is where `follow` keeps what it overwrites. Raises
         `Refused` and changes nothing where the mode forbids it.
         """
+        folder = await self.checkout.git_folder()
+        self._unfinished = Unfinished(folder, self.checkout.git, self.say)
+        await self._unfinished.complete()
         status = await self.checkout.status()
-        found = await self._find(branch, status, tips, deployed)
+        found = await self._find(branch, status, tips, deployed, folder)
         return Updated(
             status.head,
             await self._take(plan(found, branch, mode), status, found, branch, rescue_ref),
@@ -133,7 +138,7 @@ class Update:
                 return to
 
     async def _find(
-        self, branch: str, status: Status, tips: Tips, deployed: Sequence[str]
+        self, branch: str, status: Status, tips: Tips, deployed: Sequence[str], folder: Path
     ) -> Found:
         git, target = self.checkout.git, tips.branch
         name = f"refs/heads/{branch}"
@@ -150,7 +155,7 @@ class Update:
                 "rev-list", "--ignore-missing", "--count", f"{local}", "--not", *known, "--"
             )
             own = int(count)
-        in_progress = await self.checkout.in_progress()
+        in_progress = self.checkout.in_progress(folder)
         return Found(status.head, status.branch, local, target, ahead, behind, own, in_progress)
 
     async def _in_the_way(self, status: Status, to: str) -> tuple[list[str], list[str]]:
@@ -186,12 +191,28 @@ class Update:
             self.say("The update would overwrite files.\n" + "\n".join(parts))
             names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
             raise Refused(f"nothing was changed, for the update would overwrite files: {names}")
-        git = self.checkout.git
-        if status.head is not None and status.branch == branch:
-            await git.run("reset", "--quiet", "--keep", to, "--")
-        else:
-            await git.run("checkout", "--quiet", "--no-track", "-B", branch, to, "--")
+        on_branch = status.head is not None and status.branch == branch
+        self._unfinished.begin(branch, status.head, to)
+        try:
+            if on_branch:
+                await self.checkout.git.run("reset", "--quiet", "--keep", to, "--")
+            else:
+                await self._check_out(branch, to)
+        except GitError:
+            if await self._in_the_way(await self.checkout.status(), to) == ([], []):
+                self._unfinished.end()
+            else:
+                self.say("The update was left half done; the next deploy completes it.")
+            raise
+        self._unfinished.end()
+        if not on_branch:
             await self._follow_remote(branch)
+
+    async def _check_out(self, branch: str, to: str, *options: str) -> None:
+        """Put HEAD on the branch, and the branch on the commit."""
+        await self.checkout.git.run(
+            "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--"
+        )
 
     async def _follow_remote(self, branch: str) -> None:
         """Let the local branch follow the remote one, for people who work in the checkout."""
@@ -246,7 +267,9 @@ class Update:
         if found.in_progress in _QUIT:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(_remove, self.checkout.location, others)
-        await git.run("checkout", "--quiet", "--force", "--no-track", "-B", branch, to, "--")
+        self._unfinished.begin(branch, status.head, to)
+        await self._check_out(branch, to, "--force")
+        self._unfinished.end()
         if found.in_progress == "bisect":
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:
@@ -257,7 +280,7 @@ class Update:
     ) -> None:
         """Keep commits and files under a ref of their own, and say how to get them back."""
         git = await self._with_identity()
-        folder = Path(os.fsdecode(await git.run("rev-parse", "--absolute-git-dir")))
+        folder = await self.checkout.git_folder()
         index, listed = folder / "integralgit-rescue.index", folder / "integralgit-rescue.files"
         aside = git.with_environment(GIT_INDEX_FILE=str(index))
         try:

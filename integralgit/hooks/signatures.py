@@ -54,7 +54,8 @@ def plain_sha256(given: str, body: bytes, secret: bytes) -> bool:
 def ed25519(given: str, signed: bytes, public_key: bytes) -> bool:
     """A signature by Ed25519 (RFC 8032) in base64; the key is `whpk_<base64 of 32 bytes>`."""
     try:
-        key = base64.b64decode(public_key.removeprefix(PUBLIC_KEY), validate=True)
+        encoded = public_key.removeprefix(PUBLIC_KEY)
+        key = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True)
         signature = base64.b64decode(given, validate=True)
         Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
     except (ValueError, InvalidSignature):

@@ -19,7 +19,7 @@ from integralgit.journal.store import Transaction, newest_of
 
 #: How many deliveries are kept, and for how many seconds.
 KEPT, KEPT_FOR = 10_000, 90 * 86400.0
-#: How many are looked at in one transaction, so that none takes long.
+#: How many are forgotten in one transaction, so that none takes long.
 PRUNED_AT_ONCE = 200
 
 _PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
@@ -104,12 +104,12 @@ def prune(tx: Transaction, now: float) -> None:
     None is forgotten that a queued deploy or a look at the config depends on.
     """
     tx.execute(
-        "DELETE FROM deliveries WHERE id IN (SELECT id FROM"
-        " (SELECT id, received FROM deliveries ORDER BY id LIMIT ?) AS old WHERE"
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries AS old WHERE"
         " (id <= (SELECT max(id) FROM deliveries) - ? OR received < ?) AND NOT EXISTS"
         " (SELECT 1 FROM pushes LEFT JOIN deploys ON deploys.push = pushes.id"
-        " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running'))))",
-        (PRUNED_AT_ONCE, KEPT, now - KEPT_FOR),
+        " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running')))"
+        " ORDER BY id LIMIT ?)",
+        (KEPT, now - KEPT_FOR, PRUNED_AT_ONCE),
     )
 
 

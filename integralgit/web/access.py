@@ -49,7 +49,7 @@ def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[str]) -> st
     that trusted proxies have written is believed, from the right.
     """
     networks = [ipaddress.ip_network(proxy) for proxy in proxies]
-    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+    hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
     client = peer
     while hops and _is_in(client, networks):
         client = hops.pop()[:45]
@@ -58,7 +58,7 @@ def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[str]) -> st
 
 def _is_in(address: str, networks: Sequence[Any]) -> bool:
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address.removeprefix("::ffff:"))
     except ValueError:
         return False
     return any(parsed in network for network in networks)

@@ -60,7 +60,10 @@ class Ticker:
 
     def remove(self, viewer: object) -> None:
         """Stop calling the viewer."""
-        self._viewers.pop(id(viewer), None)
+        self._forget(id(viewer))
+
+    def _forget(self, viewer: int) -> None:
+        self._viewers.pop(viewer, None)
         if not self._viewers and self._loop is not None:
             self._loop.stop()
             self._loop = None
@@ -71,7 +74,7 @@ class Ticker:
                 tick()
             except Exception:
                 log.failure("a viewer failed, and is left alone from now on")
-                self._viewers.pop(viewer, None)
+                self._forget(viewer)
 
 
 @implementer(IPushProducer)

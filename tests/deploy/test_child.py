@@ -26,7 +26,16 @@ class Running(SynchronousTestCase):
         self.children = Children(self.reactor)
         self.signals: list[tuple[float, int, int]] = []
         self.heard: list[bytes] = []
+        #: The groups that outlive their leader, and what was sent to them.
+        self.groups: set[int] = set()
+        self.group_signals: list[tuple[float, int, int]] = []
         self.patch(child, "signal_group", self.signalled)
+        self.patch(child, "group_is_alive", lambda pid: pid in self.groups)
+        self.patch(os, "killpg", self.group_signalled)
+
+    def group_signalled(self, pid: int, number: int) -> None:
+        """Remember a signal to a group whose leader is gone, with the time at which it was sent."""
+        self.group_signals.append((self.reactor.seconds(), pid, number))
 
     def signalled(self, pid: int, number: int) -> bool:
         """Remember a signal, with the time at which it was sent."""
@@ -140,6 +149,47 @@ class Running(SynchronousTestCase):
         self.assertTrue(self.successResultOf(ended).timed_out)
         self.reactor.advance(2 * GRACE)
         self.assertEqual([number for _, _, number in self.signals], [TERM])
+        self.assertEqual((self.group_signals, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_its_group_lives_on_after_it_was_asked(self) -> None:
+        """Where the child ends when it is asked but its group lives on, that is made to end."""
+        ended, process = self.run_child(timeout=60.0)
+        pid = process.pid
+        assert pid is not None
+        self.reactor.advance(60.0)
+        self.groups.add(pid)
+        process.ends(signal=15)
+        self.assertTrue(self.successResultOf(ended).timed_out)
+        self.reactor.advance(GRACE - 0.1)
+        self.assertEqual(self.group_signals, [])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.group_signals, [(60.0 + GRACE, pid, KILL)])
+        self.assertEqual(self.signals, [(60.0, pid, TERM)])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_its_group_lives_on_and_holds_the_output(self) -> None:
+        """A group that lives on and holds the output delays the end by `DRAIN`, and is ended too."""
+        ended, process = self.run_child(timeout=60.0)
+        pid = process.pid
+        assert pid is not None
+        self.reactor.advance(60.0)
+        self.groups.add(pid)
+        process.exits(signal=15)
+        self.reactor.advance(DRAIN)
+        self.assertTrue(self.successResultOf(ended).timed_out)
+        self.reactor.advance(GRACE - DRAIN)
+        self.assertEqual(self.group_signals, [(60.0 + GRACE, pid, KILL)])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_it_is_asked_once(self) -> None:
+        """A child that is asked again has no more time than it had."""
+        _, process = self.run_child(timeout=60.0)
+        pid = process.pid
+        self.reactor.advance(60.0)
+        self.reactor.advance(GRACE - 0.1)
+        self.children.stop_all()
+        self.reactor.advance(0.1)
+        self.assertEqual(self.signals, [(60.0, pid, TERM), (60.0 + GRACE, pid, KILL)])
 
     def test_it_ends_in_time(self) -> None:
         """A child that ended before its timeout is never sent a signal: its pid may be another's."""

@@ -100,6 +100,13 @@ class NotABranchTests(SynchronousTestCase):
         ):
             self.ignored(ref, "only branches are deployed")
 
+    def test_a_ref_without_a_name(self) -> None:
+        """An empty ref is called so, and the reason is a whole sentence all the same."""
+        self.assertEqual(
+            decide(push(""), [LIVE]),
+            Decision(IGNORED, "a ref without a name is not a branch; only branches are deployed"),
+        )
+
     def test_names_that_cannot_be_ours(self) -> None:
         """A name that git or we could take for something else is ignored with a reason."""
         for branch in (
@@ -146,6 +153,16 @@ class ConfigBranchTests(SynchronousTestCase):
             self.assertEqual((decision.outcome, decision.targets), (ACCEPTED, ()))
             self.assertTrue(decision.look)
             self.assertIn("next push", decision.reason)
+
+    def test_the_config_is_deleted(self) -> None:
+        """The deletion of `integralgit` is ignored, and asks for a look at what is left."""
+        for known in (None, [], [LIVE]):
+            self.assertEqual(
+                decide(push("refs/heads/integralgit", deleted=True), known),
+                Decision(
+                    IGNORED, "the config was deleted; nothing is deployed any more", look=True
+                ),
+            )
 
     def test_a_tag_called_like_it(self) -> None:
         """A tag of that name is a tag."""

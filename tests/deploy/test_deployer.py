@@ -123,6 +123,28 @@ class Choosing(SynchronousTestCase):
                 str(raised.exception), f"the server's settings do not allow it: {rule}"
             )
 
+    def test_no_trust_at_all(self) -> None:
+        """A repository that no trust covers any more is refused, and that is said."""
+        with self.assertRaises(Refused) as raised:
+            choose(deploy(), [SITE], [])
+        self.assertEqual(
+            str(raised.exception),
+            "no [[trust]] of the server's settings covers the repository",
+        )
+
+    def test_a_location_that_is_gone(self) -> None:
+        """Where only another location has the branch, the reason names the one that is gone."""
+        with self.assertRaises(Skipped) as raised:
+            choose(deploy("/srv/gone", host="web9"), [SITE], [ANYTHING])
+        self.assertEqual(str(raised.exception), "the config has nothing for /srv/gone any more")
+
+    def test_the_branch_of_its_own_location_counts(self) -> None:
+        """Why a push is skipped is told by the branch of its own location, not of others."""
+        changed, other = Deployment("web1", "/srv/site", "release"), Deployment("w", "/o", "main")
+        with self.assertRaises(Skipped) as raised:
+            choose(deploy(), [changed, other], [ANYTHING])
+        self.assertEqual(str(raised.exception), "branch main is not deployed here (release is)")
+
     def test_one_trust_is_enough(self) -> None:
         """Of several trusts for a repository, one that allows it is enough."""
         self.assertEqual(choose(deploy(), [SITE], [ONLY_WWW, ONLY_SRV]), SITE)

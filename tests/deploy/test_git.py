@@ -25,6 +25,8 @@ class Credentials(SynchronousTestCase):
             ("https://user:@example.com/a", "https://example.com/a"),
             ("see 'https://u:p@a.example/x' and http://v:q@b.example",
              "see 'https://a.example/x' and http://b.example"),
+            ("https://u:p@ss@h/x", "https://h/x"),
+            ("ssh://git:a@b@c@h/x@y", "ssh://h/x@y"),
             ("https://example.com/a@b", "https://example.com/a@b"),
             ("https://example.com/a.git", "https://example.com/a.git"),
             ("git@github.com:acme/site.git", "git@github.com:acme/site.git"),
@@ -198,6 +200,30 @@ class Running(SynchronousTestCase):
         process.complains(b"From https://u:secret@h/x\n")
         process.complains(b"caf\xe9\n")
         self.assertEqual(self.told, [b"From https://h/x\n", b"caf\xe9\n"])
+
+    def test_credentials_in_pieces(self) -> None:
+        """Credentials that come in two pieces are taken out as those that come whole."""
+        printed, process = self.run_git(self.git)
+        process.complains(b"hint: one\nFrom https://u:sec")
+        self.assertEqual(self.told, [b"hint: one\n"])
+        process.complains(b"ret@h/x\nFrom https")
+        process.complains(b"://u:secret@h/y\n")
+        self.assertEqual(b"".join(self.told), b"hint: one\nFrom https://h/x\nFrom https://h/y\n")
+        process.ends()
+        self.successResultOf(printed)
+        self.assertNotIn(b"sec", b"".join(self.told))
+
+    def test_the_last_line_without_a_line_break(self) -> None:
+        """A last line that git does not end is told too, once git has ended."""
+        for code in (0, 128):
+            self.told.clear()
+            ended = Deferred.fromCoroutine(self.git.try_("show"))
+            process = self.reactor.spawned[-1]
+            process.complains(b"one\nlast of https://u:secret@h/x")
+            self.assertEqual(self.told, [b"one\n"])
+            process.ends(code)
+            self.assertEqual(self.told, [b"one\n", b"last of https://h/x\n"])
+            self.assertEqual(self.successResultOf(ended).code, code)
 
     def test_a_timeout(self) -> None:
         """A git that runs longer than it may is stopped, and the error says so."""

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.inbox import Receipt, give_up, settle, take_in
+from integralgit.deploy import inbox
+from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, StoredDelivery, Trigger
@@ -314,6 +315,101 @@ class Duplicates(Door):
         other = Delivery("generic", "push", "abc", SITE, (push(),))
         self.assertEqual(self.take_in(other).outcome, "accepted")
 
+    def test_another_repository(self) -> None:
+        """One id of a provider for two repositories is two deliveries, each recognised by itself."""
+        other = Repository("github.com", "acme/other")
+        for repo in (SITE, other):
+            sent = Delivery("github", "push", "abc", repo, (push(),))
+            first = self.take_in(sent)
+            self.assertEqual(first.outcome, "accepted", str(repo))
+            self.assertEqual([one.repo for one in first.deploys], [str(repo)])
+            again = self.take_in(sent)
+            self.assertEqual((again.outcome, again.deploys), ("ignored", first.deploys))
+        self.assertEqual(len(self.all()), 2)
+
+    def test_no_repository(self) -> None:
+        """A delivery that names no repository is not taken for one that does."""
+        self.push(sent_id="abc")
+        ping = Delivery("github", "ping", "abc", None, note="the event ping deploys nothing")
+        self.assertEqual(self.take_in(ping).reason, "the event ping deploys nothing")
+
+
+class Replaying(Door):
+    def replay(self, number: int, repo: str = str(SITE)) -> Receipt | None:
+        """Take a delivery in once more."""
+        self.now += 1
+        return self.write(lambda tx: replay(tx, number, repo, NAMES, self.now))
+
+    def test_by_the_config_of_now(self) -> None:
+        """An accepted delivery is taken in again as a new one, and goes by the config of now."""
+        self.configure(MAIN)
+        commits = (Commit(AFTER, "Title", "Ann"),)
+        first = self.push(sent_id="abc", commits=commits, pusher="ann")
+        self.end(first.deploys[0], State.SUCCEEDED)
+        self.configure(config(web1={"location": "/srv/new", "branch": "main"}))
+        again = self.replay(first.delivery)
+        assert again is not None
+        self.assertEqual((again.outcome, again.look), ("accepted", False))
+        (deploy,) = again.deploys
+        self.assertEqual((deploy.location, deploy.state), ("/srv/new", State.QUEUED))
+        self.assertEqual((deploy.wanted, deploy.created), (AFTER, self.now))
+        old, new = self.deliveries()
+        self.assertEqual((old.id, new.id), (first.delivery, again.delivery))
+        self.assertEqual((new.provider, new.provider_id, new.event), ("github", "", "push"))
+        (one,), (two,) = old.pushes, new.pushes
+        self.assertEqual(
+            (two.ref, two.before, two.after, two.pusher, two.commits),
+            (one.ref, one.before, one.after, one.pusher, one.commits),
+        )
+        self.assertEqual(two.id, deploy.push)
+
+    def test_a_branch_that_is_no_longer_deployed(self) -> None:
+        """A delivery whose branch the config of now ignores is ignored when it is taken in again."""
+        self.configure(MAIN)
+        first = self.push()
+        self.configure(DEV)
+        again = self.replay(first.delivery)
+        assert again is not None
+        self.assertEqual((again.outcome, again.deploys, again.look), ("ignored", (), True))
+        self.assertEqual(again.reason, "branch main is not deployed here (dev is)")
+
+    def test_as_often_as_one_likes(self) -> None:
+        """A delivery that waits, or was taken in again, is no duplicate of itself."""
+        self.configure(MAIN)
+        number = self.push(sent_id="abc").delivery
+        for _ in range(3):
+            again = self.replay(number)
+            assert again is not None
+            self.assertEqual([one.state for one in again.deploys], [State.QUEUED])
+            number = again.delivery
+
+    def test_what_cannot_be_taken_in_again(self) -> None:
+        """An unknown number, another repository's or an ignored delivery are not taken in again."""
+        self.configure(MAIN)
+        accepted, ignored = self.push().delivery, self.push("dev").delivery
+        before = self.deliveries()
+        self.assertIsNone(self.replay(ignored + 1))
+        self.assertIsNone(self.replay(-1))
+        self.assertIsNone(self.replay(accepted, "github.com/acme/other"))
+        self.assertIsNone(self.replay(ignored))
+        self.assertEqual(self.deliveries(), before)
+        self.assertEqual(len(self.all()), 1)
+
+
+class Forgetting(Door):
+    def test_every_so_many_deliveries(self) -> None:
+        """Now and then, when a delivery comes in, old ones are forgotten."""
+        self.patch(inbox, "PRUNE_EVERY", 4)
+        self.patch(deliveries, "KEPT", 2)
+        kept = []
+        for _ in range(8):
+            self.take_in(Delivery("github", "ping", "", SITE))
+            kept.append([one.id for one in self.deliveries()])
+        self.assertEqual(
+            kept,
+            [[1], [1, 2], [1, 2, 3], [3, 4], [3, 4, 5], [3, 4, 5, 6], [3, 4, 5, 6, 7], [7, 8]],
+        )
+
 
 class Settling(Door):
     def test_a_waiting_deploy_gets_its_place(self) -> None:
@@ -463,6 +559,35 @@ class Settling(Door):
             ],
         )
         self.assertEqual(self.all(), [])
+
+    def test_a_config_that_was_deleted(self) -> None:
+        """The push that deleted the config says that there is none any more."""
+        self.configure(MAIN)
+        receipt = self.push("integralgit", after=None, deleted=True)
+        self.assertEqual((receipt.outcome, receipt.look), ("ignored", True))
+        self.configure(None, commit=None)
+        self.assertEqual(self.settle(), ())
+        (stored,) = self.deliveries()
+        self.assertEqual(
+            (stored.outcome, stored.pushes[0].outcome, stored.pushes[0].reason),
+            ("ignored", "ignored", "the config was read: there is none any more"),
+        )
+
+    def test_names_that_break_the_config_in_use(self) -> None:
+        """Where this host's names break the config in use, whatever waited for a look says how."""
+        self.configure(config(web1={"location": "/srv/site"}, web2={"branch": "main"}))
+        (waiting,) = self.take_in(delivery(push("main")), ("web2",)).deploys
+        self.push("dev")
+        self.push("integralgit")
+        self.assertEqual(self.settle(("web2",)), ())
+        error = "host web2, layer web2, key location: no location results"
+        failed = self.get(waiting.id)
+        self.assertEqual((failed.state, failed.reason), (State.FAILED, error))
+        self.assertEqual(
+            [(one.pushes[0].outcome, one.pushes[0].reason) for one in self.deliveries()],
+            [("accepted", ""), ("ignored", error), ("accepted", error)],
+        )
+        self.assertEqual(self.write(deliveries.repositories_to_look_at), [])
 
     def test_giving_up(self) -> None:
         """If the config cannot be read, what waited for it fails with the reason, and only that."""

@@ -24,6 +24,16 @@ class SourceOfTests(SynchronousTestCase):
                 source_of(SITE, trusts), Source(SITE, "https://github.com/acme/site.git")
             )
 
+    def test_by_the_kind_of_git_host(self) -> None:
+        """The kind of git host says where below the host the repository is."""
+        one = Repository("git.example.com", "P/site")
+        self.assertEqual(
+            source_of(one, [trust()], "bitbucket-server"),
+            Source(one, "https://git.example.com/scm/P/site.git", "bitbucket-server"),
+        )
+        ours = source_of(one, [trust("/srv/git/{name}.git")], "bitbucket-server")
+        self.assertEqual(ours, Source(one, "/srv/git/site.git", "bitbucket-server"))
+
     def test_by_the_first_trust_with_a_url(self) -> None:
         """The first trust that sets a URL says where to fetch from."""
         trusts = [trust(), trust("git@key-host:{full_name}.git"), trust("/srv/git/{name}.git")]
@@ -89,3 +99,25 @@ class ServedByTests(SynchronousTestCase):
                 "ext::sh -c x github.com/acme/site",
             ):
                 self.assertFalse(source.is_served_by(remote), remote)
+
+    def test_the_path_of_bitbucket_data_center(self) -> None:
+        """With Bitbucket Data Center, `scm/` before the path is not part of the repository's name."""
+        one = Repository("git.example.com", "P/site")
+        for remote in (
+            "https://git.example.com/scm/P/site",
+            "https://ann@git.example.com/scm/p/site.git",
+            "ssh://git@git.example.com:7999/P/site.git",
+        ):
+            self.assertTrue(source_of(one, [], "bitbucket-server").is_served_by(remote), remote)
+        other = "https://git.example.com/scm/other/site.git"
+        self.assertFalse(source_of(one, [], "bitbucket-server").is_served_by(other))
+
+    def test_scm_elsewhere(self) -> None:
+        """Elsewhere `scm` is an owner, and what is below it is another repository."""
+        one = Repository("git.example.com", "P/site")
+        for provider in ("", "github", "gitlab", "gitea", "bitbucket"):
+            source = source_of(one, [], provider)
+            self.assertFalse(source.is_served_by("https://git.example.com/scm/P/site"), provider)
+            owned = source_of(Repository("github.com", "scm/site"), [], provider)
+            self.assertTrue(owned.is_served_by("git@github.com:scm/site.git"), provider)
+            self.assertFalse(owned.is_served_by("git@github.com:site.git"), provider)

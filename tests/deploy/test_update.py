@@ -55,6 +55,16 @@ class Occupied(SynchronousTestCase):
         (self.root / "data/sub/untracked").unlink()
         self.assertEqual(self.occupied("data", leaving=leaving), [])
 
+    def test_a_folder_with_a_link_to_a_folder(self) -> None:
+        """Where a folder holds only a link to a folder, the link is in the way, not what it leads to."""
+        self.write("elsewhere/file")
+        (self.root / "data/sub").mkdir(parents=True)
+        os.symlink("../../elsewhere", self.root / "data/sub/link")
+        os.symlink("nowhere", self.root / "data/broken")
+        self.assertEqual(self.occupied("data"), ["data/broken", "data/sub/link"])
+        leaving = ("data/broken", "data/sub/link")
+        self.assertEqual(self.occupied("data", leaving=leaving), [])
+
     def test_an_empty_folder(self) -> None:
         """An empty folder holds nothing that could be lost."""
         (self.root / "data/sub").mkdir(parents=True)
@@ -74,6 +84,12 @@ class Occupied(SynchronousTestCase):
         """A tracked file that the same update removes makes room for a folder."""
         self.write("lib")
         self.assertEqual(self.occupied("lib/a", "lib/sub/b", leaving=("lib",)), [])
+
+    def test_a_parent_that_is_a_link_that_leaves(self) -> None:
+        """A tracked link that becomes a folder blocks nothing, whatever is where it leads."""
+        self.write("elsewhere/old", "elsewhere/sub/old")
+        os.symlink("elsewhere", self.root / "lib")
+        self.assertEqual(self.occupied("lib/old", "lib/sub/old", "lib/new", leaving=("lib",)), [])
 
     def test_a_parent_that_is_a_link(self) -> None:
         """A symbolic link where a folder is wanted is in the way, for git would replace it."""

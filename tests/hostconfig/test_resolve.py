@@ -331,6 +331,30 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(one.values["branch"], Value("own", "web1"))
         self.assertEqual(["colour" in warning for warning in one.warnings], [False, True])
 
+    def test_a_group_called_like_the_host_that_does_not_hold_it(self) -> None:
+        """Whether such a group holds the host or not, its entry is the host's, and that is warned of."""
+        configs = {"base": {"location": "/srv/site"}, "web1": {"branch": "dev"}}
+        for members in ([], ["web2"], ["web1"]):
+            one = entries(configs, {"web1": members})
+            (warning,) = one.warnings
+            self.assertIn("host group `web1` is called like the host", warning)
+            self.assertEqual(one.values["branch"], Value("dev", "web1"))
+
+    def test_a_group_called_like_the_host_without_an_entry(self) -> None:
+        """A group called like the host that no entry speaks of is not worth a warning."""
+        one = entries({"base": {"location": "/srv/site"}}, {"web1": ["web1"]})
+        self.assertEqual(one.warnings, ())
+
+    def test_what_is_no_object_of_groups(self) -> None:
+        """Empty values of other types are no host groups; `null` is as good as none."""
+        nothing: list[Any] = [[], 0, "", False, 0.0]
+        for name in ("hostgroups", "groups"):
+            for value in nothing:
+                told = unusable({name: value, "configs": {}})
+                self.assertEqual(told, "`hostgroups` must be an object of lists")
+            one = resolved({name: None, "configs": {"base": {"location": "/srv/site"}}})
+            self.assertIsNotNone(one.deployment)
+
     def test_a_group_without_an_entry(self) -> None:
         """A group that no entry speaks of changes nothing."""
         self.assertEqual(
@@ -399,6 +423,55 @@ class ComplaintTests(SynchronousTestCase):
         (warning,) = resolved({"hostgroup": {}, "configs": {}}).warnings
         self.assertIn("`hostgroup`", warning)
         self.assertIn("did you mean `hostgroups`?", warning)
+
+    def test_unknown_keys_of_the_file_are_sorted(self) -> None:
+        """Several unknown keys are told in alphabetical order, the same on every run."""
+        keys = [f"zz{number:02}" for number in range(20)]
+        one = resolved({"configs": {}, **dict.fromkeys(reversed(keys), 1)})
+        wanted = tuple(f"unknown key `{key}` in the file" for key in keys)
+        self.assertEqual(one.warnings, wanted)
+
+    def test_the_branch_of_the_config(self) -> None:
+        """The branch that carries the config is not one to deploy."""
+        one = entries({"base": {"location": "/srv/site", "branch": "integralgit"}})
+        self.assertIsNone(one.deployment)
+        self.assertEqual(
+            one.errors,
+            (
+                "host web1, layer base, key branch: branch must be the name of a branch to deploy,"
+                " not 'integralgit'",
+            ),
+        )
+
+    def test_a_number_beyond_all_floats(self) -> None:
+        """A timeout too large to reckon with is an error that names its key."""
+        for number in (10**400, -(10**400)):
+            one = entries({"base": {"location": "/srv/site", "timeout": number}})
+            self.assertIsNone(one.deployment)
+            self.assertEqual(
+                one.errors, ("host web1, layer base, key timeout: timeout is out of range",)
+            )
+
+    def test_half_of_a_surrogate_pair(self) -> None:
+        """Half of a surrogate pair, which cannot be stored or shown, makes the file unusable."""
+        base = {"location": "/srv/site"}
+        documents: list[Any] = [
+            {"configs": {"base": {"location": "/srv/\ud800"}}},
+            {"configs": {"base": {**base, "env": {"A": "\udfff"}}}},
+            {"configs": {"base": {**base, "env": {"\udc00": "x"}}}},
+            {"configs": {"base": {**base, "other": [{"deep": ["\ud800"]}]}}},
+            {"configs": {"base": {**base, "\ud800": 1}}},
+            {"configs": {"base": base, "\udc00": {}}},
+            {"configs": {"base": base, "web2": {"branch": "\udc00"}}},
+            {"configs": {"base": base}, "hostgroups": {"web": ["\ud83d"]}},
+            {"configs": {"base": base}, "groups": {"\ud83d": []}},
+            {"configs": {"base": base}, "\ud800": 1},
+            {"configs": {"base": base}, "other": "\ud800"},
+        ]
+        for document in documents:
+            self.assertIn("half of a surrogate pair", unusable(document), ascii(document))
+        whole = deployment({"base": {"location": "/srv/\U0001f600"}})
+        self.assertEqual(whole.location, "/srv/\U0001f600")
 
     def test_wrong_values(self) -> None:
         """A wrong value is an error that names host, layer and key, and deploys nothing."""

@@ -7,9 +7,9 @@ from typing import TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries
+from integralgit.journal import deliveries, deploys
 from integralgit.journal import events as kept
-from integralgit.journal.events import RepositoryChanged, StoredPush
+from integralgit.journal.events import RepositoryChanged, State, StoredPush, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
@@ -143,9 +143,11 @@ class Deliveries(Archive):
         self.assertEqual([one.id for one in self.newest(str(SITE))], [c, a])
         self.assertEqual([one.id for one in self.newest(str(SITE), before=c)], [a])
 
-    def earlier(self, sent_id: str, provider: str = "github") -> int | None:
+    def earlier(
+        self, sent_id: str, provider: str = "github", repo: str | None = str(SITE)
+    ) -> int | None:
         """The delivery that had that id."""
-        return self.write(lambda tx: deliveries.earlier_delivery(tx, provider, sent_id, str(SITE)))
+        return self.write(lambda tx: deliveries.earlier_delivery(tx, provider, sent_id, repo))
 
     def test_an_id_that_came_before(self) -> None:
         """A delivery is recognised by its provider's id, the newest accepted one of them."""
@@ -153,6 +155,13 @@ class Deliveries(Archive):
         newest = self.add("abc")
         self.add("abc", outcome="ignored")
         self.assertEqual(self.earlier("abc"), newest)
+
+    def test_an_id_of_another_repository(self) -> None:
+        """An id is one of its repository; for another one, or for none, it did not come before."""
+        other, none = self.add("abc", repo=OTHER), self.add("abc", repo=None)
+        self.assertIsNone(self.earlier("abc"))
+        self.assertEqual(self.earlier("abc", repo=str(OTHER)), other)
+        self.assertEqual(self.earlier("abc", repo=None), none)
 
     def test_ids_that_did_not_come_before(self) -> None:
         """Other ids, other providers, ignored deliveries and empty ids are not recognised."""
@@ -163,6 +172,111 @@ class Deliveries(Archive):
         self.assertIsNone(self.earlier("abc", "gitlab"))
         self.assertIsNone(self.earlier("ignored"))
         self.assertIsNone(self.earlier(""))
+
+    def test_one_delivery(self) -> None:
+        """One delivery is read by its number, with its pushes; an unknown number gives nothing."""
+        self.add()
+        number = self.add("abc")
+        push = self.add_push(number, Push("refs/heads/main"))
+        found = self.write(lambda tx: deliveries.delivery(tx, number))
+        assert found is not None
+        self.assertEqual((found.id, found.provider_id), (number, "abc"))
+        self.assertEqual([one.id for one in found.pushes], [push])
+        self.assertIsNone(self.write(lambda tx: deliveries.delivery(tx, number + 1)))
+
+
+class Forgetting(Archive):
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(deliveries, "KEPT", 1000)
+        self.patch(deliveries, "KEPT_FOR", 1000.0)
+
+    def prune(self, now: float = 100.0) -> list[int]:
+        """Forget old deliveries; those that are left, oldest first."""
+        self.write(lambda tx: deliveries.prune(tx, now))
+        found = self.write(lambda tx: deliveries.newest_deliveries(tx, None, 1000))
+        return [one.id for one in reversed(found)]
+
+    def deploy(self, push: int, state: State) -> int:
+        """A deploy that the push caused, in that state; its number."""
+        number = self.write(
+            lambda tx: deploys.enqueue(
+                tx,
+                repo=str(SITE),
+                branch="main",
+                host="web1",
+                location=f"/srv/{push}",
+                trigger=Trigger.PUSH,
+                push=push,
+                now=100.0,
+            )
+        )
+        if state is State.RUNNING:
+            self.write(lambda tx: deploys.begin(tx, number, 100.0))
+        elif state is not State.QUEUED:
+            self.end(number, state)
+        return number
+
+    def end(self, deploy: int, state: State = State.SUCCEEDED) -> None:
+        """Let a deploy end."""
+        self.write(lambda tx: deploys.end(tx, deploy, state, 100.0))
+
+    def test_nothing_yet(self) -> None:
+        """Forgetting where nothing is old, or nothing is there, forgets nothing."""
+        self.assertEqual(self.prune(), [])
+        numbers = [self.add() for _ in range(3)]
+        self.assertEqual(self.prune(), numbers)
+
+    def test_beyond_the_newest(self) -> None:
+        """Only the newest deliveries are kept, with their pushes."""
+        self.patch(deliveries, "KEPT", 2)
+        numbers = [self.add() for _ in range(5)]
+        for number in numbers:
+            self.add_push(number, Push("refs/heads/main"))
+        self.assertEqual(self.prune(), numbers[3:])
+        left = self.write(lambda tx: tx.execute("SELECT delivery FROM pushes").fetchall())
+        self.assertEqual([number for (number,) in left], numbers[3:])
+
+    def test_older_ones(self) -> None:
+        """Deliveries that are older than they are kept go, however few there are."""
+        self.patch(deliveries, "KEPT_FOR", 10.0)
+        self.add(at=1.0)
+        self.add(at=44.0)
+        numbers = [self.add(at=45.0), self.add(at=55.0)]
+        self.assertEqual(self.prune(55.0), numbers)
+        self.assertEqual(self.prune(1000.0), [])
+
+    def test_a_few_at_a_time(self) -> None:
+        """Of many old deliveries only the oldest few go at a time, the oldest first."""
+        self.patch(deliveries, "PRUNED_AT_ONCE", 2)
+        self.patch(deliveries, "KEPT", 1)
+        numbers = [self.add() for _ in range(6)]
+        self.assertEqual([self.prune() for _ in range(3)], [numbers[2:], numbers[4:], numbers[5:]])
+
+    def test_what_is_needed(self) -> None:
+        """A delivery stays while a push of it waits for a look, or a deploy of it is to end."""
+        look, queued, running, ended, nothing = (self.add(at=0.0) for _ in range(5))
+        self.add_push(look, Push("refs/heads/a"))
+        self.add_push(look, Push("refs/heads/b"), look=True)
+        waiting = self.deploy(self.add_push(queued, Push("refs/heads/main")), State.QUEUED)
+        runs = self.deploy(self.add_push(running, Push("refs/heads/main")), State.RUNNING)
+        done = self.deploy(self.add_push(ended, Push("refs/heads/main")), State.FAILED)
+        self.add_push(nothing, Push("refs/heads/main"))
+        self.assertEqual(self.prune(1e6), [look, queued, running])
+        found = {one.id: one for one in self.write(lambda tx: deploys.newest(tx, None, 9))}
+        self.assertEqual(set(found), {waiting, runs, done})
+        self.assertIsNone(found[done].push)
+        self.assertEqual(found[done].state, State.FAILED)
+        self.assertIsNotNone(found[waiting].push)
+        self.assertIsNotNone(found[runs].push)
+        self.end(waiting)
+        self.end(runs)
+        (push,) = self.write(lambda tx: deliveries.pushes_to_look_at(tx, str(SITE)))
+        self.write(lambda tx: deliveries.decide_push(tx, push, "ignored", "still not here"))
+        self.assertEqual(self.prune(1e6), [])
+        self.assertEqual(
+            [one.push for one in self.write(lambda tx: deploys.newest(tx, None, 9))], [None] * 3
+        )
 
 
 class FreshLooks(Archive):

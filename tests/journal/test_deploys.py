@@ -174,6 +174,15 @@ class Queue(Archive):
         waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
         self.assertEqual(waiting, self.get(third))
 
+    def test_a_superseded_deploy_has_no_log(self) -> None:
+        """A deploy that was superseded before it ran has no size of a log, not even nought."""
+        first, unplaced = self.enqueue("/srv/site"), self.enqueue(None)
+        self.enqueue("/srv/site")
+        self.place(unplaced, "/srv/site")
+        for number in (first, unplaced):
+            found = self.get(number)
+            self.assertEqual((found.state, found.log_size), (State.SUPERSEDED, None))
+
     def test_locations_do_not_meet(self) -> None:
         """Deploys for different locations do not supersede each other."""
         numbers = [self.enqueue("/srv/a"), self.enqueue("/srv/b"), self.enqueue("/srv/a/b")]
@@ -307,6 +316,14 @@ class Life(Archive):
             ],
         )
 
+    def test_placing_behind_a_newer_one_is_told_once(self) -> None:
+        """Watchers hear once, and nothing else, of a deploy that is superseded as it is placed."""
+        number = self.enqueue(None)
+        self.enqueue("/srv/site")
+        self.events.clear()
+        self.place(number, "/srv/site")
+        self.assertEqual(self.events, [DeployChanged(number, REPO, State.SUPERSEDED)])
+
     def test_begin_and_end(self) -> None:
         """A deploy that ends has its times, its exit code, its reason and the size of its log."""
         number = self.enqueue(now=100.0)
@@ -381,6 +398,26 @@ class Life(Archive):
                     Step("script", expected, 3.0, 4.0, "why", 9),
                 ],
             )
+
+    def test_steps_of_a_deploy_that_goes_back_to_the_queue(self) -> None:
+        """A deploy that goes back to the queue loses its steps at once, and no other does."""
+        number, other = self.enqueue("/srv/a"), self.enqueue("/srv/b")
+        for one in (number, other):
+            self.begin(one)
+            self.step(one, "fetch", 1.0, 0)
+        self.place(number, "/srv/c")
+        self.assertEqual(self.steps(number), [])
+        self.assertEqual([step.name for step in self.steps(other)], ["fetch"])
+
+    def test_steps_of_a_deploy_that_is_superseded_on_its_way_back(self) -> None:
+        """A deploy that goes back behind a newer one is superseded and keeps no step that runs."""
+        number = self.enqueue("/srv/a")
+        self.begin(number)
+        self.step(number, "fetch", 1.0, 0)
+        newer = self.enqueue("/srv/a")
+        self.place(number, "/srv/a")
+        self.assertEqual(self.states(), {number: State.SUPERSEDED, newer: State.QUEUED})
+        self.assertEqual(self.steps(number), [])
 
     def test_beginning_again(self) -> None:
         """A deploy that begins again has no steps of the first time, nor do others lose theirs."""

@@ -117,6 +117,21 @@ class TimeTests(SynchronousTestCase):
         ):
             self.assertEqual(self.duration(seconds), wanted)
 
+    def test_duration_at_the_border_of_a_unit(self) -> None:
+        """A duration that rounds up to the next unit is shown in that one."""
+        running = deploy_json(evolve(DEPLOY, started=START, finished=None), (), ADDRESSES)
+        for seconds, wanted in (
+            (0.9994, "999 ms"),
+            (0.9996, "1.0 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (59.4, "59 s"),
+            (59.7, "1 min 00 s"),
+            (125.9, "2 min 05 s"),
+            (3599.9, "59 min 59 s"),
+        ):
+            self.assertEqual(duration(running, START + seconds), wanted, seconds)
+
     def test_a_clock_that_was_set_back(self) -> None:
         """A deploy that seems to end before its start took no time."""
         self.assertEqual(self.duration(-5), "0 ms")
@@ -312,7 +327,16 @@ class ConfigTests(SynchronousTestCase):
 
     def test_values_as_people_write_them(self) -> None:
         """A value of the config is shown without the marks of our programming language."""
-        for value, wanted in ((900.0, "900"), (0.5, "0.5"), (True, "true"), ("main", "main")):
+        for value, wanted in (
+            (900.0, "900"),
+            (0.5, "0.5"),
+            (0.1, "0.1"),
+            (1728000.0, "1728000"),
+            (1234567.5, "1234567.5"),
+            (5, "5"),
+            (True, "true"),
+            ("main", "main"),
+        ):
             self.assertEqual(plain(value), wanted)
 
     def test_nothing_to_say(self) -> None:

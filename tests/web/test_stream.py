@@ -194,6 +194,19 @@ class Events(Watching):
         self.assertEqual(self.text(), "mine")
         self.assertEqual(self.found()[-1], ("end", {"offset": 4}, None))
 
+    def test_a_deploy_that_ends_while_a_step_is_looked_up(self) -> None:
+        """Where the deploy has ended by the time a step is looked up, its last state is told first."""
+        self.events_viewer().open()
+        archive = self.archive = Deferred()
+        self.hub.publish(StepChanged(DEPLOY, "script", StepState.SUCCEEDED))
+        self.end(State.FAILED)
+        self.assertEqual(self.names(), ["state"])
+        archive.callback(None)
+        self.assertEqual(
+            self.found()[1:], [("state", self.deploy, None), ("end", {"offset": 0}, None)]
+        )
+        self.assertTrue(self.request.finished)
+
     def test_other_deploys(self) -> None:
         """What happens to other deploys and to repositories is not told here."""
         self.events_viewer().open()
@@ -505,6 +518,26 @@ class Ticking(Watching):
         self.ticker.remove(one)
         self.tick()
         self.assertEqual(ticks, ["two"])
+
+    def test_a_viewer_that_fails(self) -> None:
+        """A viewer that fails is logged and left alone; the others and later ones go on."""
+        ticks: list[str] = []
+        bad, good, late = object(), object(), object()
+
+        def fail() -> None:
+            ticks.append("bad")
+            raise LookupError("a viewer that fails")
+
+        self.ticker.add(bad, fail)
+        self.ticker.add(good, lambda: ticks.append("good"))
+        self.tick()
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        self.ticker.add(late, lambda: ticks.append("late"))
+        self.tick()
+        self.assertEqual(ticks, ["bad", "good", "good", "late"])
+        for viewer in (bad, good, late):
+            self.ticker.remove(viewer)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_leaving_within_a_tick(self) -> None:
         """A viewer may leave in its own tick, the last one too."""

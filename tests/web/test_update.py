@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.inbox import Receipt, take_in
-from integralgit.hooks.delivery import Delivery, Incoming
+from integralgit.hooks.delivery import Delivery
 from integralgit.hooks.receive import Key
 from integralgit.journal import deliveries, deploys
 from integralgit.names import Repository
@@ -122,8 +123,7 @@ class Endpoint(SynchronousTestCase):
 
     def run_in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Do what a thread would do, and remember for how large a body."""
-        incoming = cast(Incoming, arguments[0])
-        self.in_thread.append(len(incoming.body))
+        self.in_thread.append(cast(IO[bytes], arguments[1]).seek(0, os.SEEK_END))
         return succeed(work(*arguments))
 
     def configure(self) -> None:

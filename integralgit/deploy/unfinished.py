@@ -1,0 +1,94 @@
+"""An update that was cut off, by a kill or a power failure, is completed by the next one.
+
+Before git changes files, a note in the git folder says from which commit to
+which. Nothing of the user's was in the way then, so every file on that way is
+ours, whatever half of it stands there now; files elsewhere are not touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define
+
+from integralgit.deploy.git import Git
+from integralgit.names import is_branch, is_commit
+
+NOTE = "integralgit-update"
+NOTHING = "nothing"
+_REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
+
+
+@define
+class Unfinished:
+    """The note of one checkout; `folder` is its git folder."""
+
+    folder: Path
+    git: Git
+    say: Callable[[str], None]
+
+    def begin(self, branch: str, before: str | None, to: str) -> None:
+        """From now on files are changed, on the way from one commit, or from nothing, to another."""
+        note = self.folder / NOTE
+        with note.with_suffix(".new").open("w") as file:
+            file.write(f"{branch}\n{before or NOTHING}\n{to}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        note.with_suffix(".new").replace(note)
+
+    def end(self) -> None:
+        """The files are what they should be."""
+        (self.folder / NOTE).unlink(missing_ok=True)
+
+    async def complete(self) -> None:
+        """Complete an update that was cut off, if one was; the caller holds the location's lock."""
+        try:
+            lines = (self.folder / NOTE).read_text().splitlines()
+        except FileNotFoundError:
+            return
+        if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
+            branch, before, to = lines
+            self.say(f"the update to {to[:12]} was cut off and is completed first")
+            self._clear_lock()
+            if before == NOTHING:
+                await self.git.run("checkout", "--force", to, "--", ":/")
+            else:
+                await self._complete(before, to)
+            await self.git.run("update-ref", f"refs/heads/{branch}", to)
+            await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        self.end()
+
+    async def _complete(self, before: str, to: str) -> None:
+        """Make all files that differ between the commits those of the second."""
+        listed = await self.git.run(
+            "diff-tree", "-r", "-z", "--name-status", "--no-renames", before, to, "--"
+        )
+        parts = listed.split("\0")
+        pairs = list(zip(parts[::2], parts[1::2], strict=False))
+        paths = self.folder / f"{NOTE}.paths"
+        try:
+            for kinds, command in (("AMT", ["checkout", "--force", to]), ("D", _REMOVE)):
+                chosen = [path for kind, path in pairs if kind in kinds]
+                if chosen:
+                    paths.write_bytes(b"\0".join(map(os.fsencode, chosen)))
+                    await self.git.with_environment(GIT_LITERAL_PATHSPECS="1").run(
+                        *command, f"--pathspec-from-file={paths}", "--pathspec-file-nul"
+                    )
+        finally:
+            paths.unlink(missing_ok=True)
+
+    def _clear_lock(self) -> None:
+        """Remove the lock of the index that our own git left: it was made after the note.
+
+        No git of ours lives, for each holds the location's lock; and a
+        person's git would have found the same lock, and given up.
+        """
+        lock = self.folder / "index.lock"
+        try:
+            if lock.stat().st_mtime >= (self.folder / NOTE).stat().st_mtime - 1:
+                lock.unlink()
+                self.say("removed the lock that was left on the index")
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,163 @@
+"""Tests of keeping what is known of a repository's config fresh."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.child import Exit
+from integralgit.deploy.configs import Configs, fault
+from integralgit.deploy.git import GitError
+from integralgit.hooks.delivery import Delivery
+from integralgit.hostconfig.resolve import ConfigError
+from integralgit.journal import deliveries
+from integralgit.journal.events import RepositoryChanged, RepositoryRecord
+from integralgit.names import Repository
+from integralgit.testing import MemoryStore
+
+SITE = Repository("github.com", "acme/site")
+ONE, TWO = "1" * 40, "2" * 40
+GOOD = json.dumps({"configs": {"web1": {"location": "/srv/site"}, "web2": {"branch": "main"}}})
+BETTER = json.dumps({"configs": {"web1": {"location": "/srv/new"}}})
+NO_LOCATION = "host web2, layer web2, key location: no location results"
+
+
+class Refreshing(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.memory = MemoryStore()
+        told = Delivery("github", "ping", "", SITE)
+        self.successResultOf(
+            self.memory.store.write(
+                lambda tx: deliveries.add_delivery(tx, told, 0.0, "ignored", "")
+            )
+        )
+        self.memory.events.clear()
+        self.texts: dict[str, str | Exception] = {}
+        self.reads: list[str] = []
+
+    async def read(self, commit: str) -> str:
+        """The text of the config in a commit."""
+        self.reads.append(commit)
+        text = self.texts[commit]
+        if isinstance(text, Exception):
+            raise text
+        return text
+
+    def refreshing(
+        self, commit: str | None, names: tuple[str, ...] = ("web1",)
+    ) -> Deferred[RepositoryRecord]:
+        """Look at the config of that commit."""
+        configs = Configs(self.memory.store, names, lambda: 5.0)
+        return Deferred.fromCoroutine(configs.refresh(SITE, commit, self.read))
+
+    def refresh(self, commit: str | None, names: tuple[str, ...] = ("web1",)) -> RepositoryRecord:
+        """What is known after a look at the config of that commit, as the archive has it too."""
+        record = self.successResultOf(self.refreshing(commit, names))
+        configs = Configs(self.memory.store, names, lambda: 5.0)
+        known = self.successResultOf(Deferred.fromCoroutine(configs.known(SITE)))
+        self.assertEqual(record, known)
+        return record
+
+    def changes(self) -> int:
+        """How often watchers heard of a change since the last time."""
+        heard = len(self.memory.events)
+        self.assertEqual(self.memory.events, [RepositoryChanged(str(SITE))] * heard)
+        self.memory.events.clear()
+        return heard
+
+    def record(
+        self,
+        newest: tuple[str | None, str | None, str | None],
+        good: tuple[str | None, str | None],
+    ) -> RepositoryRecord:
+        """A record with those values for the newest config and for the one in use."""
+        return RepositoryRecord(str(SITE), *newest, *good, "github")
+
+    def test_a_first_config(self) -> None:
+        """A config that is read for the first time and is usable is in use from now on."""
+        self.texts[ONE] = GOOD
+        self.assertEqual(self.refresh(ONE), self.record((ONE, GOOD, None), (ONE, GOOD)))
+        self.assertEqual((self.reads, self.changes()), ([ONE], 1))
+
+    def test_a_known_commit(self) -> None:
+        """A commit that is known is not read again, and nobody hears of it again."""
+        self.texts[ONE] = GOOD
+        first = self.refresh(ONE)
+        self.changes()
+        del self.texts[ONE]
+        self.assertEqual(self.refresh(ONE), first)
+        self.assertEqual((self.reads, self.changes()), ([ONE], 0))
+
+    def test_a_known_commit_and_new_names(self) -> None:
+        """A commit that is known is judged again for new names of this host, without being read."""
+        self.texts[ONE] = GOOD
+        self.refresh(ONE)
+        broken = self.record((ONE, GOOD, NO_LOCATION), (ONE, GOOD))
+        self.assertEqual(self.refresh(ONE, ("web2",)), broken)
+        self.assertEqual(self.refresh(ONE, ("web1",)), self.record((ONE, GOOD, None), (ONE, GOOD)))
+        self.assertEqual((self.reads, self.changes()), ([ONE], 3))
+
+    def test_a_known_commit_that_new_names_can_use(self) -> None:
+        """A config that was never usable is in use as soon as this host's names suit it."""
+        self.texts[ONE] = GOOD
+        broken = self.record((ONE, GOOD, NO_LOCATION), (None, None))
+        self.assertEqual(self.refresh(ONE, ("web2",)), broken)
+        self.assertEqual(self.refresh(ONE, ("web1",)), self.record((ONE, GOOD, None), (ONE, GOOD)))
+        self.assertEqual(self.reads, [ONE])
+
+    def test_a_broken_config(self) -> None:
+        """While the newest config is broken the last good one stays in use, until a better one."""
+        self.texts = {ONE: GOOD, TWO: "{"}
+        self.refresh(ONE)
+        for _ in range(2):
+            record = self.refresh(TWO)
+            self.assertIn("config is not JSON", record.config_error or "")
+            self.assertEqual((record.config_commit, record.config_text), (TWO, "{"))
+            self.assertEqual((record.good_commit, record.good_text), (ONE, GOOD))
+        self.assertEqual(self.reads, [ONE, TWO])
+        three = "3" * 40
+        self.texts[three] = BETTER
+        wanted = self.record((three, BETTER, None), (three, BETTER))
+        self.assertEqual(self.refresh(three), wanted)
+
+    def test_a_config_that_cannot_be_used_as_text(self) -> None:
+        """A commit without a readable config is an error that keeps the last good one, read anew."""
+        self.texts = {ONE: GOOD, TWO: ConfigError("the branch has no file `config`")}
+        self.refresh(ONE)
+        wanted = self.record((TWO, None, "the branch has no file `config`"), (ONE, GOOD))
+        for _ in range(2):
+            self.assertEqual(self.refresh(TWO), wanted)
+        self.assertEqual((self.reads, self.changes()), ([ONE, TWO, TWO], 2))
+
+    def test_git_that_fails(self) -> None:
+        """Where git fails, that is the caller's to deal with, and what is known stays as it was."""
+        self.texts = {ONE: GOOD, TWO: GitError("fetch", Exit(128, b"", b"fatal: no route"))}
+        first = self.refresh(ONE)
+        self.changes()
+        self.failureResultOf(self.refreshing(TWO), GitError)
+        self.assertEqual((self.refresh(ONE), self.changes()), (first, 0))
+
+    def test_no_branch(self) -> None:
+        """Without a config branch nothing is in use any more, and nothing is read."""
+        nothing = self.record((None, None, None), (None, None))
+        self.assertEqual((self.refresh(None), self.changes()), (nothing, 0))
+        self.texts[ONE] = GOOD
+        self.refresh(ONE)
+        self.assertEqual((self.refresh(None), self.changes()), (nothing, 2))
+        self.assertEqual(self.refresh(ONE), self.record((ONE, GOOD, None), (ONE, GOOD)))
+        self.assertEqual(self.reads, [ONE, ONE])
+
+    def test_a_broken_config_and_no_branch(self) -> None:
+        """A broken config is cleared with its branch, and the last good one with it."""
+        self.texts = {ONE: GOOD, TWO: "{"}
+        self.refresh(ONE)
+        self.refresh(TWO)
+        self.assertEqual(self.refresh(None), self.record((None, None, None), (None, None)))
+
+    def test_faults(self) -> None:
+        """What is wrong with a config depends on the names of the host."""
+        self.assertIsNone(fault(GOOD, ("web1",)))
+        self.assertEqual(fault(GOOD, ("web1", "web2")), NO_LOCATION)
+        self.assertIn("config is not JSON", fault("", ("web1",)) or "")
