@@ -318,6 +318,7 @@ def assemble(
         archive,
         logs,
         git,
+        children,
         dict(os.environ),
         in_thread,
         time.time,
@@ -342,7 +343,7 @@ def assemble(
         names,
         time.time,
         str(state / WEBHOOK_SECRET),
-        workshop.replay,
+        workshop,
     )
     refusals = Refusals(reactor, archive, time.time)
     proxies = settings.trusted_proxies

@@ -149,7 +149,7 @@ class Children:
     """Runs child processes and remembers those that may be interrupted."""
 
     _reactor: Any
-    _interruptible: set[_Child] = field(factory=set, init=False)
+    _interruptible: dict[_Child, object] = field(factory=dict, init=False)
 
     async def run(
         self,
@@ -159,13 +159,13 @@ class Children:
         timeout: float,
         descriptors: Mapping[int, int] | None = None,
         tell: Callable[[bytes], None] = lambda data: None,
-        interruptible: bool = True,
+        interrupted_by: object = None,
     ) -> Exit:
         """Run a program to its end, in a process group of its own, with empty stdin.
 
         `descriptors` are handed on (child's number: ours), `tell` hears
         standard error as it comes. After `timeout` seconds the group is
-        ended; so it is by `stop_all`, if it is `interruptible`. Raises `OSError` where the program cannot be started.
+        ended; so it is by `stop`, if `interrupted_by` says for whom. Raises `OSError` where the program cannot be started.
         """
         child = _Child(self._reactor, timeout, tell)
         with open(os.devnull, "rb") as nothing:
@@ -176,14 +176,18 @@ class Children:
                 env=dict(environment),
                 childFDs={0: nothing.fileno(), 1: "r", 2: "r", **(descriptors or {})},
             )
-        if interruptible:
-            self._interruptible.add(child)
+        if interrupted_by is not None:
+            self._interruptible[child] = interrupted_by
         try:
             return await child.ended
         finally:
-            self._interruptible.discard(child)
+            self._interruptible.pop(child, None)
 
-    def stop_all(self) -> None:
-        """Ask the children that may be interrupted to end; whoever waits for one hears of it."""
-        for child in list(self._interruptible):
-            child.stop()
+    def stop(self, owner: object = None) -> None:
+        """Ask the children that may be interrupted, of one owner or all, to end.
+
+        Whoever waits for one hears of it as usual.
+        """
+        for child, whose in list(self._interruptible.items()):
+            if owner is None or whose == owner:
+                child.stop()

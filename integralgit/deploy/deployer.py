@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from integralgit.deploy.checkout import (
     read_config,
     try_lock,
 )
+from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
@@ -73,6 +74,10 @@ class Skipped(Exception):
     """The fresh config has nothing for this deploy; the text is the reason."""
 
 
+class Cancelled(Exception):
+    """Somebody has cancelled the deploy."""
+
+
 class ScriptFailed(Exception):
     """The script did not end well; the text is the outcome's reason."""
 
@@ -108,7 +113,7 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
         reason = f"the config has nothing for {deploy.location} any more"
         raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
     one = (here or moved)[0]
-    if deploy.trigger is Trigger.PUSH and one.branch != deploy.branch:
+    if one.branch != deploy.branch and deploy.trigger in (Trigger.PUSH, Trigger.ROLLBACK):
         raise Skipped(why_not(deploy.branch, [one]))
     violations = [trust.violation(one.location, one.branch, one.script) for trust in trusts]
     if not violations:
@@ -134,16 +139,19 @@ class Deployer:
     _store: Store
     _logs: Logs
     _git: Git
+    _children: Children
     _environment: Mapping[str, str]
     _in_thread: InThread
     _now: Callable[[], float]
     _url: Callable[[Deploy], str]
     _waits: Waits = field(factory=Waits, init=False)
     _scripts: dict[int, Script] = field(factory=dict, init=False)
+    _cancelled: set[int] = field(factory=set, init=False)
 
     async def deploy(self, deploy: Deploy) -> str | None:
         """Run a queued deploy to its end; the location at which it goes on, if it moved."""
-        await self._store.write(lambda tx: deploys.begin(tx, deploy.id, self._now()))
+        if not await self._store.write(lambda tx: deploys.begin(tx, deploy.id, self._now())):
+            return None
         try:
             run = Run(deploy, self._logs.open(deploy.id), self._store, self._logs, self._now)
         except OSError as error:
@@ -162,6 +170,7 @@ class Deployer:
             return None
         finally:
             os.close(run.log)
+        self._cancelled.discard(deploy.id)
         await self._end(deploy.id, outcome)
         return None
 
@@ -197,6 +206,9 @@ class Deployer:
             return await self._story(run)
         except (Moved, Stopping):
             raise
+        except Cancelled:
+            run.say("Cancelled.")
+            return Outcome(State.CANCELLED, "cancelled before its script ran")
         except Skipped as skipped:
             return Outcome(State.SKIPPED, str(skipped))
         except ScriptFailed as failed:
@@ -204,6 +216,8 @@ class Deployer:
         except (Refused, ConfigError, GitError) as error:
             if self._waits.stopping:
                 raise Stopping from None
+            if run.deploy.id in self._cancelled:
+                return Outcome(State.CANCELLED, "cancelled before its script ran")
             run.say(f"Failed: {error}")
             return Outcome(State.FAILED, str(error))
         except Exception:
@@ -227,12 +241,12 @@ class Deployer:
             async with run.step("fetch"):
                 await self._lock(run, lock)
                 deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
+            self._go_on(run)
             async with run.step("update"):
                 updated = await self._update(run, deployment, checkout, tips)
+            self._go_on(run)
             if deployment.script is None:
                 return Outcome(State.SUCCEEDED)
-            if self._waits.stopping:
-                raise Stopping
             async with run.step("script"):
                 outcome = await self._script(run, deployment, tips.branch, updated, lock)
                 if outcome.state is not State.SUCCEEDED:
@@ -249,6 +263,14 @@ class Deployer:
                 run.say(f"waiting for the location, which {lock_holder(lock)} holds")
                 told = True
             await self._sleep(LOCK_RETRY)
+            self._go_on(run)
+
+    def _go_on(self, run: Run) -> None:
+        """Between two steps: raises `Stopping` or `Cancelled` if there is to be no next one."""
+        if self._waits.stopping:
+            raise Stopping
+        if run.deploy.id in self._cancelled:
+            raise Cancelled
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         return self._waits.until(deferLater(self._reactor, seconds, lambda: None))
@@ -262,7 +284,9 @@ class Deployer:
         known = known_deployments(record, self._configs.host_names)
         deployment = choose(run.deploy, known or (), trusts)
         assert run.deploy.location is not None
-        git = self._git.within(run.deploy.location, descriptors={9: lock}, tell=run.tell)
+        git = self._git.within(
+            run.deploy.location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id
+        )
         git = git.allowing(source.protocols)
         while True:
             fetched = deployment.remote, deployment.branch
@@ -293,6 +317,10 @@ class Deployer:
         wanted = run.deploy.wanted
         if wanted is None or wanted == tips.branch:
             return tips
+        if run.deploy.trigger is Trigger.ROLLBACK:
+            if not await checkout.has_commit(wanted):
+                raise Refused(f"the commit {wanted[:12]} is no longer in the repository")
+            return evolve(tips, branch=wanted, branch_before=tips.branch)
         for delay in LATE_COMMIT:
             if await checkout.has_commit(wanted):
                 break
@@ -392,6 +420,16 @@ class Deployer:
             ended = ScriptEnd(script.status(), record.ending)
         outcome = script_outcome(ended)
         await self._end(deploy.id, outcome)
+
+    async def cancel(self, number: int) -> None:
+        """Ask a running deploy to end: its script, or else its fetch, or before its next step."""
+        self._cancelled.add(number)
+        script = self._scripts.get(number)
+        if script is not None:
+            await self._store.write(lambda tx: deploys.end_script(tx, number, "cancel"))
+            script.stop("cancel")
+        else:
+            self._children.stop(number)
 
     def stop(self) -> None:
         """Leave scripts running, and end every other wait with `Stopping`."""

@@ -82,6 +82,8 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+#: Who may interrupt a fetch that belongs to no deploy.
+SERVER = "the server"
 #: Commands that leave nothing half done in the checkout when they are ended.
 _INTERRUPTIBLE = ("fetch", "ls-remote")
 
@@ -90,7 +92,7 @@ _INTERRUPTIBLE = ("fetch", "ls-remote")
 class _Lines:
     """Tells whole lines, without credentials, which may come in pieces."""
 
-    tell: Callable[[bytes], None]
+    tell: Callable[[bytes], object]
     rest: bytes = b""
 
     def add(self, data: bytes) -> None:
@@ -117,17 +119,20 @@ class Git:
     timeout: float
     folder: str | None = None
     descriptors: Mapping[int, int] = field(factory=dict)
-    tell: Callable[[bytes], None] = field(default=lambda data: None)
+    tell: Callable[[bytes], object] = field(default=lambda data: None)
+    #: For whom a fetch may be interrupted; see `Children.stop`.
+    owner: object = SERVER
 
     def within(
         self,
         folder: str,
         *,
         descriptors: Mapping[int, int] | None = None,
-        tell: Callable[[bytes], None] = lambda data: None,
+        tell: Callable[[bytes], object] = lambda data: None,
+        owner: object = SERVER,
     ) -> Git:
         """Git in that folder, handing on those descriptors and telling its errors there."""
-        return evolve(self, folder=folder, descriptors=descriptors or {}, tell=tell)
+        return evolve(self, folder=folder, descriptors=descriptors or {}, tell=tell, owner=owner)
 
     def with_environment(self, **more: str) -> Git:
         """Git with more variables."""
@@ -147,7 +152,7 @@ class Git:
             timeout=self.timeout,
             descriptors=self.descriptors,
             tell=lines.add,
-            interruptible=command in _INTERRUPTIBLE,
+            interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
         )
         lines.end()
         return ended

@@ -9,7 +9,7 @@ from attrs import frozen
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Target, decide, reason_of, why_not
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPush, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.names import CONFIG_BRANCH, parse_repository
@@ -74,6 +74,9 @@ def take_in(
             tx, number, push, decision.outcome, decision.reason, decision.look
         )
         queued += _enqueue(tx, str(delivery.repo), push, stored, decision.targets, now)
+    freeze = freezes.freeze_of(tx, repo, now) if repo and queued else None
+    if freeze is not None:
+        reason = f"the repository is frozen and its newest push waits: {freeze.reason}"
     return Receipt(
         number,
         outcome,

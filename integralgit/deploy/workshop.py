@@ -12,6 +12,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from integralgit.background import Background
+from integralgit.deploy import acts
+from integralgit.deploy.acts import Conflict
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs
 from integralgit.deploy.deployer import Deployer
@@ -21,9 +23,9 @@ from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.source import source_of
 from integralgit.hooks.delivery import Delivery
-from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, RunningScript, State
-from integralgit.journal.store import Store, Transaction
+from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal.events import Deploy, Freeze, RunningScript, State
+from integralgit.journal.store import Store, Transaction, Work
 from integralgit.names import parse_repository
 from integralgit.settings import Settings
 
@@ -70,7 +72,7 @@ class Workshop(Service):
         super().stopService()
         self._stopping = True
         self._deployer.stop()
-        self._children.stop_all()
+        self._children.stop()
         return self._background.drain()
 
     async def receive(self, delivery: Delivery) -> Receipt:
@@ -134,11 +136,70 @@ class Workshop(Service):
             self._wake(location)
             return
         waiting = await self._store.read(lambda tx: deploys.waiting_at(tx, location))
-        if waiting is None:
+        if waiting is None or await self._is_frozen(waiting):
             return
         moved_to = await self._deployer.deploy(waiting)
         if moved_to is not None:
             self._wake(moved_to)
+
+    async def _is_frozen(self, deploy: Deploy) -> bool:
+        """Whether the deploy's repository is frozen; if that has an end, it is worked on then."""
+        now = self._now()
+        freeze = await self._store.read(lambda tx: freezes.freeze_of(tx, deploy.repo, now))
+        if freeze is not None and freeze.until is not None and deploy.location is not None:
+            self._reactor.callLater(freeze.until - now, self._wake, deploy.location)
+        return freeze is not None
+
+    async def freeze(self, repo: str, reason: str, until: float | None) -> None:
+        """Let what is pushed wait, until that time or until it is lifted."""
+        one = Freeze(repo, reason, self._now(), until)
+        await self._store.write(lambda tx: freezes.freeze(tx, one))
+
+    async def unfreeze(self, repo: str) -> bool:
+        """Lift a freeze, and deploy what has waited; False where there is none."""
+        lifted = await self._store.write(lambda tx: freezes.lift(tx, repo))
+        locations, _ = await self._store.read(deploys.queue_heads)
+        for location in locations:
+            self._wake(location)
+        return lifted
+
+    async def deploy_now(self, identity: str) -> list[Deploy]:
+        """Deploy the newest commit of a repository that a trust covers, heard of or not.
+
+        Raises `Conflict` where there is nothing to deploy.
+        """
+        repo, names = parse_repository(identity), self._configs.host_names
+        if not self._settings.trusts_for(repo):
+            raise Conflict(f"no [[trust]] of the server's settings covers {identity}")
+        await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", self._now()))
+        await self._look(identity)
+        return await self._queue(lambda tx: acts.deploy_now(tx, identity, names, self._now()))
+
+    async def retry(self, deploy: Deploy) -> list[Deploy]:
+        """Deploy the newest commit where that deploy was to go; raises `Conflict`."""
+        return await self._queue(lambda tx: acts.retry(tx, deploy, self._now()))
+
+    async def roll_back(self, deploy: Deploy) -> list[Deploy]:
+        """Go back to the commit of that deploy, until the next push; raises `Conflict`."""
+        return await self._queue(lambda tx: acts.roll_back(tx, deploy, self._now()))
+
+    async def cancel(self, number: int) -> None:
+        """End a deploy that waits, or ask one that runs to end; raises `Conflict`."""
+        now = self._now()
+        if not await self._store.write(
+            lambda tx: acts.cancel_queued(tx, deploys.known(tx, number), now)
+        ):
+            await self._deployer.cancel(number)
+
+    async def _queue(self, work: Work[list[int]]) -> list[Deploy]:
+        """Run work that queues deploys, and set them going."""
+        queued = await self._store.write(
+            lambda tx: [deploys.known(tx, number) for number in work(tx)]
+        )
+        for deploy in queued:
+            assert deploy.location is not None
+            self._wake(deploy.location)
+        return queued
 
     def _after_interruption(self, tx: Transaction, number: int) -> None:
         """Queue a deploy again that the machine went down under, unless a newer one waits."""

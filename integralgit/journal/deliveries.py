@@ -47,15 +47,20 @@ def add_delivery(
         (received, delivery.provider, delivery.id, delivery.event[:200], repo, outcome, reason),
     )
     if repo:
-        tx.execute(
-            "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET provider = excluded.provider"
-            " WHERE provider <> excluded.provider",
-            (repo, received, delivery.provider),
-        )
-        tx.emit(RepositoryChanged(repo))
+        hear_of(tx, repo, delivery.provider, received)
     assert added.lastrowid is not None
     return added.lastrowid
+
+
+def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> None:
+    """Know a repository from now on, and the kind of git host that told of it, if one did."""
+    tx.execute(
+        "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET provider = excluded.provider"
+        " WHERE excluded.provider NOT IN ('', provider)",
+        (repo, now, provider),
+    )
+    tx.emit(RepositoryChanged(repo))
 
 
 def add_push(

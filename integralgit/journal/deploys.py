@@ -201,11 +201,16 @@ def running(tx: Transaction) -> list[Deploy]:
     return _deploys(tx, "WHERE state = 'running' ORDER BY id", ())
 
 
-def begin(tx: Transaction, deploy: int, now: float) -> None:
-    """The deploy runs from now on; what an interrupted start left is forgotten."""
+def begin(tx: Transaction, deploy: int, now: float) -> bool:
+    """The deploy runs from now on; False where it no longer waits: superseded, or cancelled."""
+    if not tx.execute(
+        "UPDATE deploys SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
+        (now, deploy),
+    ).rowcount:
+        return False
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
-    tx.execute("UPDATE deploys SET state = 'running', started = ? WHERE id = ?", (now, deploy))
     _changed(tx, deploy)
+    return True
 
 
 def note(

@@ -147,6 +147,16 @@ class RepositoryRecord:
 
 
 @frozen
+class Freeze:
+    """Why nothing of a repository is deployed, since when, and until when if that is set."""
+
+    repo: str
+    reason: str
+    since: float
+    until: float | None
+
+
+@frozen
 class Refusal:
     """A request that was refused, or `count` of them for one cause and from one place."""
 

@@ -6,11 +6,9 @@ Every page is the same data as its JSON; templates escape everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from io import BytesIO
-from typing import Any, cast
-from urllib.parse import parse_qs
+from typing import Any, Protocol, cast
 from uuid import uuid4
 
 import jinja2
@@ -22,21 +20,23 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from integralgit import __version__
+from integralgit import __version__, quantities
 from integralgit.background import Background
+from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
-from integralgit.journal import deliveries, deploys, refusals
+from integralgit.journal import deliveries, deploys, freezes, refusals
 from integralgit.journal.events import Deploy, RepositoryRecord
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import CHUNK, Logs
 from integralgit.journal.store import Store, Transaction
+from integralgit.names import parse_repository
 from integralgit.web import pages, static
 from integralgit.web.access import Access, header_values, is_same_origin
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
-from integralgit.web.guards import acting, limits, number, reading
+from integralgit.web.guards import acting, form_of, limits, number, reading
 from integralgit.web.stream import Changes, LogEvents, LogText, Streaming, Ticker
-from integralgit.web.update import receipt_bytes
+from integralgit.web.update import receipt_bytes, told
 
 log = Logger()
 
@@ -68,6 +68,18 @@ def template_environment() -> jinja2.Environment:
     return environment
 
 
+class Acts(Protocol):
+    """Who does what people ask for; see `integralgit.deploy.workshop.Workshop`."""
+
+    async def replay(self, repo: str, number: int) -> Receipt | None: ...
+    async def deploy_now(self, identity: str) -> list[Deploy]: ...
+    async def retry(self, deploy: Deploy) -> list[Deploy]: ...
+    async def roll_back(self, deploy: Deploy) -> list[Deploy]: ...
+    async def cancel(self, number: int) -> None: ...
+    async def freeze(self, repo: str, reason: str, until: float | None) -> None: ...
+    async def unfreeze(self, repo: str) -> bool: ...
+
+
 @define(eq=False)
 class Pages:
     """The pages of one server, as a Klein app."""
@@ -83,7 +95,7 @@ class Pages:
     _now: Callable[[], float]
     #: Where the administrator finds the webhook's secret, for the first page of an empty server.
     _secret_file: str
-    _replay: Callable[[str, int], Coroutine[Any, Any, Receipt | None]]
+    _workshop: Acts
     _templates: jinja2.Environment = field(factory=template_environment, init=False)
 
     app = Klein()
@@ -140,6 +152,10 @@ class Pages:
         error = cast(HTTPError, failure.value)
         return self._error(request, error.status, error.text)
 
+    @app.handle_errors(Conflict)
+    def _conflict(self, request: Any, failure: Failure) -> bytes:
+        return self._error(request, 409, f"{failure.value}.")
+
     @app.handle_errors(HTTPException)
     def _routing_error(self, request: Any, failure: Failure) -> bytes:
         error = failure.value
@@ -190,8 +206,7 @@ class Pages:
     async def sign_in(self, request: Request) -> Any:
         if not is_same_origin(request):
             raise HTTPError(403, "Sign in from the page of this server.")
-        form = parse_qs(cast(BytesIO, request.content).read(4096).decode("utf-8", "replace"))
-        if not self._access.is_token(form.get("token", [""])[0].strip()):
+        if not self._access.is_token(form_of(request).get("token", "").strip()):
             return self._page(request, "sign_in.html", {"wrong": True}, 401)
         request.responseHeaders.addRawHeader(b"Set-Cookie", self._access.session(self._now()))
         return self._redirect(request, "/")
@@ -266,7 +281,7 @@ class Pages:
     @app.route("/<path:repo>/deliveries/<int:delivery>/replay", methods=["POST"])
     @acting
     async def replay(self, request: Request, repo: str, delivery: int) -> Any:
-        receipt = await self._replay(repo, delivery) if delivery < 2**63 else None
+        receipt = await self._workshop.replay(repo, delivery) if delivery < 2**63 else None
         if receipt is None:
             raise HTTPError(404, f"{repo} has no accepted delivery {delivery} here.")
         if wants_json(request):
@@ -282,6 +297,78 @@ class Pages:
         set_headers(request, "text/event-stream; charset=utf-8")
         request.setHeader("X-Accel-Buffering", "no")
         return Streaming(viewer)
+
+    # Acting
+
+    async def _known(self, repo: str, number: int) -> Deploy:
+        """A deploy of a repository as a record; raises `HTTPError` where it has no such deploy."""
+        await self._find(repo, number)
+        return await self._store.read(lambda tx: deploys.known(tx, number))
+
+    def _queued(self, request: Request, repo: str, queued: Sequence[Deploy]) -> bytes:
+        """The answer to an act that queued deploys: those, or the page of the first."""
+        if wants_json(request):
+            request.setHeader("Location", self._addresses.deploy(queued[0]))
+            return json_bytes(request, {"deploys": told(queued, self._addresses)}, 202)
+        return self._redirect(request, deploy_path(repo, queued[0].id))
+
+    @app.route("/<path:repo>/deploys", methods=["POST"])
+    @acting
+    async def deploy_now(self, request: Request, repo: str) -> Any:
+        try:
+            parse_repository(repo)
+        except ValueError as error:
+            raise HTTPError(404, f"There is nothing here: {error}.") from None
+        return self._queued(request, repo, await self._workshop.deploy_now(repo))
+
+    @app.route("/<path:repo>/deploys/<int:deploy>/retry", methods=["POST"])
+    @acting
+    async def retry(self, request: Request, repo: str, deploy: int) -> Any:
+        queued = await self._workshop.retry(await self._known(repo, deploy))
+        return self._queued(request, repo, queued)
+
+    @app.route("/<path:repo>/deploys/<int:deploy>/rollback", methods=["POST"])
+    @acting
+    async def roll_back(self, request: Request, repo: str, deploy: int) -> Any:
+        queued = await self._workshop.roll_back(await self._known(repo, deploy))
+        return self._queued(request, repo, queued)
+
+    @app.route("/<path:repo>/deploys/<int:deploy>/cancel", methods=["POST"])
+    @acting
+    async def cancel(self, request: Request, repo: str, deploy: int) -> Any:
+        await self._known(repo, deploy)
+        await self._workshop.cancel(deploy)
+        if wants_json(request):
+            return json_bytes(request, await self._find(repo, deploy), 202)
+        return self._redirect(request, deploy_path(repo, deploy))
+
+    @app.route("/<path:repo>/freeze", methods=["POST"])
+    @acting
+    async def freeze(self, request: Request, repo: str) -> Any:
+        record, form = await self._repository(repo), form_of(request)
+        try:
+            length = quantities.seconds(form["for"]) if form.get("for") else None
+        except ValueError as error:
+            raise HTTPError(400, f"`for` {error}.") from None
+        until = None if length is None else self._now() + length
+        reason = form.get("reason", "").strip()[:500] or "no reason was given"
+        await self._workshop.freeze(record.repo, reason, until)
+        return await self._acted_on(request, record.repo)
+
+    @app.route("/<path:repo>/unfreeze", methods=["POST"])
+    @acting
+    async def unfreeze(self, request: Request, repo: str) -> Any:
+        record = await self._repository(repo)
+        if not await self._workshop.unfreeze(record.repo):
+            raise HTTPError(409, f"{record.repo} is not frozen.")
+        return await self._acted_on(request, record.repo)
+
+    async def _acted_on(self, request: Request, repo: str) -> bytes:
+        if not wants_json(request):
+            return self._redirect(request, repository_path(repo))
+        now = self._now()
+        found = await self._store.read(lambda tx: freezes.freeze_of(tx, repo, now))
+        return json_bytes(request, {"repo": repo, "frozen": pages.freeze_json(found)})
 
     # One deploy
 
@@ -400,6 +487,7 @@ class Pages:
         def work(tx: Transaction) -> dict[str, Any]:
             return {
                 "repo": repo,
+                "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, self._now())),
                 "config": pages.config_json(record, self._host_names),
                 "deploys": [
                     self._deploy_json(tx, one.id) for one in deploys.newest(tx, repo, limit, before)

@@ -43,13 +43,20 @@ def reading(handler: Handler[P]) -> Handler[P]:
     return cast(Handler[P], checked)
 
 
+def form_of(request: Request) -> dict[str, str]:
+    """The first value of each field of a small form that was sent."""
+    content = cast(BytesIO, request.content)
+    content.seek(0)
+    sent = content.read(4096).decode("utf-8", "replace")
+    return {name: values[0] for name, values in parse_qs(sent).items()}
+
+
 def acting(handler: Handler[P]) -> Handler[P]:
     """A route that changes something: by the access token, or by a form of a session's own page."""
 
     @wraps(handler)
     async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
-        form = parse_qs(cast(BytesIO, request.content).read(4096).decode("utf-8", "replace"))
-        if self._access.may_act(request, self._now(), form.get("csrf", [""])[0]):
+        if self._access.may_act(request, self._now(), form_of(request).get("csrf", "")):
             return await handler(self, request, *args, **kwargs)
         if self._access.is_known(request, self._now()):
             raise HTTPError(

@@ -11,6 +11,7 @@ import msgspec
 from integralgit.hostconfig.resolve import ConfigError, HostConfig, resolve
 from integralgit.journal.events import (
     Deploy,
+    Freeze,
     Refusal,
     RepositoryRecord,
     State,
@@ -103,6 +104,17 @@ def delivery_json(delivery: StoredDelivery) -> Json:
             }
             for push in delivery.pushes
         ],
+    }
+
+
+def freeze_json(freeze: Freeze | None) -> Json | None:
+    """A repository's freeze, or None."""
+    if freeze is None:
+        return None
+    return {
+        "reason": freeze.reason,
+        "since": timestamp(freeze.since),
+        "until": timestamp(freeze.until),
     }
 
 

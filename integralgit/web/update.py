@@ -22,6 +22,7 @@ from integralgit.background import Background
 from integralgit.deploy.inbox import Receipt
 from integralgit.hooks.delivery import Delivery, Incoming, Rejected
 from integralgit.hooks.receive import Key, receive
+from integralgit.journal.events import Deploy
 from integralgit.web.access import client_of, header_values
 from integralgit.web.addresses import Addresses
 from integralgit.web.answers import json_bytes
@@ -135,9 +136,9 @@ class Update(Resource):
         return receive(Incoming(headers, content.read(), now), self._door.keys)
 
 
-def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addresses) -> bytes:
-    """What became of a delivery as the answer's body; 202 and a `Location` where it was accepted."""
-    told = [
+def told(deploys: Sequence[Deploy], addresses: Addresses) -> list[dict[str, object]]:
+    """Deploys as an answer names them."""
+    return [
         {
             "id": deploy.id,
             "repo": deploy.repo,
@@ -145,12 +146,19 @@ def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addr
             "location": deploy.location,
             "url": addresses.deploy(deploy),
         }
-        for deploy in receipt.deploys
+        for deploy in deploys
     ]
+
+
+def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addresses) -> bytes:
+    """What became of a delivery as the answer's body; 202 and a `Location` where it was accepted."""
+    deploys = told(receipt.deploys, addresses)
     answer: dict[str, object] = {"outcome": receipt.outcome}
     if receipt.reason:
         answer["reason"] = receipt.reason
     if receipt.outcome != "accepted":
-        return json_bytes(request, {**answer, "deploys": told})
-    request.setHeader("Location", str(told[0]["url"]) if told else addresses.repository(repo))
-    return json_bytes(request, {**answer, "delivery": str(receipt.delivery), "deploys": told}, 202)
+        return json_bytes(request, {**answer, "deploys": deploys})
+    request.setHeader("Location", str(deploys[0]["url"]) if deploys else addresses.repository(repo))
+    return json_bytes(
+        request, {**answer, "delivery": str(receipt.delivery), "deploys": deploys}, 202
+    )

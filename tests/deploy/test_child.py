@@ -47,6 +47,7 @@ class Running(SynchronousTestCase):
         timeout: float = 60.0,
         environment: Mapping[str, str] = ENVIRONMENT,
         descriptors: Mapping[int, int] | None = None,
+        owner: object = "the server",
     ) -> tuple[Deferred[Exit], FakeProcess]:
         """Start a child; what it comes to, and the process."""
         ended = Deferred.fromCoroutine(
@@ -56,6 +57,7 @@ class Running(SynchronousTestCase):
                 timeout=timeout,
                 descriptors=descriptors,
                 tell=self.heard.append,
+                interrupted_by=owner,
             )
         )
         return ended, self.reactor.spawned[-1]
@@ -119,7 +121,7 @@ class Running(SynchronousTestCase):
         self.reactor.refuses = FileNotFoundError(2, "No such file")
         ended = Deferred.fromCoroutine(self.children.run(["git"], {}, timeout=60.0))
         self.failureResultOf(ended, FileNotFoundError)
-        self.children.stop_all()
+        self.children.stop()
         self.assertEqual((self.signals, self.reactor.getDelayedCalls()), ([], []))
 
     def test_too_long(self) -> None:
@@ -187,7 +189,7 @@ class Running(SynchronousTestCase):
         pid = process.pid
         self.reactor.advance(60.0)
         self.reactor.advance(GRACE - 0.1)
-        self.children.stop_all()
+        self.children.stop()
         self.reactor.advance(0.1)
         self.assertEqual(self.signals, [(60.0, pid, TERM), (60.0 + GRACE, pid, KILL)])
 
@@ -220,7 +222,7 @@ class Running(SynchronousTestCase):
         third, three = self.run_child()
         three.ends()
         pids = [one.pid, two.pid]
-        self.children.stop_all()
+        self.children.stop()
         self.assertEqual(sorted(pid for _, pid, _ in self.signals), pids)
         self.assertEqual({number for _, _, number in self.signals}, {TERM})
         one.ends(signal=15)
@@ -232,11 +234,21 @@ class Running(SynchronousTestCase):
         self.assertEqual(self.successResultOf(second).code, -9)
         self.assertEqual(self.successResultOf(third).code, 0)
 
+    def test_stop_those_of_one_owner(self) -> None:
+        """Only the children of that owner are asked to end, and none that may not be interrupted."""
+        self.run_child(owner=7)
+        self.run_child(owner=8)
+        self.run_child(owner=None)
+        self.children.stop(8)
+        self.assertEqual([pid for _, pid, _ in self.signals], [4001])
+        self.children.stop()
+        self.assertEqual([pid for _, pid, _ in self.signals], [4001, 4000])
+
     def test_stop_all_while_the_output_is_held(self) -> None:
         """A child that has ended already is not sent a signal."""
         ended, process = self.run_child()
         process.exits()
-        self.children.stop_all()
+        self.children.stop()
         self.reactor.advance(DRAIN)
         self.assertEqual(self.successResultOf(ended).code, 0)
         self.assertEqual(self.signals, [])

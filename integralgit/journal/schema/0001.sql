@@ -16,6 +16,14 @@ CREATE TABLE repositories (
     good_text       TEXT
 ) STRICT;
 
+-- A repository at which nothing is deployed for a while; its pushes wait.
+CREATE TABLE freezes (
+    repo            TEXT PRIMARY KEY,
+    reason          TEXT NOT NULL,
+    since           REAL NOT NULL,
+    until           REAL            -- NULL: until it is lifted
+) STRICT;
+
 -- An authentic request of a git host.
 CREATE TABLE deliveries (
     id              INTEGER PRIMARY KEY,

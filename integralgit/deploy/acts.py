@@ -1,0 +1,100 @@
+"""What a person may do: deploy now, cancel, retry, roll back.  Functions of a transaction.
+
+Each gives the numbers of the deploys that it queued, or raises `Conflict` with
+the reason why it cannot be done.
+"""
+
+from __future__ import annotations
+
+from integralgit.deploy.inbox import known_deployments
+from integralgit.hostconfig.resolve import ConfigError
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.store import Transaction
+
+
+class Conflict(Exception):
+    """It cannot be done as things stand; the text is the reason."""
+
+
+def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: float) -> list[int]:
+    """Queue the newest commit of every deployment that this host has of a repository."""
+    record = deliveries.repository(tx, repo)
+    try:
+        found = known_deployments(record, host_names)
+    except ConfigError as error:
+        raise Conflict(str(error)) from None
+    if not found:
+        fault = record.config_error if record else None
+        raise Conflict(fault or f"the config of {repo} has nothing to deploy for this host")
+    return [
+        deploys.enqueue(
+            tx,
+            repo=repo,
+            branch=one.branch,
+            host=one.host,
+            location=one.location,
+            trigger=Trigger.MANUAL,
+            now=now,
+        )
+        for one in found
+    ]
+
+
+def _placed(deploy: Deploy) -> tuple[str, str]:
+    if deploy.host is None or deploy.location is None:
+        raise Conflict(
+            f"deploy {deploy.id} never had a location; deploy the repository now instead"
+        )
+    return deploy.host, deploy.location
+
+
+def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
+    """Queue the newest commit once more where an ended deploy did not succeed."""
+    if not deploy.state.ended:
+        raise Conflict(f"deploy {deploy.id} is {deploy.state}; it can be retried when it has ended")
+    host, location = _placed(deploy)
+    return [
+        deploys.enqueue(
+            tx,
+            repo=deploy.repo,
+            branch=deploy.branch,
+            host=host,
+            location=location,
+            trigger=Trigger.RETRY,
+            now=now,
+        )
+    ]
+
+
+def roll_back(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
+    """Queue the commit of an earlier deploy that succeeded; it stays until the next push."""
+    if deploy.state is not State.SUCCEEDED or deploy.commit is None:
+        raise Conflict(f"deploy {deploy.id} did not succeed, so there is nothing to go back to")
+    host, location = _placed(deploy)
+    return [
+        deploys.enqueue(
+            tx,
+            repo=deploy.repo,
+            branch=deploy.branch,
+            host=host,
+            location=location,
+            trigger=Trigger.ROLLBACK,
+            wanted=deploy.commit,
+            commits=deploy.commits,
+            now=now,
+        )
+    ]
+
+
+def cancel_queued(tx: Transaction, deploy: Deploy, now: float) -> bool:
+    """End a deploy that waits; False where it runs, and has to be asked to end.
+
+    Raises `Conflict` where it has ended.
+    """
+    if deploy.state.ended:
+        raise Conflict(f"deploy {deploy.id} has ended: {deploy.state}")
+    if deploy.state is State.QUEUED:
+        deploys.end(tx, deploy.id, State.CANCELLED, now, reason="cancelled while it waited")
+        return True
+    return False

@@ -1,0 +1,32 @@
+"""All SQL about freezes: repositories at which nothing is deployed for a while."""
+
+from __future__ import annotations
+
+from integralgit.journal.events import Freeze, RepositoryChanged
+from integralgit.journal.store import Transaction
+
+
+def freeze(tx: Transaction, freeze: Freeze) -> None:
+    """Freeze a repository, in place of a freeze that it may have."""
+    tx.execute(
+        "INSERT OR REPLACE INTO freezes (repo, reason, since, until) VALUES (?, ?, ?, ?)",
+        (freeze.repo, freeze.reason, freeze.since, freeze.until),
+    )
+    tx.emit(RepositoryChanged(freeze.repo))
+
+
+def lift(tx: Transaction, repo: str) -> bool:
+    """End a repository's freeze; False where it has none."""
+    lifted = tx.execute("DELETE FROM freezes WHERE repo = ?", (repo,)).rowcount
+    tx.emit(RepositoryChanged(repo))
+    return lifted > 0
+
+
+def freeze_of(tx: Transaction, repo: str, now: float) -> Freeze | None:
+    """The freeze that a repository is under now, or None."""
+    row = tx.one(
+        "SELECT repo, reason, since, until FROM freezes"
+        " WHERE repo = ? AND (until IS NULL OR until > ?)",
+        (repo, now),
+    )
+    return Freeze(*row) if row else None

@@ -1,0 +1,123 @@
+"""What people may do: deploy now, cancel, retry, roll back, freeze; by the API and by the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.harness import Answer, Daemon, Integration, eventually, git
+
+SITE = "/github.com/acme/site"
+WAITS = """#!/bin/sh
+trap 'echo "asked to end"; exit 9' TERM
+echo "begun $INTEGRALGIT_TRIGGER"
+while [ -e ../wait ]; do sleep 0.05; done
+"""
+
+
+class Acts(Integration):
+    def start(self, settings: str = "") -> Daemon:
+        base = {"location": str(self.folder / "www"), "branch": "main", "script": "./deploy.sh"}
+        self.upstream.configure({"configs": {"base": base}})
+        self.first = self.upstream.commit({"deploy.sh": WAITS, "x": "1"})
+        return self.daemon(settings)
+
+    def act(self, daemon: Daemon, path: str, body: bytes = b"") -> Answer:
+        return daemon.request("POST", SITE + path, body)
+
+    def deployed(self, daemon: Daemon, answer: Answer) -> Any:
+        """The deploy that an act queued, once it has ended."""
+        self.assertEqual(answer.status, 202, answer.body)
+        return daemon.ended(answer.json["deploys"][0]["id"])
+
+    def test_deploy_now(self) -> None:
+        """It works for a repository that no push has told of, and fetches what is newest."""
+        daemon = self.start()
+        deploy = self.deployed(daemon, self.act(daemon, "/deploys"))
+        self.assertEqual((deploy["state"], deploy["trigger"]), ("succeeded", "manual"))
+        self.assertEqual(deploy["commit"], self.first)
+        second = self.upstream.commit({"x": "2"})
+        self.assertEqual(self.deployed(daemon, self.act(daemon, "/deploys"))["commit"], second)
+        refused = daemon.request("POST", "/github.com/others/site/deploys")
+        self.assertEqual(refused.status, 409)
+        self.assertIn("no [[trust]]", refused.json["error"])
+
+    def test_cancel(self) -> None:
+        """A running script is asked to end, a waiting deploy ends at once, an ended one is refused."""
+        daemon = self.start()
+        (self.folder / "wait").touch()
+        daemon.push(self.first)
+        eventually(lambda: "begun" in daemon.log(1), "the script runs")
+        daemon.push(self.upstream.commit({"x": "2"}))
+        self.assertEqual(self.act(daemon, "/deploys/2/cancel").json["state"], "cancelled")
+        self.assertEqual(self.act(daemon, "/deploys/1/cancel").status, 202)
+        deploy = daemon.ended(1)
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("cancelled", 9))
+        self.assertIn("asked to end", daemon.log(1))
+        again = self.act(daemon, "/deploys/1/cancel")
+        self.assertEqual(
+            (again.status, again.json["error"]), (409, "deploy 1 has ended: cancelled.")
+        )
+
+    def test_cancel_after_a_restart(self) -> None:
+        """A script that was picked up again can be cancelled too."""
+        daemon = self.start()
+        (self.folder / "wait").touch()
+        daemon.push(self.first)
+        eventually(lambda: "begun" in daemon.log(1), "the script runs")
+        daemon.stop()
+        daemon.start()
+        self.assertEqual(self.act(daemon, "/deploys/1/cancel").status, 202)
+        self.assertEqual(daemon.ended(1)["state"], "cancelled")
+
+    def test_retry_and_roll_back(self) -> None:
+        """A retry deploys the newest commit, a roll-back an earlier one, which stays until a push."""
+        daemon = self.start()
+        daemon.push(self.first)
+        daemon.ended(1)
+        broken = self.upstream.commit({"deploy.sh": "#!/bin/sh\nexit 1\n"})
+        daemon.push(broken)
+        self.assertEqual(daemon.ended(2)["state"], "failed")
+        retried = self.deployed(daemon, self.act(daemon, "/deploys/2/retry"))
+        self.assertEqual((retried["trigger"], retried["commit"]), ("retry", broken))
+        back = self.deployed(daemon, self.act(daemon, "/deploys/1/rollback"))
+        self.assertEqual((back["state"], back["trigger"]), ("succeeded", "rollback"))
+        self.assertEqual((back["commit"], back["head"]), (self.first, self.first))
+        self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), self.first)
+        refused = self.act(daemon, "/deploys/2/rollback")
+        self.assertEqual(refused.status, 409)
+        third = self.upstream.commit({"deploy.sh": WAITS, "x": "3"})
+        daemon.push(third)
+        self.assertEqual(daemon.ended(5)["commit"], third)
+        self.assertEqual(self.act(daemon, "/deploys/99/retry").status, 404)
+
+    def test_a_freeze(self) -> None:
+        """Pushes wait as one while a repository is frozen, which the answer and the page say."""
+        daemon = self.start()
+        daemon.push(self.first)
+        daemon.ended(1)
+        frozen = self.act(daemon, "/freeze", b"reason=the+fair&for=1h")
+        self.assertEqual(frozen.json["frozen"]["reason"], "the fair")
+        commits = [self.upstream.commit({"x": str(n)}) for n in range(3)]
+        for commit in commits:
+            self.assertIn("frozen", daemon.push(commit).json["reason"])
+        daemon.stop()
+        daemon.start()
+        page = daemon.get(SITE)
+        self.assertEqual(page["frozen"]["reason"], "the fair")
+        states = [one["state"] for one in page["deploys"]]
+        self.assertEqual(states, ["queued", "superseded", "superseded", "succeeded"])
+        self.assertEqual(self.act(daemon, "/unfreeze").json["frozen"], None)
+        self.assertEqual(daemon.ended(4)["commit"], commits[-1])
+        self.assertEqual(self.act(daemon, "/unfreeze").status, 409)
+        self.assertEqual(self.act(daemon, "/freeze", b"for=ever").status, 400)
+
+    def test_a_freeze_that_ends(self) -> None:
+        """What has waited is deployed when the freeze is over."""
+        daemon = self.start()
+        daemon.push(self.first)
+        daemon.ended(1)
+        self.act(daemon, "/freeze", b"for=2")
+        second = self.upstream.commit({"x": "2"})
+        daemon.push(second)
+        self.assertEqual(daemon.deploy(2)["state"], "queued")
+        self.assertEqual(daemon.ended(2)["commit"], second)
