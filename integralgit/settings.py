@@ -108,6 +108,7 @@ class Settings:
     umask: int = 0o022
     workers: int = 4
     git_timeout: float = 600
+    poll: float = 300
     max_body: int = 25_000_000
     allow_root: bool = False
     trusts: tuple[Trust, ...] = ()
@@ -206,10 +207,11 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "umask": _umask,
     "workers": _whole,
     "git_timeout": _positive_seconds,
+    "poll": quantities.seconds,
     "max_body": _max_body,
     "allow_root": _flag,
 }
-_LATER = ("max_log", "poll", "badges", "forge", "notify")
+_LATER = ("max_log", "badges", "forge", "notify")
 
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": _texts,

@@ -7,6 +7,7 @@ environment or a name of this machine gets it from here.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import sqlite3
 import sys
@@ -33,6 +34,7 @@ from integralgit.deploy.configs import Configs
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.poll import Poll
 from integralgit.deploy.workshop import Workshop
 from integralgit.hooks.receive import Key
 from integralgit.journal import store
@@ -68,6 +70,7 @@ class Options(usage.Options):
         ["url", None, None, "How people and git hosts reach this server."],
         ["workers", None, None, "Deploys at the same time [default: 4]."],
         ["git-timeout", None, None, 'Time for a fetch or clone, such as "10m" [default: 600].'],
+        ["poll", None, None, "Time between looks at the remotes, 0 for never [default: 300]."],
         ["max-body", None, None, 'Size of a delivery at most [default: "25MB"].'],
         ["umask", None, None, 'umask of checkouts and scripts [default: "022"].'],
     ]
@@ -326,6 +329,8 @@ def assemble(
     )
     workshop = Workshop(reactor, settings, archive, configs, mirrors, deployer, children, time.time)
 
+    poll = Poll(reactor, settings, archive, mirrors, workshop, names, time.time, random.random)
+
     hosts = {
         *settings.allowed_hosts,
         *([host_of(settings.url.split("//")[1])] if settings.url else []),
@@ -359,7 +364,9 @@ def assemble(
             log.warn("the setting {name} has no effect in this version", name=name)
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
-    return IntegralGit([refusals, workshop, listener], [writer, reader], settings.umask, observer)
+    return IntegralGit(
+        [refusals, workshop, poll, listener], [writer, reader], settings.umask, observer
+    )
 
 
 def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -202,8 +202,8 @@ class ValueTests(SynchronousTestCase):
 
     def test_known_but_not_used_yet(self) -> None:
         """A setting of the contract that this version does not act on is taken, and remembered."""
-        made = make_settings({"poll": 300, "max_log": "256MB"}, {})
-        self.assertEqual(sorted(made.unused), ["max_log", "poll"])
+        made = make_settings({"badges": 300, "max_log": "256MB"}, {})
+        self.assertEqual(sorted(made.unused), ["badges", "max_log"])
 
 
 class TrustTableTests(SynchronousTestCase):

@@ -38,7 +38,7 @@ from integralgit.deploy.script import (
 from integralgit.deploy.source import source_of
 from integralgit.deploy.update import InThread, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deploys
+from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, RunningScript, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store
@@ -314,6 +314,8 @@ class Deployer:
     async def _fetch_wanted(self, run: Run, checkout: Checkout, branch: str) -> Tips:
         """Fetch, and again for a while if the pushed commit is not there yet."""
         tips = await checkout.fetch(branch)
+        repo, tip = run.deploy.repo, tips.branch
+        await self._store.write(lambda tx: deliveries.see(tx, repo, branch, tip))
         wanted = run.deploy.wanted
         if wanted is None or wanted == tips.branch:
             return tips

@@ -70,6 +70,9 @@ def take_in(
         deliveries.prune(tx, now)
     queued: list[int] = []
     for push, decision in zip(delivery.pushes, decisions, strict=True):
+        branch = push.ref.removeprefix("refs/heads/")
+        if push.after is not None and branch != push.ref and repo is not None:
+            deliveries.see(tx, repo, branch, push.after)
         stored = deliveries.add_push(
             tx, number, push, decision.outcome, decision.reason, decision.look
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,8 +26,14 @@ class Mirrors:
 
     async def tip(self, source: Source) -> str | None:
         """The commit of the config branch at the remote, or None; raises `GitError`."""
+        return (await self.tips(source, [CONFIG_BRANCH])).get(CONFIG_BRANCH)
+
+    async def tips(self, source: Source, branches: Iterable[str]) -> dict[str, str]:
+        """The commits of those of the branches that the remote has; raises `GitError`."""
         git = self._git.within(str(self._folder)).allowing(source.protocols)
-        return (await look(git, source.url, _REF)).get(_REF)
+        refs = {f"refs/heads/{branch}": branch for branch in branches}
+        found = await look(git, source.url, *refs)
+        return {refs[ref]: commit for ref, commit in found.items()}
 
     async def config(self, source: Source, commit: str) -> str:
         """The text of the config in that commit, which is the tip of the config branch.

@@ -93,11 +93,12 @@ class Workshop(Service):
     def _set_going(self, receipt: Receipt, repo: str) -> None:
         for deploy in receipt.deploys:
             if deploy.location is not None and deploy.state is State.QUEUED:
-                self._wake(deploy.location)
-        if receipt.look and not self._stopping:
-            self._looks.wake(repo)
+                self.wake(deploy.location)
+        if receipt.look:
+            self.look(repo)
 
-    def _wake(self, location: str) -> None:
+    def wake(self, location: str) -> None:
+        """There is something to do at a location."""
         if not self._stopping:
             self._locations.wake(location)
 
@@ -107,9 +108,9 @@ class Workshop(Service):
         locations, repos = await self._store.read(deploys.queue_heads)
         looks = await self._store.read(deliveries.repositories_to_look_at)
         for location in {*self._adoptable, *locations}:
-            self._wake(location)
+            self.wake(location)
         for repo in {*repos, *looks}:
-            self._looks.wake(repo)
+            self.look(repo)
 
     def _sort_out(self, tx: Transaction) -> dict[str, tuple[Deploy, RunningScript]]:
         """The deploys whose script may still run, by location; the others are queued again."""
@@ -133,21 +134,21 @@ class Workshop(Service):
             deploy, record = self._adoptable.pop(location)
             await self._deployer.adopt(deploy, record)
             await self._store.write(lambda tx: self._after_interruption(tx, deploy.id))
-            self._wake(location)
+            self.wake(location)
             return
         waiting = await self._store.read(lambda tx: deploys.waiting_at(tx, location))
         if waiting is None or await self._is_frozen(waiting):
             return
         moved_to = await self._deployer.deploy(waiting)
         if moved_to is not None:
-            self._wake(moved_to)
+            self.wake(moved_to)
 
     async def _is_frozen(self, deploy: Deploy) -> bool:
         """Whether the deploy's repository is frozen; if that has an end, it is worked on then."""
         now = self._now()
         freeze = await self._store.read(lambda tx: freezes.freeze_of(tx, deploy.repo, now))
         if freeze is not None and freeze.until is not None and deploy.location is not None:
-            self._reactor.callLater(freeze.until - now, self._wake, deploy.location)
+            self._reactor.callLater(freeze.until - now, self.wake, deploy.location)
         return freeze is not None
 
     async def freeze(self, repo: str, reason: str, until: float | None) -> None:
@@ -160,7 +161,7 @@ class Workshop(Service):
         lifted = await self._store.write(lambda tx: freezes.lift(tx, repo))
         locations, _ = await self._store.read(deploys.queue_heads)
         for location in locations:
-            self._wake(location)
+            self.wake(location)
         return lifted
 
     async def deploy_now(self, identity: str) -> list[Deploy]:
@@ -198,7 +199,7 @@ class Workshop(Service):
         )
         for deploy in queued:
             assert deploy.location is not None
-            self._wake(deploy.location)
+            self.wake(deploy.location)
         return queued
 
     def _after_interruption(self, tx: Transaction, number: int) -> None:
@@ -228,7 +229,7 @@ class Workshop(Service):
             return
         names, now = self._configs.host_names, self._now()
         for location in await self._store.write(lambda tx: settle(tx, record, names, now)):
-            self._wake(location)
+            self.wake(location)
 
     async def _look_failed(self, identity: str, error: GitError) -> None:
         if self._stopping:
@@ -237,8 +238,9 @@ class Workshop(Service):
         log.warn("{reason}", reason=reason)
         await self._store.write(lambda tx: give_up(tx, identity, reason, self._now()))
         if await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
-            self._reactor.callLater(LOOK_AGAIN, self._look_again, identity)
+            self._reactor.callLater(LOOK_AGAIN, self.look, identity)
 
-    def _look_again(self, identity: str) -> None:
+    def look(self, identity: str) -> None:
+        """A repository's config is to be read afresh."""
         if not self._stopping:
             self._looks.wake(identity)

@@ -191,6 +191,29 @@ def repository_names(tx: Transaction) -> list[str]:
     return [repo for (repo,) in tx.execute("SELECT repo FROM repositories ORDER BY repo")]
 
 
+def see(tx: Transaction, repo: str, branch: str, commit: str) -> None:
+    """A branch of a repository is at that commit, as far as we know."""
+    tx.execute(
+        "INSERT INTO tips (repo, branch, commit_id) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET commit_id = excluded.commit_id",
+        (repo, branch, commit),
+    )
+
+
+def seen(tx: Transaction, repo: str, branch: str) -> str | None:
+    """The commit at which a branch was last known to be, or None."""
+    row = tx.one("SELECT commit_id FROM tips WHERE repo = ? AND branch = ?", (repo, branch))
+    return row[0] if row else None
+
+
+def was_announced(tx: Transaction, repo: str, commit: str) -> bool:
+    """Whether a delivery has told of that commit."""
+    return (
+        tx.one("SELECT 1 FROM pushes WHERE repo = ? AND after_commit = ?", (repo, commit))
+        is not None
+    )
+
+
 def set_config(
     tx: Transaction, repo: str, commit: str | None, text: str | None, error: str | None, now: float
 ) -> None:

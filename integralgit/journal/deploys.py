@@ -175,6 +175,11 @@ def waiting_at(tx: Transaction, location: str) -> Deploy | None:
     return found[0] if found else None
 
 
+def has_any(tx: Transaction, location: str) -> bool:
+    """Whether there ever was a deploy for that location."""
+    return tx.one("SELECT 1 FROM deploys WHERE location = ?", (location,)) is not None
+
+
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
     """The remote commits that were deployed at a location, newest first."""
     rows = tx.execute(

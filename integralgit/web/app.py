@@ -25,7 +25,7 @@ from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import Deploy, RepositoryRecord
+from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import CHUNK, Logs
 from integralgit.journal.store import Store, Transaction
@@ -501,7 +501,16 @@ class Pages:
         values = await self._store.read(work)
         if not wants_json(request):
             values["note"] = pages.config_note(record)
+            newest = values["deploys"][0] if values["deploys"] else None
+            values["silent"] = newest is not None and await self._was_silent(newest)
         return self._show(request, "repository.html", values)
+
+    async def _was_silent(self, deploy: pages.Json) -> bool:
+        """Whether a deploy was found by a look at the remote, and no delivery has told of it."""
+        if deploy["trigger"] != Trigger.POLL or deploy["wanted_commit"] is None:
+            return False
+        repo, commit = deploy["repo"], deploy["wanted_commit"]
+        return not await self._store.read(lambda tx: deliveries.was_announced(tx, repo, commit))
 
     async def _repository(self, name: str) -> RepositoryRecord:
         """The repository of that identity, or the only one of that shorter name."""

@@ -166,6 +166,7 @@ class Daemon:
         settings_file = self.folder / "integralgit.toml"
         root = "allow_root = true\n" if os.geteuid() == 0 else ""
         defaults = "" if "listen" in self.settings else 'listen = ["tcp:0:interface=127.0.0.1"]\n'
+        defaults += "" if "poll" in self.settings else "poll = 0\n"
         settings_file.write_text(
             f"state = {json.dumps(str(self.state))}\n{defaults}{root}{self.settings}"
         )

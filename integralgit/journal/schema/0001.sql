@@ -16,6 +16,14 @@ CREATE TABLE repositories (
     good_text       TEXT
 ) STRICT;
 
+-- The newest commit of each branch that we know of, by whatever told of it.
+CREATE TABLE tips (
+    repo            TEXT NOT NULL,
+    branch          TEXT NOT NULL,
+    commit_id       TEXT NOT NULL,
+    PRIMARY KEY (repo, branch)
+) STRICT, WITHOUT ROWID;
+
 -- A repository at which nothing is deployed for a while; its pushes wait.
 CREATE TABLE freezes (
     repo            TEXT PRIMARY KEY,
@@ -77,6 +85,7 @@ CREATE TABLE pushes (
     look            INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX pushes_by_delivery ON pushes (delivery);
+CREATE INDEX pushes_by_commit ON pushes (repo, after_commit);
 CREATE INDEX pushes_to_look_at ON pushes (repo) WHERE look;
 
 CREATE TABLE deploys (
@@ -107,6 +116,7 @@ CREATE INDEX deploys_by_push ON deploys (push);
 -- The queue and what runs: small, however long the history is.
 CREATE INDEX deploys_waiting ON deploys (location, repo, branch, id) WHERE state = 'queued';
 CREATE INDEX deploys_running ON deploys (id) WHERE state = 'running';
+CREATE INDEX deploys_at ON deploys (location, id);
 CREATE INDEX deploys_done_at ON deploys (location, id) WHERE commit_id IS NOT NULL;
 
 CREATE TABLE steps (

@@ -1,0 +1,155 @@
+"""Looking for pushes that nobody told of: one cheap look per repository, now and then.
+
+Compared is what the remote has with what was last seen there, by a delivery,
+a deploy or a look; a tip that none of them knew is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from integralgit.background import Background
+from integralgit.deploy.git import GitError
+from integralgit.deploy.inbox import known_deployments
+from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.source import source_of
+from integralgit.deploy.workshop import Workshop
+from integralgit.hostconfig.resolve import ConfigError, Deployment
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import Trigger
+from integralgit.journal.store import Store, Transaction
+from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
+from integralgit.settings import Settings
+
+log = Logger()
+
+#: Seconds after the start until the first look, at most.
+FIRST = 3.0
+
+
+def compare(
+    tx: Transaction,
+    repo: str,
+    found: tuple[Deployment, ...],
+    tips: Mapping[str, str],
+    now: float,
+) -> list[str]:
+    """Queue a deploy for every tip that nobody knew of; the locations that have one now.
+
+    A branch that is looked at for the first time, because the config names
+    it now, counts as seen; but a location that never had a deploy gets one.
+    """
+    woken = []
+    for one in found:
+        tip, seen = tips.get(one.branch), deliveries.seen(tx, repo, one.branch)
+        if tip is None or tip == seen:
+            continue
+        if seen is None and deploys.has_any(tx, one.location):
+            continue
+        if deploys.waiting_at(tx, one.location) is None:
+            deploys.enqueue(
+                tx,
+                repo=repo,
+                branch=one.branch,
+                host=one.host,
+                location=one.location,
+                trigger=Trigger.POLL,
+                wanted=tip,
+                now=now,
+            )
+        woken.append(one.location)
+    for branch, tip in tips.items():
+        if branch != CONFIG_BRANCH:
+            deliveries.see(tx, repo, branch, tip)
+    return woken
+
+
+@define(eq=False, slots=False)
+class Poll(Service):
+    """Looks at all repositories at the start, and then every `settings.poll` seconds or so.
+
+    `chance` gives numbers from 0 to 1, for the jitter that keeps many hosts
+    from asking at the same moment.
+    """
+
+    _reactor: Any
+    _settings: Settings
+    _store: Store
+    _mirrors: Mirrors
+    _workshop: Workshop
+    _host_names: tuple[str, ...]
+    _now: Callable[[], float]
+    _chance: Callable[[], float]
+    _background: Background = field(factory=Background, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+
+    def startService(self) -> None:
+        super().startService()
+        if self._settings.poll:
+            self._later(FIRST * self._chance())
+
+    def stopService(self) -> Deferred[Any]:
+        """Look no more."""
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        return self._background.drain()
+
+    def _later(self, delay: float) -> None:
+        if self.running:
+            self._timer = self._reactor.callLater(
+                delay, lambda: self._background.spawn(self._round())
+            )
+
+    async def _round(self) -> None:
+        """Look at every repository, one after the other."""
+        try:
+            for repo in await self._repositories():
+                if self.running:
+                    await self._look(repo)
+        finally:
+            self._later(self._settings.poll * (0.9 + 0.2 * self._chance()))
+
+    async def _repositories(self) -> list[Repository]:
+        """Those that were heard of, and those that a trust names without a pattern."""
+        named = {
+            pattern
+            for trust in self._settings.trusts
+            for pattern in trust.repos
+            if not set("*?") & set(pattern)
+        }
+        known = await self._store.read(deliveries.repository_names)
+        repos = []
+        for identity in sorted({*named, *known}):
+            try:
+                repos.append(parse_repository(identity))
+            except ValueError:
+                log.warn("a trust names {name}, which is no repository", name=identity)
+        return [repo for repo in repos if self._settings.trusts_for(repo)]
+
+    async def _look(self, repo: Repository) -> None:
+        identity, now = str(repo), self._now()
+        await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", now))
+        record = await self._store.read(lambda tx: deliveries.repository(tx, identity))
+        assert record is not None
+        source = source_of(repo, self._settings.trusts_for(repo), record.provider)
+        try:
+            found = known_deployments(record, self._host_names) or ()
+        except ConfigError:
+            found = ()
+        try:
+            tips = await self._mirrors.tips(source, {CONFIG_BRANCH, *(one.branch for one in found)})
+        except GitError as error:
+            log.warn("{repo} could not be looked at: {reason}", repo=identity, reason=str(error))
+            return
+        if tips.get(CONFIG_BRANCH) != record.config_commit:
+            self._workshop.look(identity)
+        for location in await self._store.write(lambda tx: compare(tx, identity, found, tips, now)):
+            self._workshop.wake(location)
