@@ -82,7 +82,7 @@ def repository_of_url(url: str) -> Repository | None:
                 host = f"{host}:{parts.port}"
         except ValueError:
             return None
-        if parts.scheme not in ("https", "ssh"):
+        if parts.scheme not in ("https", "ssh") or (parts.username or "").startswith("-"):
             return None
     elif scp_like := _SCP_LIKE.fullmatch(url):
         host, path = scp_like.groups()

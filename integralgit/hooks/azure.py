@@ -77,15 +77,15 @@ class _Event(msgspec.Struct):
 def _repository(told: _Repository) -> Repository:
     """`dev.azure.com/<organisation>/<project>/<repository>`, from the URL of the repository.
 
-    That URL leaves the project out where it is called like the repository,
-    and an older form has the organisation in the host.
+    That URL leaves the project out where it is called like the repository;
+    older forms have the organisation in the host, and a default collection.
     """
     host = host_of(told.remote_url)
-    before = f"/{path_of(told.remote_url)}".partition("/_git/")[0].strip("/")
+    before = f"/{path_of(told.remote_url)}".partition("/_git/")[0]
+    parts = [part for part in before.split("/") if part and part != "DefaultCollection"]
     if host.endswith(_OLD_HOST):
-        before = f"{host.removesuffix(_OLD_HOST)}/{before.removeprefix('DefaultCollection')}"
+        parts.insert(0, host.removesuffix(_OLD_HOST))
         host = HOST
-    parts = [part for part in before.split("/") if part]
     if host == HOST and len(parts) < 2:
         parts.append(told.project.name)
     return named(host, "/".join([*parts, told.name]))

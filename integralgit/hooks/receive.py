@@ -56,7 +56,7 @@ class Key:
         A public key is no secret: it proves nothing but a signature by its
         private half.
         """
-        if self.secret.startswith(PUBLIC_KEY) != provider.by_public_key:
+        if not self.secret or self.secret.startswith(PUBLIC_KEY) != provider.by_public_key:
             return False
         return provider.proves(incoming, self.secret) or (
             self.trust.allow_sha1 and provider.proves_by_sha1(incoming, self.secret)

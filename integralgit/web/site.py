@@ -63,6 +63,11 @@ class Channel(HTTPChannel):
         self.site.owes_nothing(self)
         super().connectionLost(reason)
 
+    def _send100Continue(self) -> None:
+        """Do not ask for a body that was refused by its length; Twisted calls this after that."""
+        if not self.requests[-1].is_refused:
+            super()._send100Continue()
+
     def too_late(self) -> None:
         """The request did not arrive in time: say so if it has begun, and hang up."""
         if self.requests and not self._handlingRequest:
@@ -81,17 +86,19 @@ class BoundedRequest(Request):
     content: IO[bytes]
     channel: Any
     _bounds: BoundedSite
-    _refused = False
+    is_refused = False
     _held = 0
 
     def gotLength(self, length: int | None) -> None:
+        if self.is_refused:
+            return
         self.content = BytesIO()
         self._bounds = self.channel.site
         if length is not None and length > self._bounds.max_body:
             self.refuse(413)
 
     def handleContentChunk(self, data: bytes) -> None:
-        if self._refused:
+        if self.is_refused:
             return
         if self._held + len(data) > self._bounds.max_body:
             self.refuse(413)
@@ -113,7 +120,7 @@ class BoundedRequest(Request):
         self.content.write(before.getvalue())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if not self._refused:
+        if not self.is_refused:
             super().requestReceived(command, path, version)
 
     def finish(self) -> None:
@@ -134,7 +141,7 @@ class BoundedRequest(Request):
 
     def refuse(self, status: int) -> None:
         """Answer at once, take the rest of the body for nothing, and hang up soon."""
-        self._refused = True
+        self.is_refused = True
         self._release()
         channel: Channel = self.channel
         phrase, error = _REFUSALS[status]
@@ -206,7 +213,9 @@ class BoundedSite(Site):
         """The connection owes a complete request from now on."""
         self._owing[channel] = self.clock.seconds() + DEADLINE
         if len(self._owing) > WAITING:
-            next(iter(self._owing)).hang_up()
+            oldest = next(iter(self._owing))
+            self.owes_nothing(oldest)
+            oldest.hang_up()
         self._set_timer()
 
     def owes_nothing(self, channel: Channel) -> None:

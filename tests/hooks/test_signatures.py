@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import hmac
+import inspect
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.hooks import signatures
 from integralgit.hooks.delivery import Incoming
 from integralgit.hooks.signatures import (
     TOLERANCE,
@@ -116,6 +119,19 @@ class HubTests(SynchronousTestCase):
             self.assertFalse(same(given, "abc"), ascii(given))
 
 
+class ConstantTimeTests(SynchronousTestCase):
+    def test_nothing_secret_is_compared_otherwise(self) -> None:
+        """What was given meets what is wanted in `hmac.compare_digest` only (threat 6)."""
+        secret = {"given", "wanted", "password", "digest", "credentials", "body", "signed"}
+        compared = [
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(inspect.getsource(signatures)))
+            if isinstance(node, ast.Compare)
+            and secret & {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+        ]
+        self.assertEqual(compared, ["len(given) <= 10"])
+
+
 class BasicTests(SynchronousTestCase):
     def test_the_password_is_the_secret(self) -> None:
         """The password counts, whatever the user is called; colons may stand in it."""
@@ -165,7 +181,7 @@ class StandardWebhooksTests(SynchronousTestCase):
         self.assertTrue(standard_webhooks(standard(given), STANDARD_SECRET))
 
     def test_too_many_signatures(self) -> None:
-        """More than ten signatures are refused, the right one among them or not."""
+        """More than ten signatures are refused, the right one among them or not (threat 5)."""
         others = [f"v1,{STANDARD_OTHER}"] * 9
         nine = standard(" ".join([*others, STANDARD_SIGNATURE]))
         self.assertTrue(standard_webhooks(nine, STANDARD_SECRET))
@@ -213,7 +229,7 @@ class StandardWebhooksTests(SynchronousTestCase):
             self.assertEqual(proved, wanted, off)
 
     def test_only_digits_are_a_time(self) -> None:
-        """A time that a lenient reader would take for a number is refused, though it is signed."""
+        """A time that a lenient reader would take for a number is refused, though signed (threat 8)."""
         for sent_at, at in (
             ("nan", STANDARD_AT),
             ("inf", STANDARD_AT),

@@ -308,7 +308,7 @@ class Ignored(Endpoint):
         self.assertIn("ping", answer.json["reason"])
 
     def test_a_duplicate(self) -> None:
-        """A delivery that comes again is answered 200 with the first one's deploys."""
+        """A delivery that comes again is answered 200 with the first one's deploys (threat 8)."""
         first = self.send(push())
         answer = self.send(push())
         self.assertEqual((answer.status, answer.json["outcome"]), (200, "ignored"))
