@@ -137,6 +137,26 @@ class SizeTests(Bounds):
         self.assertEqual(self.bodies, [])
         self.assertEqual(self.refused, [(413, "192.168.1.1")])
 
+    def test_nobody_is_asked_for_a_body_that_is_too_large(self) -> None:
+        """Who waits to be asked for a body (`Expect: 100-continue`) gets the refusal only."""
+        client = self.connect()
+        client.sends(request(MAX_BODY + 1, b"Expect: 100-continue"))
+        self.assertEqual(client.status, 413)
+        self.assertNotIn(b"100 Continue", client.answers)
+        welcome = self.connect()
+        welcome.sends(request(MAX_BODY, b"Expect: 100-continue"))
+        self.assertIn(b"100 Continue", welcome.answers)
+
+    def test_a_large_body_goes_to_a_file(self) -> None:
+        """A body from a certain size on is in a file, and arrives whole."""
+        self.patch(site_module, "SPOOLED", 100)
+        sent = bytes(range(200))
+        self.connect().sends(request(len(sent)) + sent[:90] + sent[90:])
+        pieces = self.connect()
+        for part in (request(len(sent)), sent[:99], sent[99:101], sent[101:]):
+            pieces.sends(part)
+        self.assertEqual(self.bodies, [sent, sent])
+
     def test_by_chunks(self) -> None:
         """A body in chunks is answered 413 at the first byte too many, once (threat 11)."""
         client = self.connect()
@@ -256,6 +276,17 @@ class DeadlineTests(Bounds):
         self.clock.advance(LINGER)
         self.assertTrue(client.is_over)
         self.assertEqual(self.resource.seen, [])
+
+    def test_one_refusal_is_enough(self) -> None:
+        """Headers that end after they were answered 408 are not answered once more."""
+        client = self.connect()
+        client.sends(b"POST /update HTTP/1.1\r\n")
+        self.clock.advance(DEADLINE)
+        self.assertEqual(client.status, 408)
+        before = client.answers
+        client.sends(b"Host: x\r\nContent-Length: 99999\r\n\r\n")
+        self.assertEqual(client.answers, before)
+        self.assertEqual(len(self.refused), 1)
 
     def test_silence(self) -> None:
         """A connection that says nothing at all is cut off after its time."""
