@@ -110,6 +110,7 @@ class Settings:
     git_timeout: float = 600
     poll: float = 300
     max_body: int = 25_000_000
+    max_log: int = 256_000_000
     allow_root: bool = False
     trusts: tuple[Trust, ...] = ()
     #: Settings that this version knows by name but does not act on yet.
@@ -184,6 +185,13 @@ def _max_body(value: object) -> int:
     return number
 
 
+def _max_log(value: object) -> int:
+    number = quantities.size(value)
+    if number < 10_000:
+        raise ValueError(f"must be at least 10kB, not {value!r}")
+    return number
+
+
 def _networks(value: object) -> tuple[str, ...]:
     """Addresses and networks, such as `10.0.0.0/8`."""
     return tuple(str(ipaddress.ip_network(text)) for text in _texts(value))
@@ -209,9 +217,10 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "git_timeout": _positive_seconds,
     "poll": quantities.seconds,
     "max_body": _max_body,
+    "max_log": _max_log,
     "allow_root": _flag,
 }
-_LATER = ("max_log", "badges", "forge", "notify")
+_LATER = ("badges", "forge", "notify")
 
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": _texts,

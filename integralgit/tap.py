@@ -327,7 +327,9 @@ def assemble(
         time.time,
         addresses.deploy,
     )
-    workshop = Workshop(reactor, settings, archive, configs, mirrors, deployer, children, time.time)
+    workshop = Workshop(
+        reactor, settings, archive, logs, configs, mirrors, deployer, children, time.time
+    )
 
     poll = Poll(reactor, settings, archive, mirrors, workshop, names, time.time, random.random)
 

@@ -202,8 +202,8 @@ class ValueTests(SynchronousTestCase):
 
     def test_known_but_not_used_yet(self) -> None:
         """A setting of the contract that this version does not act on is taken, and remembered."""
-        made = make_settings({"badges": 300, "max_log": "256MB"}, {})
-        self.assertEqual(sorted(made.unused), ["badges", "max_log"])
+        made = make_settings({"badges": True, "forge": []}, {})
+        self.assertEqual(sorted(made.unused), ["badges", "forge"])
 
 
 class TrustTableTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from integralgit.deploy.checkout import (
@@ -20,7 +20,7 @@ from integralgit.deploy.checkout import (
     read_config,
     try_lock,
 )
-from integralgit.deploy.child import Children
+from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
@@ -49,6 +49,10 @@ log = Logger()
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
 LATE_COMMIT = (1.0, 2.0, 4.0)
+#: Seconds between looks at how much a script has printed.
+SIZE_LOOK = 1.0
+#: Why a script is ended, besides being cancelled.
+TIMEOUT, TOO_MUCH = "timeout", "max_log"
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
 
@@ -88,7 +92,9 @@ class ScriptFailed(Exception):
 
 def script_outcome(ended: ScriptEnd) -> Outcome:
     """What a script's end means for its deploy."""
-    if ended.ending == "timeout":
+    if ended.ending == TOO_MUCH:
+        return Outcome(State.FAILED, "the script printed more than max_log allows", ended.code)
+    if ended.ending == TIMEOUT:
         return Outcome(State.TIMED_OUT, "the script ran longer than its timeout", ended.code)
     if ended.ending is not None:
         return Outcome(State.CANCELLED, "the script was cancelled", ended.code)
@@ -393,18 +399,27 @@ class Deployer:
     async def _until_end(self, script: Script, record: RunningScript) -> ScriptEnd:
         """Wait for a script's end; at the deadline that is recorded and then brought about."""
 
-        def too_long() -> None:
-            ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, "timeout"))
-            ending.addBoth(lambda _: script.stop("timeout"))
+        def end(why: str) -> None:
+            if script.ending is None:
+                ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, why))
+                ending.addBoth(lambda _: script.stop(why))
+
+        def look_at_size() -> None:
+            if self._logs.size(record.deploy) > self._settings.max_log:
+                end(TOO_MUCH)
 
         if record.ending is not None:
             script.stop(record.ending)
-        timer = self._reactor.callLater(max(0.0, record.deadline - self._now()), too_long)
+        remaining = max(0.0, record.deadline - self._now())
+        timer = self._reactor.callLater(remaining, end, TIMEOUT)
+        looks = LoopingCall(look_at_size)
+        looks.clock = self._reactor
+        looks.start(SIZE_LOOK, now=False)
         try:
             ended = await self._waits.until(script.ended)
         finally:
-            if timer.active():
-                timer.cancel()
+            cancel(timer)
+            looks.stop()
         del self._scripts[record.deploy]
         return ended
 

@@ -25,12 +25,15 @@ from integralgit.deploy.source import source_of
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
+from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
 from integralgit.names import parse_repository
 from integralgit.settings import Settings
 
 log = Logger()
 
+#: After how many deploys the oldest are forgotten.
+PRUNE_EVERY = 20
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
 
@@ -42,6 +45,7 @@ class Workshop(Service):
     _reactor: Any
     _settings: Settings
     _store: Store
+    _logs: Logs
     _configs: Configs
     _mirrors: Mirrors
     _deployer: Deployer
@@ -140,8 +144,15 @@ class Workshop(Service):
         if waiting is None or await self._is_frozen(waiting):
             return
         moved_to = await self._deployer.deploy(waiting)
+        if waiting.id % PRUNE_EVERY == 0:
+            await self._forget_old(waiting.repo)
         if moved_to is not None:
             self.wake(moved_to)
+
+    async def _forget_old(self, repo: str) -> None:
+        """Forget the oldest deploys of a repository, and then their logs."""
+        for number in await self._store.write(lambda tx: deploys.prune(tx, repo, self._now())):
+            self._logs.forget(number)
 
     async def _is_frozen(self, deploy: Deploy) -> bool:
         """Whether the deploy's repository is frozen; if that has an end, it is worked on then."""

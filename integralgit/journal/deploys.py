@@ -24,6 +24,11 @@ from integralgit.journal.events import (
 )
 from integralgit.journal.store import Transaction, newest_of
 
+#: How many deploys of a repository are kept, and for how many seconds.
+KEPT, KEPT_FOR = 500, 365 * 86400.0
+#: How many are forgotten in one transaction, so that none takes long.
+PRUNED_AT_ONCE = 100
+
 _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
     " previous_commit, head, config_commit, exit_code, created, started, finished,"
@@ -188,6 +193,27 @@ def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list
         (location, limit),
     )
     return list(dict.fromkeys(commit for (commit,) in rows))
+
+
+def prune(tx: Transaction, repo: str, now: float) -> list[int]:
+    """Forget old deploys of a repository, a few at a time; their numbers, for their logs.
+
+    The newest `KEPT` stay, unless they are older than `KEPT_FOR`; and of each
+    location the newest that succeeded, however old it is.
+    """
+    rows = tx.execute(
+        "SELECT id FROM deploys AS old WHERE repo = ? AND state NOT IN ('queued', 'running')"
+        " AND (created < ? OR id <= coalesce((SELECT id FROM deploys WHERE repo = old.repo"
+        " ORDER BY id DESC LIMIT 1 OFFSET ?), 0))"
+        " AND NOT (state = 'succeeded' AND id = (SELECT max(id) FROM deploys"
+        " WHERE location = old.location AND state = 'succeeded' AND commit_id IS NOT NULL))"
+        " ORDER BY id LIMIT ?",
+        (repo, now - KEPT_FOR, KEPT, PRUNED_AT_ONCE),
+    )
+    numbers = [number for (number,) in rows]
+    for number in numbers:
+        tx.execute("DELETE FROM deploys WHERE id = ?", (number,))
+    return numbers
 
 
 def queue_heads(tx: Transaction) -> tuple[list[str], list[str]]:

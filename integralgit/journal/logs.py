@@ -33,6 +33,11 @@ class Logs:
         """Where the wrapper of the deploy's script leaves the exit status."""
         return self._folder / f"{deploy:d}.exit"
 
+    def forget(self, deploy: int) -> None:
+        """Remove what is there of a deploy."""
+        self._path(deploy).unlink(missing_ok=True)
+        self.status_file(deploy).unlink(missing_ok=True)
+
     def size(self, deploy: int) -> int:
         """The size of the deploy's log in bytes; 0 while there is none."""
         try:

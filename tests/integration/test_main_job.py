@@ -293,6 +293,24 @@ rmdir ../running
         except OSError:
             return None
 
+    def test_a_script_that_prints_without_end(self) -> None:
+        """It is stopped when its log is full, and the log says so at its end (threat 67)."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon('max_log = "200kB"')
+        daemon.push(
+            self.upstream.commit(
+                {"deploy.sh": "#!/bin/sh\nwhile :; do echo more; sleep 0.001; done\n"}
+            )
+        )
+        path = self.folder / "server" / "state" / "logs" / "1.log"
+        eventually(path.exists, "it begins")
+        with path.open("ab") as log:
+            log.write(b"x" * 200_000)
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["reason"], "the script printed more than max_log allows")
+        self.assertEqual(deploy["state"], "failed")
+        self.assertTrue(daemon.log(1).endswith("printed more than max_log allows\n"))
+
     def test_what_a_script_file_may_be(self) -> None:
         """Without the x bit it runs through its shebang or sh; one that is not there is an error."""
         self.upstream.configure(self.config(script="run.txt"))

@@ -510,3 +510,55 @@ class History(Archive):
             self.end(number)
         found = self.write(lambda tx: deploys.commits_deployed_at(tx, "/srv/a"))
         self.assertEqual(found, [THREE, TWO, ONE])
+
+
+class Forgetting(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.memory = MemoryStore()
+        self.patch(deploys, "KEPT", 3)
+
+    def write(self, work: Work[T]) -> T:
+        """The result of work on the archive."""
+        result: T = self.successResultOf(self.memory.store.write(work))
+        return result
+
+    def add(self, state: State, location: str = "/srv/site", created: float = 0.0) -> int:
+        """A deploy that has ended in that state."""
+
+        def work(tx: Transaction) -> int:
+            number = deploys.enqueue(
+                tx,
+                repo="github.com/acme/site",
+                branch="main",
+                host="web1",
+                location=location,
+                trigger=Trigger.PUSH,
+                now=created,
+            )
+            deploys.note(tx, number, commit="ab" * 20)
+            deploys.end(tx, number, state, created)
+            return number
+
+        return self.write(work)
+
+    def forgotten(self, now: float = 0.0) -> list[int]:
+        """The deploys that are forgotten now."""
+        return self.write(lambda tx: deploys.prune(tx, "github.com/acme/site", now))
+
+    def test_by_number(self) -> None:
+        """Beyond the newest few, all go but the newest good one of each location."""
+        good = self.add(State.SUCCEEDED)
+        other = self.add(State.SUCCEEDED, "/srv/other")
+        failed = [self.add(State.FAILED) for _ in range(5)]
+        self.assertEqual(self.forgotten(), failed[:2])
+        left = [one.id for one in self.write(lambda tx: deploys.newest(tx, None, 50))]
+        self.assertEqual(left, [*reversed(failed[2:]), other, good])
+        self.assertEqual(self.forgotten(), [])
+
+    def test_by_age(self) -> None:
+        """What is too old goes, however few there are; what waits stays."""
+        old, good = self.add(State.FAILED), self.add(State.SUCCEEDED)
+        new = self.add(State.FAILED, created=100.0)
+        self.assertEqual(self.forgotten(deploys.KEPT_FOR + 50.0), [old])
+        left = [one.id for one in self.write(lambda tx: deploys.newest(tx, None, 50))]
+        self.assertEqual(left, [new, good])

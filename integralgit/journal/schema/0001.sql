@@ -107,12 +107,13 @@ CREATE TABLE deploys (
     created         REAL NOT NULL,
     started         REAL,
     finished        REAL,
-    superseded_by   INTEGER REFERENCES deploys,
+    superseded_by   INTEGER REFERENCES deploys ON DELETE SET NULL,
     commits         TEXT NOT NULL DEFAULT '[]',  -- JSON: [{"id", "message", "author"}]
     log_size        INTEGER         -- frozen at the end
 ) STRICT;
 CREATE INDEX deploys_by_repo ON deploys (repo, id);
 CREATE INDEX deploys_by_push ON deploys (push);
+CREATE INDEX deploys_by_successor ON deploys (superseded_by);
 -- The queue and what runs: small, however long the history is.
 CREATE INDEX deploys_waiting ON deploys (location, repo, branch, id) WHERE state = 'queued';
 CREATE INDEX deploys_running ON deploys (id) WHERE state = 'running';
@@ -120,7 +121,7 @@ CREATE INDEX deploys_at ON deploys (location, id);
 CREATE INDEX deploys_done_at ON deploys (location, id) WHERE commit_id IS NOT NULL;
 
 CREATE TABLE steps (
-    deploy          INTEGER NOT NULL REFERENCES deploys,
+    deploy          INTEGER NOT NULL REFERENCES deploys ON DELETE CASCADE,
     position        INTEGER NOT NULL,
     name            TEXT NOT NULL,  -- fetch | update | script | health
     state           TEXT NOT NULL,  -- running | succeeded | failed
@@ -133,7 +134,7 @@ CREATE TABLE steps (
 
 -- The process group of a script that runs, so that the next server can pick it up.
 CREATE TABLE scripts (
-    deploy          INTEGER PRIMARY KEY REFERENCES deploys,
+    deploy          INTEGER PRIMARY KEY REFERENCES deploys ON DELETE CASCADE,
     pid             INTEGER NOT NULL,
     start_ticks     INTEGER NOT NULL,  -- /proc/<pid>/stat, field 22: tells a reused pid
     boot_id         TEXT NOT NULL,     -- /proc/sys/kernel/random/boot_id
