@@ -11,7 +11,7 @@ setup(
     package_dir={"": "."},  # makes an editable install a plain path, where twistd finds the plugin
     packages=[*find_packages(include=["integralgit", "integralgit.*"]), "twisted.plugins"],
     package_data={
-        "integralgit": ["py.typed", "post-receive"],
+        "integralgit": ["py.typed", "post-receive", "systemd/*"],
         "integralgit.journal.schema": ["*.sql"],
         "integralgit.web": ["templates/*", "static/*"],
     },

@@ -159,17 +159,27 @@ class Daemon:
         """What the server of the present start prints."""
         return self.folder / f"output-{self.starts}"
 
+    @property
+    def settings_file(self) -> Path:
+        """The settings file."""
+        return self.folder / "integralgit.toml"
+
+    def write_settings(self) -> None:
+        """Write the settings file, with what every test wants unless it says otherwise."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        defaults = {
+            "listen": '["tcp:0:interface=127.0.0.1"]',
+            "poll": "0",
+            "allow_root": "true" if os.geteuid() == 0 else "false",
+        }
+        lines = [f"{key} = {value}" for key, value in defaults.items() if key not in self.settings]
+        text = "\n".join([f"state = {json.dumps(str(self.state))}", *lines, self.settings])
+        self.settings_file.write_text(text)
+
     def start(self) -> None:
         """Start the server and wait until it listens."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.starts += 1
-        settings_file = self.folder / "integralgit.toml"
-        root = "allow_root = true\n" if os.geteuid() == 0 else ""
-        defaults = "" if "listen" in self.settings else 'listen = ["tcp:0:interface=127.0.0.1"]\n'
-        defaults += "" if "poll" in self.settings else "poll = 0\n"
-        settings_file.write_text(
-            f"state = {json.dumps(str(self.state))}\n{defaults}{root}{self.settings}"
-        )
+        self.write_settings()
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [
@@ -178,7 +188,7 @@ class Daemon:
                     "--pidfile=",
                     "integralgit",
                     "-c",
-                    str(settings_file),
+                    str(self.settings_file),
                     *self.arguments,
                 ],
                 stdout=output,
@@ -221,9 +231,10 @@ class Daemon:
         """One request, as JSON and with the access token unless headers are given."""
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
-        sent = {"Accept": "application/json", "Authorization": f"Bearer {self.token()}"}
+        if headers is None:
+            headers = {"Accept": "application/json", "Authorization": f"Bearer {self.token()}"}
         try:
-            connection.request(method, path, body, dict(sent if headers is None else headers))
+            connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
