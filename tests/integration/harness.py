@@ -66,6 +66,7 @@ class Upstream:
     """A bare repository at a git host, and a person's clone of it."""
 
     folder: Path
+    object_format: str = "sha1"
     bare: Path = field(init=False)
     work: Path = field(init=False)
 
@@ -73,8 +74,9 @@ class Upstream:
         self.bare = self.folder / "acme" / "site.git"
         self.work = self.folder / "work"
         self.bare.parent.mkdir(parents=True)
-        git(self.folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
-        git(self.folder, "init", "--quiet", "--initial-branch=main", str(self.work))
+        kind = f"--object-format={self.object_format}"
+        git(self.folder, "init", "--quiet", "--bare", kind, "--initial-branch=main", str(self.bare))
+        git(self.folder, "init", "--quiet", kind, "--initial-branch=main", str(self.work))
         git(self.work, "remote", "add", "origin", str(self.bare))
 
     def configure(self, config: Mapping[str, Any] | str) -> str:

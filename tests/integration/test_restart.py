@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import Daemon, Integration, eventually, git
+from tests.integration.harness import PATIENCE, TWISTD, Daemon, Integration, eventually, git
 
 #: Says that it runs, then waits for a file that the test makes.
 WAITS = """#!/bin/sh
@@ -137,6 +140,58 @@ class Restart(Integration):
         deploy = daemon.ended(1)
         self.assertEqual(deploy["state"], "timed_out")
         self.assertNotIn("going on", daemon.log(1))
+
+    def test_a_script_that_restarts_the_server(self) -> None:
+        """A repository that deploys the server itself may restart it from its script (threat 74)."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        pidfile = self.folder / "server" / "pid"
+        start = (
+            f"cd {self.folder}/server && {TWISTD} --pidfile={pidfile} integralgit"
+            f" -c integralgit.toml --listen tcp:{port}:interface=127.0.0.1"
+        )
+        script = f"""#!/bin/sh
+old=$(cat {pidfile})
+echo "ending $old"
+kill "$old"
+while kill -0 "$old" 2>/dev/null; do sleep 0.05; done
+echo "starting anew"
+{start} && echo "started $(cat {pidfile})"
+sleep 1
+exit 6
+"""
+        base = {"location": str(self.folder / "www"), "branch": "main", "script": "./deploy.sh"}
+        self.upstream.configure({"configs": {"base": base}})
+        commit = self.upstream.commit({"deploy.sh": script})
+        daemon = self.daemon()
+        daemon.stop()
+        subprocess.run(["sh", "-c", start], check=True, timeout=PATIENCE)
+        eventually(lambda: pidfile.exists() and pidfile.read_text(), "it runs")
+        first = int(pidfile.read_text())
+        self.addCleanup(lambda: os.kill(int(pidfile.read_text()), signal.SIGTERM))
+        daemon.url = f"http://127.0.0.1:{port}"
+
+        def ended() -> Any:
+            try:
+                deploy = daemon.deploy(1)
+            except OSError:
+                return None
+            return deploy if deploy["finished_at"] else None
+
+        eventually(lambda: self.answers(port), "it listens")
+        daemon.push(commit)
+        deploy = eventually(ended, "the new server records the end of the script")
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 6), daemon.log(1))
+        second = int(pidfile.read_text())
+        self.assertNotEqual(first, second)
+        self.assertIn(f"ending {first}\nstarting anew\n", daemon.log(1))
+        self.assertIn(f"started {second}\n", daemon.log(1))
+
+    def answers(self, port: int) -> bool:
+        """Whether somebody listens there."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def test_a_delivery_that_comes_again(self) -> None:
         """A delivery id is known across restarts; after a failed run it may run again."""

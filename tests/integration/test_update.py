@@ -283,6 +283,63 @@ class Updates(TestCase):
         )
         self.assertEqual(self.tree(), {"precious.txt": b"x"})
 
+    async def test_a_repository_with_sha256(self) -> None:
+        """Commits with ids of 64 digits are cloned and followed as others are (threat 51)."""
+        self.upstream = Upstream(self.folder / "other", object_format="sha256")
+        first = await self.start()
+        self.assertEqual(len(first), 64)
+        second = self.upstream.commit({"a.txt": "two\n"})
+        self.assertEqual((await self.update()).updated, Updated(first, second))
+
+    async def test_a_shallow_checkout(self) -> None:
+        """A shallow clone moves forward, and stays what it is (threat 47)."""
+        self.upstream.commit({"a.txt": "one\n"})
+        first = self.upstream.commit({"a.txt": "two\n"})
+        url = f"file://{self.upstream.bare}"
+        git(self.folder, "clone", "--quiet", "--depth=1", url, str(self.www))
+        git(self.www, "remote", "set-url", "origin", str(self.upstream.bare))
+        second = self.upstream.commit({"a.txt": "three\n"})
+        self.assertEqual((await self.update()).updated, Updated(first, second))
+
+    async def test_a_location_that_is_a_link(self) -> None:
+        """A location may be a symbolic link to a folder."""
+        (self.folder / "real").mkdir()
+        self.www.symlink_to(self.folder / "real")
+        commit = await self.start()
+        self.assertEqual(git(self.folder / "real", "rev-parse", "HEAD"), commit)
+
+    async def test_an_update_that_was_cut_off(self) -> None:
+        """It is completed first, whatever half of it stands there; other files are left alone."""
+        first = await self.start(**{"gone.txt": "x", "b.txt": "one\n"})
+        second = self.upstream.commit(
+            {"a.txt": "two\n", "new.txt": "new\n", "gone.txt": None, "more/c.txt": "c\n"}
+        )
+        await self.update("ff-only")
+        git(self.www, "update-ref", "refs/heads/main", first)
+        git(self.www, "reset", "--quiet", "--mixed")
+        (self.www / "a.txt").write_text("tw")
+        (self.www / "new.txt").unlink()
+        (self.www / "gone.txt").write_text("x")
+        (self.www / "b.txt").write_text("edited\n")
+        (self.www / "mine.txt").write_text("mine\n")
+        (self.www / ".git" / "integralgit-update").write_text(f"main\n{first}\n{second}\n")
+        (self.www / ".git" / "index.lock").write_bytes(b"")
+        result = await self.update()
+        self.assertIn("was cut off and is completed first", result.said)
+        self.assertIn("removed the lock", result.said)
+        self.assertEqual(self.head(), second)
+        self.assertEqual(
+            self.tree(),
+            {
+                "a.txt": b"two\n",
+                "b.txt": b"edited\n",
+                "mine.txt": b"mine\n",
+                "more/c.txt": b"c\n",
+                "new.txt": b"new\n",
+            },
+        )
+        self.assertEqual(git(self.www, "status", "--porcelain"), "M b.txt\n?? mine.txt")
+
     async def test_a_branch_that_is_gone(self) -> None:
         """A branch that the remote no longer has is said to be missing, not deployed again."""
         await self.start()
