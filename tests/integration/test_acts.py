@@ -116,7 +116,7 @@ class Acts(Integration):
         daemon = self.start()
         daemon.push(self.first)
         daemon.ended(1)
-        self.act(daemon, "/freeze", b"for=2")
+        self.act(daemon, "/freeze", b"for=6")
         second = self.upstream.commit({"x": "2"})
         daemon.push(second)
         self.assertEqual(daemon.deploy(2)["state"], "queued")

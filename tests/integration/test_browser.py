@@ -20,6 +20,10 @@ done
 HOSTILE = "<img src=x onerror=alert(1)> & \u202egnp"
 
 
+#: A loaded machine may take its time; a test that passes never waits that long.
+expect.set_options(timeout=30_000)
+
+
 class LiveLog(Integration):
     def start(self, settings: str = "") -> Daemon:
         base = {"location": str(self.folder / "www"), "script": "./deploy.sh", "branch": "main"}

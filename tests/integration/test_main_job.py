@@ -271,7 +271,7 @@ rmdir ../running
 
     def test_a_timeout(self) -> None:
         """A script that runs too long is ended with all its children."""
-        self.upstream.configure(self.config(timeout=0.5))
+        self.upstream.configure(self.config(timeout=3))
         commit = self.upstream.commit(
             {
                 "deploy.sh": "#!/bin/sh\ncut -d' ' -f5 /proc/$$/stat >../group\nsleep 600 & sleep 600\n"
