@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 log = Logger()
+T = TypeVar("T")
 
 
 @define
@@ -30,6 +31,24 @@ class Background:
                 log.failure("work in the background failed", failure=result)
 
         running.addBoth(ended)
+
+    def shield(self, work: Coroutine[Any, Any, T]) -> Deferred[T]:
+        """The result of a coroutine that runs to its end, whatever becomes of who waits for it."""
+        result: Deferred[T] = Deferred()
+
+        async def run() -> None:
+            try:
+                done = await work
+            except Exception:
+                if result.called:
+                    raise
+                result.errback(Failure())
+            else:
+                if not result.called:
+                    result.callback(done)
+
+        self.spawn(run())
+        return result
 
     def drain(self) -> Deferred[Any]:
         """Fires when all that were started until now have ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -132,6 +133,7 @@ def main() -> int:
     server = subprocess.Popen(
         [twistd, "-n", "--pidfile=", "integralgit", "--config", str(settings)], cwd=root
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         wait_until_healthy(url, server)
         if port != PORT:

@@ -69,6 +69,14 @@ def secret_path(name: str, state: Path, beside: Path, credentials: str | None) -
     return beside / name
 
 
+def secret_files(
+    settings: Settings, state: Path, beside: Path, credentials: str | None
+) -> list[Path]:
+    """The files of all secrets that count, each once, in the order of the settings."""
+    names = dict.fromkeys(name for trust in settings.trusts for name in trust.secret_files)
+    return [secret_path(name, state, beside, credentials) for name in names]
+
+
 def read_keys(settings: Settings, state: Path, beside: Path, credentials: str | None) -> list[Key]:
     """Every secret with its trust, after making the generated one; raises `SettingsError`."""
     ensure_secret(state / WEBHOOK_SECRET)

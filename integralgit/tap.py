@@ -30,7 +30,7 @@ from twisted.python.logfile import LogFile
 
 from integralgit.background import Background
 from integralgit.deploy.child import Children
-from integralgit.deploy.configs import Configs
+from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
@@ -41,8 +41,8 @@ from integralgit.journal import store
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
-from integralgit.settings import WEBHOOK_SECRET, Settings, SettingsError, make_settings
-from integralgit.statefiles import access_token, make_private_folder, read_keys
+from integralgit.settings import ACCESS_TOKEN, Settings, SettingsError, make_settings
+from integralgit.statefiles import access_token, make_private_folder, read_keys, secret_files
 from integralgit.web.access import Access, host_of
 from integralgit.web.addresses import Addresses
 from integralgit.web.app import Pages
@@ -265,9 +265,9 @@ def _make_service(options: Options) -> IntegralGit:
     beside = Path(options["config"]).absolute().parent if options["config"] else Path.cwd()
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     keys = read_keys(settings, state, beside, credentials)
-    return assemble(
-        reactor, settings, state, keys, access_token(state), log_observer(options, state)
-    )
+    files = secret_files(settings, state, beside, credentials)
+    token, observer = access_token(state), log_observer(options, state)
+    return assemble(reactor, settings, state, keys, files, token, observer)
 
 
 def _pool(reactor: Any, path: Path) -> ConnectionPool:
@@ -288,6 +288,7 @@ def assemble(
     settings: Settings,
     state: Path,
     keys: list[Key],
+    secrets: list[Path],
     token: bytes,
     observer: Any,
 ) -> IntegralGit:
@@ -312,12 +313,14 @@ def assemble(
 
     children = Children(reactor)
     git = Git(children, git_environment(os.environ), settings.git_timeout)
-    mirrors = Mirrors(make_private_folder(state / "mirrors"), git)
+    mirrors = Mirrors(make_private_folder(state / "mirrors"), git, in_thread)
     configs = Configs(archive, names, time.time)
+    looks = Looks(configs, mirrors, settings)
     deployer = Deployer(
         reactor,
         settings,
         configs,
+        looks,
         archive,
         logs,
         git,
@@ -328,7 +331,7 @@ def assemble(
         addresses.deploy,
     )
     workshop = Workshop(
-        reactor, settings, archive, logs, configs, mirrors, deployer, children, time.time
+        reactor, settings, archive, logs, configs, looks, deployer, children, time.time
     )
 
     poll = Poll(reactor, settings, archive, mirrors, workshop, names, time.time, random.random)
@@ -349,7 +352,7 @@ def assemble(
         Ticker(reactor),
         names,
         time.time,
-        str(state / WEBHOOK_SECRET),
+        ", ".join(map(str, secrets)),
         workshop,
     )
     refusals = Refusals(reactor, archive, time.time)
@@ -359,15 +362,19 @@ def assemble(
     root = Root(update, pages.resource(), access)
     site = BoundedSite(root, settings.max_body, reactor, refusals.add, str(state))
 
+    token_file = state / ACCESS_TOKEN
+
     def listening() -> None:
         log.info("hosts are told to send to {url}", url=addresses.hook)
-        log.info("the webhook secret is in {path}", path=state / WEBHOOK_SECRET)
+        for path in secrets:
+            log.info("the webhook secret is in {path}", path=path)
+        log.info("the access token for {url} is in {path}", url=addresses.base, path=token_file)
         for name in settings.unused:
             log.warn("the setting {name} has no effect in this version", name=name)
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
-        [refusals, workshop, poll, listener], [writer, reader], settings.umask, observer
+        [refusals, poll, workshop, listener], [writer, reader], settings.umask, observer
     )
 
 

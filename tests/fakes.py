@@ -144,6 +144,7 @@ class FakeProcesses(Clock):
 class FakeRequest:
     """The side of a request that a stream writes to, as strict as Twisted's own."""
 
+    method = b"GET"
     written: list[bytes] = field(factory=list, init=False)
     #: Whether the transport is full after each write, until the test lets it go on.
     narrow: bool = False

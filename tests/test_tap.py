@@ -186,7 +186,7 @@ class Starting(SynchronousTestCase):
     def test_a_first_start(self) -> None:
         """The first start makes a private state folder with a webhook secret and an access token."""
         makeService(options("--state", str(self.state)))
-        ((_, settings, state, keys, token, *_),) = self.assembled
+        ((_, settings, state, keys, secrets, token, *_),) = self.assembled
         self.assertEqual((settings.state, state), (str(self.state), self.state))
         self.assertEqual(state.stat().st_mode & 0o777, 0o700)
         files = {name: state / name for name in ("webhook-secret", "access-token")}
@@ -194,6 +194,7 @@ class Starting(SynchronousTestCase):
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         self.assertEqual([key.secret for key in keys], [files["webhook-secret"].read_bytes()[:-1]])
         self.assertEqual(token, files["access-token"].read_bytes()[:-1])
+        self.assertEqual(secrets, [files["webhook-secret"]])
 
     def test_a_second_start(self) -> None:
         """A second start has the same secrets."""
@@ -248,7 +249,7 @@ class Starting(SynchronousTestCase):
 class Assembling(SynchronousTestCase):
     def assemble(self, settings: Settings, state: Path) -> None:
         """Put a server together on a reactor in memory."""
-        assemble(MemoryReactorClock(), settings, state, [], b"token", None)
+        assemble(MemoryReactorClock(), settings, state, [], [], b"token", None)
 
     def test_what_is_no_endpoint(self) -> None:
         """A `listen` that is no endpoint is a wrong setting."""

@@ -34,11 +34,15 @@ _IN_PROGRESS = {
 
 @frozen
 class Tips:
-    """What a fetch brought: the branch, where it was before, and the config branch if there is one."""
+    """What a fetch brought: the branch, where it was before, and the config branch if there is one.
+
+    With `rollback`, `branch` is an earlier commit to go back to.
+    """
 
     branch: str
     branch_before: str | None
     config: str | None
+    rollback: bool = False
 
 
 @frozen
@@ -184,6 +188,19 @@ class Checkout:
             self.remote,
             *(f"+refs/heads/{name}:{ref}" for name, ref in refs.items()),
         )
+
+    def earlier_tips(self, folder: Path, branch: str) -> list[str]:
+        """Where the remote branch has been, as far as the checkout remembers.
+
+        From the reflog itself: git-reflog(1) shows only what a ref was changed
+        to, and a clone's first value is only the old side of its first change.
+        """
+        try:
+            lines = (folder / "logs" / self.tracking(branch)).read_text().splitlines()[-50:]
+        except OSError:
+            return []
+        commits = [commit for line in lines for commit in line.split(" ", 2)[:2]]
+        return [commit for commit in commits if is_commit(commit) and commit.strip("0")]
 
     async def has_commit(self, commit: str) -> bool:
         """Whether the commit is here."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
 
+from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.source import source_of
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
 from integralgit.journal import deliveries
 from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.store import Store
 from integralgit.names import Repository
+from integralgit.settings import Settings
 
 
 def fault(text: str, host_names: tuple[str, ...]) -> str | None:
@@ -61,3 +65,27 @@ class Configs:
             lambda tx: deliveries.set_config(tx, str(repo), commit, text, error, self._now())
         )
         return await self.known(repo)
+
+
+@define
+class Looks:
+    """Looks at the configs at the remotes, one at a time per repository, for each has one mirror."""
+
+    _configs: Configs
+    _mirrors: Mirrors
+    _settings: Settings
+    _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
+
+    async def look(self, repo: Repository) -> RepositoryRecord:
+        """What is known of a repository's config after a fresh look; raises `GitError`."""
+        lock = self._locks.setdefault(str(repo), DeferredLock())
+        await lock.acquire()
+        try:
+            known = await self._configs.known(repo)
+            source = source_of(repo, self._settings.trusts_for(repo), known.provider)
+            commit = await self._mirrors.tip(source)
+            return await self._configs.refresh(
+                repo, commit, lambda tip: self._mirrors.config(source, tip)
+            )
+        finally:
+            lock.release()

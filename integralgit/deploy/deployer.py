@@ -21,7 +21,7 @@ from integralgit.deploy.checkout import (
     try_lock,
 )
 from integralgit.deploy.child import Children, cancel
-from integralgit.deploy.configs import Configs
+from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.inbox import known_deployments
@@ -39,7 +39,7 @@ from integralgit.deploy.source import source_of
 from integralgit.deploy.update import InThread, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, RunningScript, State, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
@@ -49,10 +49,12 @@ log = Logger()
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
 LATE_COMMIT = (1.0, 2.0, 4.0)
+#: Seconds between tries to record a deploy's end, for about an hour.
+END_AGAIN = (1.0, 5.0, 15.0, *(30.0,) * 120)
 #: Seconds between looks at how much a script has printed.
 SIZE_LOOK = 1.0
-#: Why a script is ended, besides being cancelled.
-TIMEOUT, TOO_MUCH = "timeout", "max_log"
+#: Why a script is ended by us.
+TIMEOUT, TOO_MUCH, CANCEL = "timeout", "max_log", "cancel"
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
 
@@ -142,6 +144,7 @@ class Deployer:
     _reactor: Any
     _settings: Settings
     _configs: Configs
+    _looks: Looks
     _store: Store
     _logs: Logs
     _git: Git
@@ -187,18 +190,27 @@ class Deployer:
         )
 
     async def _end(self, deploy: int, outcome: Outcome) -> None:
+        """Record a deploy's end; a disk that is full is waited for."""
         size = self._logs.size(deploy)
-        await self._store.write(
-            lambda tx: deploys.end(
-                tx,
-                deploy,
-                outcome.state,
-                self._now(),
-                reason=outcome.reason,
-                exit_code=outcome.exit_code,
-                log_size=size,
-            )
-        )
+        for delay in (*END_AGAIN, None):
+            try:
+                await self._store.write(
+                    lambda tx: deploys.end(
+                        tx,
+                        deploy,
+                        outcome.state,
+                        self._now(),
+                        reason=outcome.reason,
+                        exit_code=outcome.exit_code,
+                        log_size=size,
+                    )
+                )
+                break
+            except Exception:
+                log.failure("the end of deploy {deploy} could not be written", deploy=deploy)
+                if delay is None:
+                    raise
+            await self._sleep(delay)
         log.info(
             "deploy {deploy} ended: {state} {reason}",
             deploy=deploy,
@@ -242,7 +254,7 @@ class Deployer:
         trusts = self._settings.trusts_for(repo)
         location = run.deploy.location
         assert location is not None
-        lock = open_location(location)
+        lock = await self._enter(run, repo, trusts)
         try:
             async with run.step("fetch"):
                 await self._lock(run, lock)
@@ -260,6 +272,21 @@ class Deployer:
             return outcome
         finally:
             os.close(lock)
+
+    async def _enter(self, run: Run, repo: Repository, trusts: Sequence[Trust]) -> int:
+        """The open folder of the location, once the config and the settings allow it.
+
+        What the known config would refuse is looked at afresh first: it may
+        have been mended meanwhile.
+        """
+        try:
+            return self._allowed(run, await self._configs.known(repo), trusts)
+        except (Refused, Skipped, ConfigError):
+            return self._allowed(run, await self._looks.look(repo), trusts)
+
+    def _allowed(self, run: Run, record: RepositoryRecord, trusts: Sequence[Trust]) -> int:
+        known = known_deployments(record, self._configs.host_names)
+        return open_location(choose(run.deploy, known or (), trusts).location)
 
     async def _lock(self, run: Run, lock: int) -> None:
         """Wait until no other process, another server or a script of ours, holds the location."""
@@ -328,13 +355,13 @@ class Deployer:
         if run.deploy.trigger is Trigger.ROLLBACK:
             if not await checkout.has_commit(wanted):
                 raise Refused(f"the commit {wanted[:12]} is no longer in the repository")
-            return evolve(tips, branch=wanted, branch_before=tips.branch)
+            return evolve(tips, branch=wanted, branch_before=tips.branch, rollback=True)
         for delay in LATE_COMMIT:
             if await checkout.has_commit(wanted):
                 break
             run.say(f"the pushed commit {wanted[:12]} is not there yet; fetching again")
             await self._sleep(delay)
-            tips = await checkout.fetch(branch)
+            tips = evolve(await checkout.fetch(branch), branch_before=tips.branch_before)
         if tips.branch != wanted:
             run.say(
                 f"{branch} is at {tips.branch[:12]} by now, not at the pushed commit"
@@ -365,6 +392,7 @@ class Deployer:
     ) -> Outcome:
         assert deployment.script is not None
         deploy, location = run.deploy, deployment.location
+        self._go_on(run)
         command = script_command(location, deployment.script)
         environment = script_environment(
             self._environment, deployment, deploy, commit, updated.previous, self._url(deploy)
@@ -387,7 +415,14 @@ class Deployer:
         record = RunningScript(
             deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
         )
-        await run.started(record)
+        try:
+            await run.started(record)
+        except Exception:
+            # Nobody could pick it up again, so it must not go on.
+            script.stop("fault")
+            await self._waits.until(script.ended)
+            del self._scripts[deploy.id]
+            raise
         ended = await self._until_end(script, record)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
@@ -429,6 +464,8 @@ class Deployer:
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._scripts[deploy.id] = script
+            if deploy.id in self._cancelled:
+                script.stop(CANCEL)
             try:
                 ended = await self._until_end(script, record)
             except Stopping:
@@ -443,8 +480,8 @@ class Deployer:
         self._cancelled.add(number)
         script = self._scripts.get(number)
         if script is not None:
-            await self._store.write(lambda tx: deploys.end_script(tx, number, "cancel"))
-            script.stop("cancel")
+            await self._store.write(lambda tx: deploys.end_script(tx, number, CANCEL))
+            script.stop(CANCEL)
         else:
             self._children.stop(number)
 

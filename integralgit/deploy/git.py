@@ -150,7 +150,8 @@ class Git:
             ["git", *where, *_ARGUMENTS, command, *arguments],
             self._environment,
             timeout=self.timeout,
-            descriptors=self.descriptors,
+            # Not for what may start a daemon, of credentials perhaps, which would keep the lock.
+            descriptors={} if command in _INTERRUPTIBLE else self.descriptors,
             tell=lines.add,
             interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
         )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 from urllib.parse import quote
 
 from attrs import define
 
 from integralgit.deploy.checkout import look, read_config
-from integralgit.deploy.git import Git
+from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.source import Source
 from integralgit.names import CONFIG_BRANCH
 
+InThread = Callable[..., Awaitable[Any]]
 _REF = f"refs/heads/{CONFIG_BRANCH}"
 
 
@@ -23,6 +26,7 @@ class Mirrors:
 
     _folder: Path
     _git: Git
+    _in_thread: InThread
 
     async def tip(self, source: Source) -> str | None:
         """The commit of the config branch at the remote, or None; raises `GitError`."""
@@ -41,6 +45,14 @@ class Mirrors:
         Raises `ConfigError` and `GitError`.
         """
         folder = self._folder / (quote(str(source.repo), safe="") + ".git")
+        try:
+            return await self._read(folder, source, commit)
+        except GitError:
+            # A kill may have left locks; the mirror is small and ours, so it is made anew.
+            await self._in_thread(rmtree, folder, True)
+            return await self._read(folder, source, commit)
+
+    async def _read(self, folder: Path, source: Source, commit: str) -> str:
         git = self._git.within(str(folder)).allowing(source.protocols)
         if not (folder / "config").exists():
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -28,6 +28,7 @@ class Found:
     behind: int = 0
     own: int = 0
     in_progress: str | None = None
+    rollback: bool = False
 
 
 @frozen
@@ -71,6 +72,13 @@ def plan(found: Found, branch: str, update: str) -> Step:
     if found.head == found.target and found.on_branch == branch:
         return Stay()
     if found.local is None or found.ahead == 0:
+        return Move(found.target)
+    if found.rollback and found.own:
+        raise Refused(
+            f"the local branch {branch} has {_commits(found.own)} of its own on top of what is"
+            f" to be rolled back; nothing was changed"
+        )
+    if found.rollback:
         return Move(found.target)
     if update == "ff-only":
         raise Refused(

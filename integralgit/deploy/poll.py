@@ -39,13 +39,21 @@ def compare(
     repo: str,
     found: tuple[Deployment, ...],
     tips: Mapping[str, str],
+    before: Mapping[str, str | None],
     now: float,
 ) -> list[str]:
     """Queue a deploy for every tip that nobody knew of; the locations that have one now.
 
     A branch that is looked at for the first time, because the config names
     it now, counts as seen; but a location that never had a deploy gets one.
+    `before` is what was known when the look began: a branch of which more is
+    known by now was told of meanwhile.
     """
+    tips = {
+        branch: tip
+        for branch, tip in tips.items()
+        if branch == CONFIG_BRANCH or deliveries.seen(tx, repo, branch) == before.get(branch)
+    }
     woken = []
     for one in found:
         tip, seen = tips.get(one.branch), deliveries.seen(tx, repo, one.branch)
@@ -53,7 +61,8 @@ def compare(
             continue
         if seen is None and deploys.has_any(tx, one.location):
             continue
-        if deploys.waiting_at(tx, one.location) is None:
+        waiting = deploys.waiting_at(tx, one.location)
+        if waiting is None or waiting.repo != repo or waiting.trigger is Trigger.ROLLBACK:
             deploys.enqueue(
                 tx,
                 repo=repo,
@@ -113,7 +122,10 @@ class Poll(Service):
         try:
             for repo in await self._repositories():
                 if self.running:
-                    await self._look(repo)
+                    try:
+                        await self._look(repo)
+                    except Exception:
+                        log.failure("the look at {repo} failed", repo=str(repo))
         finally:
             self._later(self._settings.poll * (0.9 + 0.2 * self._chance()))
 
@@ -144,12 +156,18 @@ class Poll(Service):
             found = known_deployments(record, self._host_names) or ()
         except ConfigError:
             found = ()
+        branches = {one.branch for one in found}
+        before = await self._store.read(
+            lambda tx: {branch: deliveries.seen(tx, identity, branch) for branch in branches}
+        )
         try:
-            tips = await self._mirrors.tips(source, {CONFIG_BRANCH, *(one.branch for one in found)})
+            tips = await self._mirrors.tips(source, {CONFIG_BRANCH, *branches})
         except GitError as error:
             log.warn("{repo} could not be looked at: {reason}", repo=identity, reason=str(error))
             return
         if tips.get(CONFIG_BRANCH) != record.config_commit:
             self._workshop.look(identity)
-        for location in await self._store.write(lambda tx: compare(tx, identity, found, tips, now)):
+        for location in await self._store.write(
+            lambda tx: compare(tx, identity, found, tips, before, now)
+        ):
             self._workshop.wake(location)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 
 from integralgit.journal import deploys
 from integralgit.journal.events import Commit, Deploy, RunningScript, StepState
@@ -16,6 +17,7 @@ from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store
 
 T = TypeVar("T")
+log = Logger()
 
 
 class Stopping(Exception):
@@ -67,7 +69,10 @@ class Run:
 
     def tell(self, data: bytes) -> None:
         """Write to the deploy's log what a child said."""
-        os.write(self.log, data)
+        try:
+            os.write(self.log, data)
+        except OSError as error:
+            log.warn("the log of deploy {deploy}: {error}", deploy=self.deploy.id, error=error)
 
     async def note(
         self,

@@ -1,20 +1,24 @@
 """An update that was cut off, by a kill or a power failure, is completed by the next one.
 
 Before git changes files, a note in the git folder says from which commit to
-which. Nothing of the user's was in the way then, so every file on that way is
-ours, whatever half of it stands there now; files elsewhere are not touched.
+which. Nothing of the user's was in the way then, so what stands half changed
+on that way is ours; files elsewhere are not touched. Where somebody has gone on
+working there since, the note is void, or what is neither of the two commits'
+is kept under a rescue ref first.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from attrs import define
 
 from integralgit.deploy.git import Git
 from integralgit.names import is_branch, is_commit
+
+Keep = Callable[[Sequence[str]], Awaitable[None]]
 
 NOTE = "integralgit-update"
 NOTHING = "nothing"
@@ -42,31 +46,63 @@ class Unfinished:
         """The files are what they should be."""
         (self.folder / NOTE).unlink(missing_ok=True)
 
-    async def complete(self) -> None:
-        """Complete an update that was cut off, if one was; the caller holds the location's lock."""
+    async def complete(self, keep: Keep) -> None:
+        """Complete an update that was cut off, if one was; the caller holds the location's lock.
+
+        `keep` is given the files that are neither as before nor as wanted.
+        """
         try:
             lines = (self.folder / NOTE).read_text().splitlines()
         except FileNotFoundError:
             return
         if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines
+            if not await self._still_holds(branch, before, to):
+                self.say("An update was cut off here, but the branch was moved since; let it be.")
+                self.end()
+                return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
             if before == NOTHING:
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
-                await self._complete(before, to)
+                await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
         self.end()
 
-    async def _complete(self, before: str, to: str) -> None:
+    async def _still_holds(self, branch: str, before: str, to: str) -> bool:
+        """Whether branch and HEAD are where the update has left them."""
+        for ref in (f"refs/heads/{branch}", "HEAD"):
+            found = await self.git.try_("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+            commit = found.out.decode().strip()
+            if commit and commit not in (before, to):
+                return ref == "HEAD" and before == NOTHING
+        return True
+
+    async def _differing(self, commit: str) -> set[str]:
+        """The files that differ from those of a commit."""
+        listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
+        return set(listed.split("\0"))
+
+    async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
         listed = await self.git.run(
             "diff-tree", "-r", "-z", "--name-status", "--no-renames", before, to, "--"
         )
         parts = listed.split("\0")
         pairs = list(zip(parts[::2], parts[1::2], strict=False))
+        changed, wanting = await self._differing(before), await self._differing(to)
+        root = self.git.folder or ""
+        odd = [
+            path
+            for kind, path in pairs
+            if path in wanting
+            and (kind == "A" or path in changed)
+            and os.path.lexists(os.path.join(root, path))
+        ]
+        if odd:
+            await keep(odd)
         paths = self.folder / f"{NOTE}.paths"
         try:
             for kinds, command in (("AMT", ["checkout", "--force", to]), ("D", _REMOVE)):

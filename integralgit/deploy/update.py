@@ -110,7 +110,12 @@ class Update:
         """
         folder = await self.checkout.git_folder()
         self._unfinished = Unfinished(folder, self.checkout.git, self.say)
-        await self._unfinished.complete()
+
+        async def keep(files: Sequence[str]) -> None:
+            head = (await self.checkout.status()).head
+            await self._rescue(head, [], files, f"{rescue_ref}-cut")
+
+        await self._unfinished.complete(keep)
         status = await self.checkout.status()
         found = await self._find(branch, status, tips, deployed, folder)
         return Updated(
@@ -150,13 +155,24 @@ class Update:
             )
             ahead, behind = map(int, counted.split())
         if ahead:
-            known = [target, *filter(None, [tips.branch_before]), *deployed]
+            earlier = self.checkout.earlier_tips(folder, branch)
+            known = [target, *filter(None, [tips.branch_before]), *deployed, *earlier]
             count = await git.run(
                 "rev-list", "--ignore-missing", "--count", f"{local}", "--not", *known, "--"
             )
             own = int(count)
         in_progress = self.checkout.in_progress(folder)
-        return Found(status.head, status.branch, local, target, ahead, behind, own, in_progress)
+        return Found(
+            status.head,
+            status.branch,
+            local,
+            target,
+            ahead,
+            behind,
+            own,
+            in_progress,
+            tips.rollback,
+        )
 
     async def _in_the_way(self, status: Status, to: str) -> tuple[list[str], list[str]]:
         """Edited files that the way to a commit would change, and others where it makes new ones."""
@@ -192,12 +208,18 @@ class Update:
             names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
             raise Refused(f"nothing was changed, for the update would overwrite files: {names}")
         on_branch = status.head is not None and status.branch == branch
+        await self._change(status, branch, to, keep=True)
+        if not on_branch:
+            await self._follow_remote(branch)
+
+    async def _change(self, status: Status, branch: str, to: str, *, keep: bool) -> None:
+        """Let git change the files; what it leaves half done is noted for the next deploy."""
         self._unfinished.begin(branch, status.head, to)
         try:
-            if on_branch:
+            if keep and status.head is not None and status.branch == branch:
                 await self.checkout.git.run("reset", "--quiet", "--keep", to, "--")
             else:
-                await self._check_out(branch, to)
+                await self._check_out(branch, to, *([] if keep else ["--force"]))
         except GitError:
             if await self._in_the_way(await self.checkout.status(), to) == ([], []):
                 self._unfinished.end()
@@ -205,8 +227,6 @@ class Update:
                 self.say("The update was left half done; the next deploy completes it.")
             raise
         self._unfinished.end()
-        if not on_branch:
-            await self._follow_remote(branch)
 
     async def _check_out(self, branch: str, to: str, *options: str) -> None:
         """Put HEAD on the branch, and the branch on the commit."""
@@ -267,9 +287,7 @@ class Update:
         if found.in_progress in _QUIT:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(_remove, self.checkout.location, others)
-        self._unfinished.begin(branch, status.head, to)
-        await self._check_out(branch, to, "--force")
-        self._unfinished.end()
+        await self._change(status, branch, to, keep=False)
         if found.in_progress == "bisect":
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:
@@ -285,8 +303,10 @@ class Update:
         aside = git.with_environment(GIT_INDEX_FILE=str(index))
         try:
             await aside.run("read-tree", *([head] if head else ["--empty"]))
-            if files:
-                listed.write_bytes(b"\0".join(map(os.fsencode, files)))
+            root = self.checkout.location
+            there = [path for path in files if os.path.lexists(os.path.join(root, path))]
+            if there:
+                listed.write_bytes(b"\0".join(map(os.fsencode, there)))
                 await aside.with_environment(GIT_LITERAL_PATHSPECS="1").run(
                     "add",
                     "--all",

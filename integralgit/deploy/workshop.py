@@ -8,20 +8,19 @@ from typing import Any
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from integralgit.background import Background
 from integralgit.deploy import acts
 from integralgit.deploy.acts import Conflict
-from integralgit.deploy.child import Children
-from integralgit.deploy.configs import Configs
+from integralgit.deploy.child import Children, cancel
+from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
 from integralgit.deploy.lanes import Lanes
-from integralgit.deploy.mirror import Mirrors
-from integralgit.deploy.source import source_of
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
@@ -34,6 +33,8 @@ log = Logger()
 
 #: After how many deploys the oldest are forgotten.
 PRUNE_EVERY = 20
+#: Seconds until work at a location that met a fault is tried again.
+WORK_AGAIN = 10.0
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
 
@@ -47,7 +48,7 @@ class Workshop(Service):
     _store: Store
     _logs: Logs
     _configs: Configs
-    _mirrors: Mirrors
+    _config_looks: Looks
     _deployer: Deployer
     _children: Children
     _now: Callable[[], float]
@@ -56,6 +57,7 @@ class Workshop(Service):
     _locations: Lanes = field(init=False)
     _looks: Lanes = field(init=False)
     _stopping: bool = field(default=False, init=False)
+    _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
@@ -75,6 +77,8 @@ class Workshop(Service):
         """Scripts go on; git is asked to end and its deploys go back to the queue."""
         super().stopService()
         self._stopping = True
+        for timer in self._timers.values():
+            cancel(timer)
         self._deployer.stop()
         self._children.stop()
         return self._background.drain()
@@ -111,7 +115,8 @@ class Workshop(Service):
         self._adoptable = await self._store.write(self._sort_out)
         locations, repos = await self._store.read(deploys.queue_heads)
         looks = await self._store.read(deliveries.repositories_to_look_at)
-        for location in {*self._adoptable, *locations}:
+        # What still runs comes first, so that it has its deadline and its worker.
+        for location in dict.fromkeys([*self._adoptable, *locations]):
             self.wake(location)
         for repo in {*repos, *looks}:
             self.look(repo)
@@ -131,6 +136,15 @@ class Workshop(Service):
         return adoptable
 
     async def _work_at(self, location: str) -> None:
+        """One deploy at a location; if that meets a fault, of the disk perhaps, another try."""
+        try:
+            await self._work_once_at(location)
+        except Exception:
+            log.failure("work at {location} failed; it is tried again", location=location)
+            if not self._stopping:
+                self._later(location, WORK_AGAIN, self.wake)
+
+    async def _work_once_at(self, location: str) -> None:
         """One deploy at a location: the one that a restart left running, or the one that waits."""
         if self._stopping:
             return
@@ -146,6 +160,8 @@ class Workshop(Service):
         moved_to = await self._deployer.deploy(waiting)
         if waiting.id % PRUNE_EVERY == 0:
             await self._forget_old(waiting.repo)
+        if await self._store.read(lambda tx: deploys.waiting_at(tx, location)):
+            self.wake(location)
         if moved_to is not None:
             self.wake(moved_to)
 
@@ -159,8 +175,13 @@ class Workshop(Service):
         now = self._now()
         freeze = await self._store.read(lambda tx: freezes.freeze_of(tx, deploy.repo, now))
         if freeze is not None and freeze.until is not None and deploy.location is not None:
-            self._reactor.callLater(freeze.until - now, self.wake, deploy.location)
+            self._later(deploy.location, freeze.until - now, self.wake)
         return freeze is not None
+
+    def _later(self, key: str, delay: float, what: Callable[[str], None]) -> None:
+        """Call `what` with the key after a while, in place of an earlier such call."""
+        cancel(self._timers.get(key))
+        self._timers[key] = self._reactor.callLater(delay, what, key)
 
     async def freeze(self, repo: str, reason: str, until: float | None) -> None:
         """Let what is pushed wait, until that time or until it is lifted."""
@@ -181,10 +202,19 @@ class Workshop(Service):
         Raises `Conflict` where there is nothing to deploy.
         """
         repo, names = parse_repository(identity), self._configs.host_names
+        identity = str(repo)
         if not self._settings.trusts_for(repo):
             raise Conflict(f"no [[trust]] of the server's settings covers {identity}")
-        await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", self._now()))
-        await self._look(identity)
+        is_new = await self._store.write(
+            lambda tx: deliveries.hear_of(tx, identity, "", self._now())
+        )
+        try:
+            await self._config_looks.look(repo)
+        except GitError as error:
+            if is_new:
+                await self._store.write(lambda tx: deliveries.forget(tx, identity))
+            raise Conflict(str(error)) from None
+        self.look(identity)
         return await self._queue(lambda tx: acts.deploy_now(tx, identity, names, self._now()))
 
     async def retry(self, deploy: Deploy) -> list[Deploy]:
@@ -227,14 +257,8 @@ class Workshop(Service):
         """Read a repository's config afresh, and decide what waited for that."""
         if self._stopping:
             return
-        repo = parse_repository(identity)
-        known = await self._configs.known(repo)
-        source = source_of(repo, self._settings.trusts_for(repo), known.provider)
         try:
-            commit = await self._mirrors.tip(source)
-            record = await self._configs.refresh(
-                repo, commit, lambda tip: self._mirrors.config(source, tip)
-            )
+            record = await self._config_looks.look(parse_repository(identity))
         except GitError as error:
             await self._look_failed(identity, error)
             return
@@ -249,7 +273,7 @@ class Workshop(Service):
         log.warn("{reason}", reason=reason)
         await self._store.write(lambda tx: give_up(tx, identity, reason, self._now()))
         if await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
-            self._reactor.callLater(LOOK_AGAIN, self.look, identity)
+            self._later(identity, LOOK_AGAIN, self.look)
 
     def look(self, identity: str) -> None:
         """A repository's config is to be read afresh."""

@@ -20,6 +20,8 @@ from integralgit.hostconfig.keys import KEYS, NOT_YET
 
 DEFAULT = "default"
 BASE = "base"
+#: How many warnings are worth reading; looking for what was meant takes time, too.
+MOST_WARNINGS = 20
 
 
 class ConfigError(Exception):
@@ -104,7 +106,7 @@ def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]]
         raise ConfigError("config must have an object `configs`")
     notices += [
         f"unknown key `{key}` in the file{_suggestion(key, ['hostgroups', 'configs'])}"
-        for key in sorted(document.keys() - {"hostgroups", "groups", "configs"})
+        for key in sorted(document.keys() - {"hostgroups", "groups", "configs"})[:MOST_WARNINGS]
     ]
     if not isinstance(groups, dict):
         raise ConfigError("`hostgroups` must be an object of lists")
@@ -161,6 +163,8 @@ def _resolve_host(
     for layer in layers:
         for key, told in configs[layer].items():
             where = f"host {host}, layer {layer}, key {key}"
+            if key not in KEYS and len(warnings) >= MOST_WARNINGS:
+                continue
             if key not in KEYS:
                 warnings.append(f"{where}: unknown key{_suggestion(key, list(KEYS))}")
             elif told is None and key == "env":

@@ -52,15 +52,27 @@ def add_delivery(
     return added.lastrowid
 
 
-def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> None:
-    """Know a repository from now on, and the kind of git host that told of it, if one did."""
+def forget(tx: Transaction, repo: str) -> None:
+    """Know nothing more of a repository, of which nothing has come in yet."""
+    tx.execute("DELETE FROM repositories WHERE repo = ?", (repo,))
+    tx.emit(RepositoryChanged(repo))
+
+
+def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
+    """Know a repository from now on, and the kind of git host that told of it, if one did.
+
+    True where it was not known before.
+    """
+    is_new = tx.one("SELECT 1 FROM repositories WHERE repo = ?", (repo,)) is None
     tx.execute(
         "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET provider = excluded.provider"
         " WHERE excluded.provider NOT IN ('', provider)",
         (repo, now, provider),
     )
-    tx.emit(RepositoryChanged(repo))
+    if is_new or provider:
+        tx.emit(RepositoryChanged(repo))
+    return is_new
 
 
 def add_push(

@@ -101,7 +101,7 @@ def enqueue(
 ) -> int:
     """Put a deploy in the queue, superseding those that wait for the same; its number.
 
-    With no location yet, only those of the same repository and branch are the same.
+    The same means: of the same repository and branch, for the same location.
     """
     added = tx.execute(
         "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
@@ -138,8 +138,12 @@ def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:
     if one.location is None:
         where, values = "location IS NULL AND repo = ? AND branch = ?", [one.repo, one.branch]
     else:
-        where, values = "location = ?", [one.location]
-    rows = tx.execute(f"SELECT id FROM deploys WHERE state = 'queued' AND {where}", values)
+        where = "location = ? AND repo = ? AND branch = ?"
+        values = [one.location, one.repo, one.branch]
+    rows = tx.execute(
+        f"SELECT id FROM deploys INDEXED BY deploys_waiting WHERE state = 'queued' AND {where}",
+        values,
+    )
     waiting = sorted(number for (number,) in rows)
     for older in waiting[:-1]:
         end(
@@ -173,9 +177,14 @@ def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
 
 
 def waiting_at(tx: Transaction, location: str) -> Deploy | None:
-    """The one deploy that waits for a location, or None."""
+    """The first of the deploys that wait for a location, or None.
+
+    There is one for each repository and branch, so rarely more than one.
+    """
     found = _deploys(
-        tx, "WHERE state = 'queued' AND location = ? ORDER BY id DESC LIMIT 1", (location,)
+        tx,
+        "INDEXED BY deploys_waiting WHERE state = 'queued' AND location = ? ORDER BY id LIMIT 1",
+        (location,),
     )
     return found[0] if found else None
 

@@ -25,7 +25,7 @@ from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
+from integralgit.journal.events import Deploy, DeployChanged, RepositoryRecord, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import CHUNK, Logs
 from integralgit.journal.store import Store, Transaction
@@ -45,6 +45,8 @@ _STATIC = {
     "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+#: Seconds.
+LONGEST_FREEZE = 10 * 366 * 86400.0
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
 
 
@@ -350,6 +352,8 @@ class Pages:
             length = quantities.seconds(form["for"]) if form.get("for") else None
         except ValueError as error:
             raise HTTPError(400, f"`for` {error}.") from None
+        if length is not None and length > LONGEST_FREEZE:
+            raise HTTPError(400, "`for` must not be longer than ten years.")
         until = None if length is None else self._now() + length
         reason = form.get("reason", "").strip()[:500] or "no reason was given"
         await self._workshop.freeze(record.repo, reason, until)
@@ -425,7 +429,8 @@ class Pages:
         set_headers(request, "text/plain; charset=utf-8")
         follow = request.args.get(b"follow") == [b"1"] and found["finished_at"] is None
         if follow:
-            end = self._final_size(deploy)
+            end, forget = self._final_size(deploy)
+            request.notifyFinish().addBoth(lambda _: forget())
             return Streaming(LogText(request, self._ticker, self._logs, deploy, 0, end))
         size = found["log_size"] or 0
         start, stop = self._range(request, size)
@@ -454,25 +459,21 @@ class Pages:
         """The size of a deploy's log: frozen at its end, if it ran to one, else as it is."""
         return self._logs.size(deploy.id) if deploy.log_size is None else deploy.log_size
 
-    def _final_size(self, deploy: int) -> Callable[[], int | None]:
-        """A function that gives the log's size once the deploy has ended, and None before."""
+    def _final_size(self, deploy: int) -> tuple[Callable[[], int | None], Callable[[], None]]:
+        """What gives the log's size once the deploy has ended, and None before; and how to stop."""
         known: list[int] = []
 
-        def look(_: object) -> None:
+        def look(event: object) -> None:
+            if not isinstance(event, DeployChanged) or event.deploy != deploy:
+                return
             reading = self._store.read(lambda tx: deploys.known(tx, deploy))
             reading.addCallback(
                 lambda found: known.append(self._size(found)) if found.state.ended else None
             )
 
         stop = self._hub.watch(look)
-
-        def size() -> int | None:
-            if known:
-                stop()
-                return known[0]
-            return None
-
-        return size
+        look(DeployChanged(deploy, "", State.RUNNING))
+        return lambda: known[0] if known else None, stop
 
     # One repository; last, for its path takes whatever is left
 

@@ -57,7 +57,8 @@ def acting(handler: Handler[P]) -> Handler[P]:
     @wraps(handler)
     async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
         if self._access.may_act(request, self._now(), form_of(request).get("csrf", "")):
-            return await handler(self, request, *args, **kwargs)
+            # To its end, also if the client hangs up: Klein cancels what a handler waits for.
+            return await self._background.shield(handler(self, request, *args, **kwargs))
         if self._access.is_known(request, self._now()):
             raise HTTPError(
                 403, "This was not sent by a page of this server; reload it and try again."

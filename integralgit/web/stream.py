@@ -152,7 +152,9 @@ class Streaming(Resource):
         super().__init__()
         self._viewer = viewer
 
-    def render(self, request: Request) -> int:  # noqa: ARG002 - Twisted's signature
+    def render(self, request: Request) -> int | bytes:
+        if request.method == b"HEAD":
+            return b""
         self._viewer.open()
         return NOT_DONE_YET
 

@@ -90,6 +90,31 @@ class Acts(Integration):
         self.assertEqual(daemon.ended(5)["commit"], third)
         self.assertEqual(self.act(daemon, "/deploys/99/retry").status, 404)
 
+    def test_a_roll_back_under_local_commits(self) -> None:
+        """It says that it cannot be done, and changes nothing."""
+        daemon = self.start()
+        www = self.folder / "www"
+        daemon.push(self.first)
+        daemon.ended(1)
+        daemon.push(self.upstream.commit({"x": "2"}))
+        daemon.ended(2)
+        (www / "mine.txt").write_text("mine")
+        git(www, "add", "mine.txt")
+        git(www, "commit", "--quiet", "-m", "Mine")
+        head = git(www, "rev-parse", "HEAD")
+        back = self.deployed(daemon, self.act(daemon, "/deploys/1/rollback"))
+        self.assertEqual(back["state"], "failed")
+        self.assertIn("of its own on top of what is to be rolled back", back["reason"])
+        self.assertEqual(git(www, "rev-parse", "HEAD"), head)
+
+    def test_nothing_to_deploy(self) -> None:
+        """A repository that cannot be read is not remembered, and the answer says why."""
+        daemon = self.start()
+        answer = daemon.request("POST", "/github.com/acme/none/deploys")
+        self.assertEqual(answer.status, 409)
+        self.assertIn("git ls-remote failed", answer.json["error"])
+        self.assertEqual(daemon.get("/")["repositories"], [])
+
     def test_a_freeze(self) -> None:
         """Pushes wait as one while a repository is frozen, which the answer and the page say."""
         daemon = self.start()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import Integration, eventually, git
+from tests.integration.harness import Daemon, Integration, eventually, git
 
 SCRIPT = """#!/bin/sh
 env | sort >../environment
@@ -245,6 +245,47 @@ rmdir ../running
         self.assertEqual(deploy["state"], "skipped")
         self.assertIn("no branch integralgit", deploy["reason"])
 
+    def test_a_config_that_was_mended(self) -> None:
+        """What the known config would refuse is read afresh first, and makes no folder meanwhile."""
+        forbidden = self.folder / "forbidden" / "www"
+        config = self.config()
+        config["configs"]["base"]["location"] = str(forbidden)
+        self.upstream.configure(config)
+        url = self.folder / "githost" / "{full_name}.git"
+        daemon = Daemon(
+            self.folder / "server",
+            f'host_names = ["web1"]\n[[trust]]\nrepos = ["github.com/acme/*"]\nurl = "{url}"\n'
+            f'locations = ["{self.folder}/www"]\n',
+        )
+        self.addCleanup(daemon.stop)
+        daemon.start()
+        daemon.push(self.upstream.commit({"deploy.sh": SCRIPT}))
+        refused = daemon.ended(1)
+        self.assertEqual(refused["state"], "failed")
+        self.assertIn("is not in locations =", refused["reason"])
+        self.assertFalse(forbidden.parent.exists())
+        self.upstream.configure(self.config())
+        daemon.push(self.upstream.commit({"x": "y"}))
+        deploys = eventually(
+            lambda: (
+                (d := daemon.get("/github.com/acme/site")["deploys"]) and d[0]["finished_at"] and d
+            ),
+            "the second push is deployed",
+        )
+        self.assertEqual(
+            (deploys[0]["state"], deploys[0]["location"]), ("succeeded", str(self.folder / "www"))
+        )
+
+    def test_a_mirror_that_a_kill_has_left_locked(self) -> None:
+        """The server's own small repositories are made anew where they cannot be used."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon()
+        mirror = daemon.state / "mirrors" / "github.com%2Facme%2Fsite.git"
+        git(self.folder, "init", "--quiet", "--bare", str(mirror))
+        (mirror / "shallow.lock").touch()
+        daemon.push(self.upstream.commit({"deploy.sh": SCRIPT}))
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
+
     def test_a_broken_config(self) -> None:
         """While the newest config is broken the last good one stays in use, and the page says so."""
         self.upstream.configure(self.config())
@@ -307,7 +348,7 @@ rmdir ../running
         for number in range(2, 32):
             daemon.push(commit)
             self.assertEqual(daemon.ended(number)["state"], "succeeded")
-        self.assertLessEqual(len(list(descriptors.iterdir())), before)
+        eventually(lambda: len(list(descriptors.iterdir())) <= before, "no descriptor is left")
         children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
         self.assertEqual(children.read_text(), "")
 

@@ -340,6 +340,42 @@ class Updates(TestCase):
         )
         self.assertEqual(git(self.www, "status", "--porcelain"), "M b.txt\n?? mine.txt")
 
+    async def test_work_after_an_update_was_cut_off(self) -> None:
+        """What a person did since is never undone: a commit voids the note, a file is kept aside."""
+        first = await self.start()
+        second = self.upstream.commit({"a.txt": "two\n", "b.txt": "two\n"})
+        note = self.www / ".git" / "integralgit-update"
+        note.write_text(f"main\n{first}\n{second}\n")
+        (self.www / "a.txt").write_text("by hand\n")
+        git(self.www, "commit", "--quiet", "-a", "-m", "By hand")
+        mine = self.head()
+        result = await self.update()
+        self.assertIn("the branch was moved since", result.said)
+        self.assertEqual(git(self.www, "merge-base", "HEAD", mine), mine)
+        self.assertFalse(note.exists())
+
+        git(self.www, "reset", "--quiet", "--hard", first)
+        note.write_text(f"main\n{first}\n{second}\n")
+        (self.www / "a.txt").write_text("edited since\n")
+        await self.update()
+        self.assertEqual(self.head(), second)
+        self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:a.txt"), "edited since")
+
+    async def test_a_rewritten_branch_after_a_deploy_that_failed(self) -> None:
+        """What the remote branch had is known although a failed deploy has fetched since."""
+        first = self.upstream.commit({"a.txt": "one\n"})
+        self.upstream.commit({"secret.txt": "removed later\n"})
+        url = str(self.upstream.bare)
+        git(self.folder, "clone", "--quiet", url, str(self.www))
+        git(self.upstream.work, "reset", "--quiet", "--hard", first)
+        rewritten = self.upstream.commit({"a.txt": "two\n"})
+        (self.www / "a.txt").write_text("in the way\n")
+        self.assertIsNotNone((await self.update()).refused)
+        git(self.www, "checkout", "--quiet", "a.txt")
+        self.assertIsNone((await self.update()).refused)
+        self.assertEqual(self.head(), rewritten)
+        self.assertNotIn("secret.txt", self.tree())
+
     async def test_a_branch_that_is_gone(self) -> None:
         """A branch that the remote no longer has is said to be missing, not deployed again."""
         await self.start()

@@ -158,21 +158,42 @@ class Queue(Archive):
         kept = [one.id for one in self.get(number).commits]
         self.assertEqual(kept, [one.id for one in commits[10:]])
 
-    def test_one_waits_per_location(self) -> None:
-        """Of the deploys that wait for a location only the newest stays, whoever asked."""
+    def test_one_waits_for_the_same(self) -> None:
+        """Of the deploys of a repository's branch that wait for a location only the newest stays."""
         first = self.enqueue(now=1)
-        second = self.enqueue(branch="dev", now=2)
-        third = self.enqueue(repo=OTHER, now=3)
-        self.assertEqual(
-            self.states(),
-            {first: State.SUPERSEDED, second: State.SUPERSEDED, third: State.QUEUED},
-        )
+        second = self.enqueue(now=2)
+        self.assertEqual(self.states(), {first: State.SUPERSEDED, second: State.QUEUED})
         one = self.get(first)
         self.assertEqual((one.superseded_by, one.finished, one.started), (second, 2.0, None))
         self.assertEqual(one.reason, f"deploy {second} waits for the same and is newer")
-        self.assertEqual(self.get(second).superseded_by, third)
-        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
-        self.assertEqual(waiting, self.get(third))
+
+    def test_others_at_the_same_location(self) -> None:
+        """Another branch's or repository's deploy displaces none; they wait in their order."""
+        first = self.enqueue(now=1)
+        second = self.enqueue(branch="dev", now=2)
+        third = self.enqueue(repo=OTHER, now=3)
+        self.assertEqual(set(self.states().values()), {State.QUEUED})
+        for number in (first, second, third):
+            waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+            self.assertEqual(waiting, self.get(number))
+            self.fails(number)
+
+    def fails(self, number: int) -> None:
+        """The deploy fails."""
+        self.write(lambda tx: deploys.end(tx, number, State.FAILED, 4.0))
+
+    def test_the_queue_is_found_without_the_history(self) -> None:
+        """What every push asks of the queue is answered by the index of what waits."""
+        asked: list[str] = []
+        self.memory.connection.set_trace_callback(asked.append)
+        self.enqueue()
+        self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        self.memory.connection.set_trace_callback(None)
+        queries = [sql for sql in asked if sql.startswith("SELECT") and "'queued'" in sql]
+        self.assertGreaterEqual(len(queries), 2)
+        for sql in queries:
+            plan = self.memory.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+            self.assertIn("deploys_waiting", str(plan), sql)
 
     def test_a_superseded_deploy_has_no_log(self) -> None:
         """A deploy that was superseded before it ran has no size of a log, not even nought."""
