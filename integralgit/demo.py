@@ -123,6 +123,7 @@ def main() -> int:
         f"state = {json.dumps(str(root / 'state'))}\n"
         'host_names = ["demo"]\n'
         "public = true\n"
+        "poll = 0\n"
         f"allow_root = {'true' if os.geteuid() == 0 else 'false'}\n"
         "\n[[trust]]\n"
         'repos = ["localhost/demo/site"]\n'
