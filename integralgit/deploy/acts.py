@@ -6,10 +6,12 @@ the reason why it cannot be done.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.events import Commit, Deploy, State, Trigger
 from integralgit.journal.store import Transaction
 
 
@@ -41,50 +43,46 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
     ]
 
 
-def _placed(deploy: Deploy) -> tuple[str, str]:
+def _queue_where(
+    tx: Transaction,
+    deploy: Deploy,
+    trigger: Trigger,
+    now: float,
+    wanted: str | None = None,
+    commits: Sequence[Commit] = (),
+) -> list[int]:
+    """Queue another deploy for the place of that one; raises `Conflict` where it had none."""
     if deploy.host is None or deploy.location is None:
         raise Conflict(
             f"deploy {deploy.id} never had a location; deploy the repository now instead"
         )
-    return deploy.host, deploy.location
-
-
-def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
-    """Queue the newest commit once more where an ended deploy did not succeed."""
-    if not deploy.state.ended:
-        raise Conflict(f"deploy {deploy.id} is {deploy.state}; it can be retried when it has ended")
-    host, location = _placed(deploy)
     return [
         deploys.enqueue(
             tx,
             repo=deploy.repo,
             branch=deploy.branch,
-            host=host,
-            location=location,
-            trigger=Trigger.RETRY,
+            host=deploy.host,
+            location=deploy.location,
+            trigger=trigger,
+            wanted=wanted,
+            commits=commits,
             now=now,
         )
     ]
+
+
+def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
+    """Queue the newest commit once more where a deploy went that has ended, however it did."""
+    if not deploy.state.ended:
+        raise Conflict(f"deploy {deploy.id} is {deploy.state}; it can be retried when it has ended")
+    return _queue_where(tx, deploy, Trigger.RETRY, now)
 
 
 def roll_back(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
     """Queue the commit of an earlier deploy that succeeded; it stays until the next push."""
     if deploy.state is not State.SUCCEEDED or deploy.commit is None:
         raise Conflict(f"deploy {deploy.id} did not succeed, so there is nothing to go back to")
-    host, location = _placed(deploy)
-    return [
-        deploys.enqueue(
-            tx,
-            repo=deploy.repo,
-            branch=deploy.branch,
-            host=host,
-            location=location,
-            trigger=Trigger.ROLLBACK,
-            wanted=deploy.commit,
-            commits=deploy.commits,
-            now=now,
-        )
-    ]
+    return _queue_where(tx, deploy, Trigger.ROLLBACK, now, deploy.commit, deploy.commits)
 
 
 def cancel_queued(tx: Transaction, deploy: Deploy, now: float) -> bool:

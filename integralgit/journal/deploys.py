@@ -1,8 +1,8 @@
 """All SQL about deploys, their steps and their scripts.
 
 The rows in state `queued` are the queue itself: there is no other, so a queue
-cannot be lost. Of the deploys that wait for one location only the newest
-stays; the others are superseded by it.
+cannot be lost. Of the deploys of one repository and branch that wait for one
+location only the newest stays; the others are superseded by it.
 """
 
 from __future__ import annotations
