@@ -150,8 +150,7 @@ class Git:
             ["git", *where, *_ARGUMENTS, command, *arguments],
             self._environment,
             timeout=self.timeout,
-            # Not for what may start a daemon, of credentials perhaps, which would keep the lock.
-            descriptors={} if command in _INTERRUPTIBLE else self.descriptors,
+            descriptors=self.descriptors,
             tell=lines.add,
             interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
         )
