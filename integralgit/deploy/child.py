@@ -24,18 +24,22 @@ from twisted.python.failure import Failure
 GRACE = 10.0
 #: Seconds that a grandchild may hold the output open after the child has ended.
 DRAIN = 2.0
-#: The most of one output that is kept, in bytes.
-KEEP = 16_000_000
+#: The most that is kept of what a child prints, in bytes.
+KEEP = 64_000_000
 
 
 @frozen
 class Exit:
-    """How a child ended, and what it printed; `code` is -n after signal n, as in `subprocess`."""
+    """How a child ended, and what it printed; `code` is -n after signal n, as in `subprocess`.
+
+    `cut` says that it printed more than is kept.
+    """
 
     code: int
     out: bytes
     err: bytes
     timed_out: bool = False
+    cut: bool = False
 
 
 def exit_code(reason: Failure) -> int:
@@ -101,9 +105,9 @@ class _Child(ProcessProtocol):
         self.tell(data)
 
     def _keep(self, where: list[bytes], data: bytes) -> None:
-        if self.kept < KEEP:
+        self.kept += len(data)
+        if self.kept <= KEEP:
             where.append(data)
-            self.kept += len(data)
 
     def _too_long(self) -> None:
         self.timed_out = True
@@ -139,9 +143,8 @@ class _Child(ProcessProtocol):
         cancel(self.drain)
         if not self.stopping:
             cancel(self.timer)
-        self.ended.callback(
-            Exit(exit_code(reason), b"".join(self.out), b"".join(self.err), self.timed_out)
-        )
+        out, err = b"".join(self.out), b"".join(self.err)
+        self.ended.callback(Exit(exit_code(reason), out, err, self.timed_out, cut=self.kept > KEEP))
 
 
 @define

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 
@@ -56,6 +57,8 @@ class GitError(Exception):
         self.said = redact(ended.err.decode("utf-8", "replace")).strip()
         if ended.timed_out:
             reason = "it took too long and was stopped"
+        elif ended.cut:
+            reason = "it printed more than could be kept"
         else:
             lines = [line.strip() for line in self.said.splitlines() if line.strip()]
             telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
@@ -85,7 +88,7 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
 #: Commands that leave nothing half done in the checkout when they are ended.
-_INTERRUPTIBLE = ("fetch", "ls-remote")
+_INTERRUPTIBLE = ("fetch", "ls-remote", "submodule")
 
 
 @define
@@ -134,6 +137,10 @@ class Git:
         """Git in that folder, handing on those descriptors and telling its errors there."""
         return evolve(self, folder=folder, descriptors=descriptors or {}, tell=tell, owner=owner)
 
+    def inside(self, path: str) -> Git:
+        """The same in a folder below."""
+        return evolve(self, folder=os.path.join(self.folder or "", path))
+
     def with_environment(self, **more: str) -> Git:
         """Git with more variables."""
         return evolve(self, environment={**self._environment, **more})
@@ -160,6 +167,6 @@ class Git:
     async def run(self, command: str, *arguments: str) -> str:
         """What a git command prints, without the last line break; raises `GitError`."""
         ended = await self.try_(command, *arguments)
-        if ended.code:
+        if ended.code or ended.cut:
             raise GitError(command, ended)
         return ended.out.decode("utf-8", "surrogateescape").removesuffix("\n")
