@@ -204,34 +204,12 @@ class Checkout:
 
     async def has_commit(self, commit: str) -> bool:
         """Whether the commit is here."""
-        return not (await self.git.try_("cat-file", "-e", f"{commit}^{{commit}}")).code
+        named = f"{commit}^{{commit}}"
+        return not (await self.git.try_("rev-parse", "--verify", "--quiet", named)).code
 
     async def status(self) -> Status:
         """HEAD, its branch and the tracked files that differ from it."""
-        listed = await self.git.run(
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--untracked-files=no",
-            "--ignore-submodules=all",
-            "--no-renames",
-        )
-        head, branch, edited = None, None, set()
-        for entry in listed.split("\0"):
-            if entry.startswith("# branch.oid "):
-                head = entry.removeprefix("# branch.oid ")
-            elif entry.startswith("# branch.head "):
-                branch = entry.removeprefix("# branch.head ")
-            elif entry.startswith("1 "):
-                edited.add(entry.split(" ", 8)[8])
-            elif entry.startswith("u "):
-                edited.add(entry.split(" ", 10)[10])
-        return Status(
-            head if head and is_commit(head) else None,
-            None if branch == "(detached)" else branch,
-            frozenset(edited),
-        )
+        return await status_of(self.git)
 
     async def git_folder(self) -> Path:
         """The git folder of the checkout, which may lie elsewhere."""
@@ -253,6 +231,34 @@ class Checkout:
         lines = listed.out.decode("utf-8", "replace").split("\0")
         parts = (line.split("\x1f", 2) for line in lines if line)
         return tuple(Commit(part[0], part[2], part[1]) for part in parts if len(part) == 3)
+
+
+async def status_of(git: Git) -> Status:
+    """HEAD of the checkout that git runs in, its branch and the tracked files that differ from it."""
+    listed = await git.run(
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=no",
+        "--ignore-submodules=all",
+        "--no-renames",
+    )
+    head, branch, edited = None, None, set()
+    for entry in listed.split("\0"):
+        if entry.startswith("# branch.oid "):
+            head = entry.removeprefix("# branch.oid ")
+        elif entry.startswith("# branch.head "):
+            branch = entry.removeprefix("# branch.head ")
+        elif entry.startswith("1 "):
+            edited.add(entry.split(" ", 8)[8])
+        elif entry.startswith("u "):
+            edited.add(entry.split(" ", 10)[10])
+    return Status(
+        head if head and is_commit(head) else None,
+        None if branch == "(detached)" else branch,
+        frozenset(edited),
+    )
 
 
 async def look(git: Git, remote: str, *refs: str) -> dict[str, str]:

@@ -68,6 +68,9 @@ class Outcome:
     exit_code: int | None = None
 
 
+CANCELLED_EARLY = Outcome(State.CANCELLED, "cancelled before its script ran")
+
+
 class Moved(Exception):
     """The fresh config names another location for this deploy, which goes on there."""
 
@@ -174,9 +177,12 @@ class Deployer:
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
             return moved.deployment.location
         except Stopping:
-            if deploy.id not in self._scripts:
+            if deploy.id in self._scripts:
+                return None
+            if deploy.id not in self._cancelled:
                 await self._queue_again(deploy, deploy.host, deploy.location)
-            return None
+                return None
+            outcome = CANCELLED_EARLY
         finally:
             os.close(run.log)
         self._cancelled.discard(deploy.id)
@@ -189,9 +195,10 @@ class Deployer:
             lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
         )
 
-    async def _end(self, deploy: int, outcome: Outcome) -> None:
-        """Record a deploy's end; a disk that is full is waited for."""
+    async def _end(self, deploy: int, outcome: Outcome, at: float | None = None) -> None:
+        """Record a deploy's end, at that time or now; a disk that is full is waited for."""
         size = self._logs.size(deploy)
+        finished = self._now() if at is None else at
         for delay in (*END_AGAIN, None):
             try:
                 await self._store.write(
@@ -199,7 +206,7 @@ class Deployer:
                         tx,
                         deploy,
                         outcome.state,
-                        self._now(),
+                        finished,
                         reason=outcome.reason,
                         exit_code=outcome.exit_code,
                         log_size=size,
@@ -226,7 +233,7 @@ class Deployer:
             raise
         except Cancelled:
             run.say("Cancelled.")
-            return Outcome(State.CANCELLED, "cancelled before its script ran")
+            return CANCELLED_EARLY
         except Skipped as skipped:
             return Outcome(State.SKIPPED, str(skipped))
         except ScriptFailed as failed:
@@ -235,7 +242,7 @@ class Deployer:
             if self._waits.stopping:
                 raise Stopping from None
             if run.deploy.id in self._cancelled:
-                return Outcome(State.CANCELLED, "cancelled before its script ran")
+                return CANCELLED_EARLY
             run.say(f"Failed: {error}")
             return Outcome(State.FAILED, str(error))
         except Exception:
@@ -341,7 +348,9 @@ class Deployer:
             known = known_deployments(record, self._configs.host_names)
             deployment = choose(run.deploy, known or (), trusts)
             if (deployment.remote, deployment.branch) == fetched:
-                await run.note(commit=tips.branch, config_commit=record.good_commit)
+                await run.note(
+                    branch=deployment.branch, commit=tips.branch, config_commit=record.good_commit
+                )
                 return deployment, checkout, tips
 
     async def _fetch_wanted(self, run: Run, checkout: Checkout, branch: str) -> Tips:
@@ -374,7 +383,7 @@ class Deployer:
     ) -> Updated:
         location = deployment.location
         deployed = await self._store.read(lambda tx: deploys.commits_deployed_at(tx, location))
-        update = Update(checkout, run.say, self._in_thread, deployment.host)
+        update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
         updated = await update.run(
             deployment.branch,
             deployment.update,
@@ -472,8 +481,7 @@ class Deployer:
                 return
         else:
             ended = ScriptEnd(script.status(), record.ending)
-        outcome = script_outcome(ended)
-        await self._end(deploy.id, outcome)
+        await self._end(deploy.id, script_outcome(ended), script.ended_at())
 
     async def cancel(self, number: int) -> None:
         """Ask a running deploy to end: its script, or else its fetch, or before its next step."""

@@ -77,6 +77,7 @@ class Run:
     async def note(
         self,
         *,
+        branch: str | None = None,
         commit: str | None = None,
         previous_commit: str | None = None,
         head: str | None = None,
@@ -88,6 +89,7 @@ class Run:
             lambda tx: deploys.note(
                 tx,
                 self.deploy.id,
+                branch=branch,
                 commit=commit,
                 previous_commit=previous_commit,
                 head=head,

@@ -228,6 +228,13 @@ class Script:
         except (FileNotFoundError, ValueError):
             return None
 
+    def ended_at(self) -> float | None:
+        """When the wrapper left the exit status, in seconds since the epoch; None where it did not."""
+        try:
+            return self._status_file.stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def stop(self, why: str) -> None:
         """End the whole group: TERM now, KILL after `GRACE` seconds; `why` is `ScriptEnd.ending`."""
         if not self.ended.called and self._kill_timer is None:

@@ -10,10 +10,10 @@ is kept under a rescue ref first.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, frozen
 
 from integralgit.deploy.git import Git
 from integralgit.names import is_branch, is_commit
@@ -22,7 +22,27 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 
 NOTE = "integralgit-update"
 NOTHING = "nothing"
+#: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
+_SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
+
+
+@frozen
+class _Change:
+    """One path that differs between two commits; `kind` is git-diff-tree(1)'s letter."""
+
+    path: str
+    kind: str
+    is_submodule: bool
+
+
+def _changes(listed: str) -> Iterator[_Change]:
+    """The changes that `git diff-tree -r -z` lists."""
+    parts = iter(listed.split("\0"))
+    for how in parts:
+        if how:
+            before, after, _, _, kind = how.removeprefix(":").split(" ")
+            yield _Change(next(parts), kind, _SUBMODULE in (before, after))
 
 
 @define
@@ -87,31 +107,35 @@ class Unfinished:
 
     async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
-        listed = await self.git.run(
-            "diff-tree", "-r", "-z", "--name-status", "--no-renames", before, to, "--"
-        )
-        parts = listed.split("\0")
-        pairs = list(zip(parts[::2], parts[1::2], strict=False))
+        listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
+        changes = list(_changes(listed))
         changed, wanting = await self._differing(before), await self._differing(to)
         root = self.git.folder or ""
         odd = [
-            path
-            for kind, path in pairs
-            if path in wanting
-            and (kind == "A" or path in changed)
-            and os.path.lexists(os.path.join(root, path))
+            one.path
+            for one in changes
+            if one.path in wanting
+            and not one.is_submodule
+            and (one.kind == "A" or one.path in changed)
+            and os.path.lexists(os.path.join(root, one.path))
         ]
         if odd:
             await keep(odd)
+        gone = [one for one in changes if one.kind == "D"]
+        await self._each(["checkout", "--force", to], [one for one in changes if one.kind != "D"])
+        await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
+        await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
+
+    async def _each(self, command: list[str], changes: list[_Change]) -> None:
+        """Run a git command on the paths of those changes."""
+        if not changes:
+            return
         paths = self.folder / f"{NOTE}.paths"
         try:
-            for kinds, command in (("AMT", ["checkout", "--force", to]), ("D", _REMOVE)):
-                chosen = [path for kind, path in pairs if kind in kinds]
-                if chosen:
-                    paths.write_bytes(b"\0".join(map(os.fsencode, chosen)))
-                    await self.git.with_environment(GIT_LITERAL_PATHSPECS="1").run(
-                        *command, f"--pathspec-from-file={paths}", "--pathspec-file-nul"
-                    )
+            paths.write_bytes(b"\0".join(os.fsencode(one.path) for one in changes))
+            await self.git.with_environment(GIT_LITERAL_PATHSPECS="1").run(
+                *command, f"--pathspec-from-file={paths}", "--pathspec-file-nul"
+            )
         finally:
             paths.unlink(missing_ok=True)
 

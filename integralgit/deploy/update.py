@@ -16,7 +16,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from integralgit.deploy.checkout import Checkout, Status, Tips
-from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.git import GitError
 from integralgit.deploy.plan import (
     Found,
     Merge,
@@ -28,6 +28,8 @@ from integralgit.deploy.plan import (
     plan,
     shortened,
 )
+from integralgit.deploy.rescue import rescue, with_identity
+from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
 
 InThread = Callable[..., Awaitable[Any]]
@@ -91,12 +93,13 @@ class Updated:
 
 @define
 class Update:
-    """One update of a checkout; `say` writes a line to the deploy's log."""
+    """One update of a checkout on the host `identity`; `say` writes a line to the deploy's log."""
 
     checkout: Checkout
     say: Callable[[str], None]
     in_thread: InThread
     identity: str
+    with_submodules: bool = False
     _unfinished: Unfinished = field(init=False)
 
     async def run(
@@ -113,15 +116,47 @@ class Update:
 
         async def keep(files: Sequence[str]) -> None:
             head = (await self.checkout.status()).head
-            await self._rescue(head, [], files, f"{rescue_ref}-cut")
+            await self._keep(head, [], files, f"{rescue_ref}-cut")
 
         await self._unfinished.complete(keep)
         status = await self.checkout.status()
         found = await self._find(branch, status, tips, deployed, folder)
-        return Updated(
-            status.head,
-            await self._take(plan(found, branch, mode), status, found, branch, rescue_ref),
-        )
+        step = plan(found, branch, mode)
+        submodules = await self._submodules(tips.branch)
+        if submodules is not None:
+            overwrites = isinstance(step, Overwrite)
+            await submodules.make_way(tips.branch, rescue_ref=rescue_ref if overwrites else None)
+        head = await self._take(step, status, found, branch, rescue_ref)
+        if submodules is not None:
+            await submodules.update()
+        if status.head is None:
+            self._tell_what_is_missing()
+        return Updated(status.head, head)
+
+    async def _submodules(self, commit: str) -> Submodules | None:
+        """The submodules, where the config asks for them and the commit has some."""
+        git = self.checkout.git
+        if self.with_submodules and await git.run("ls-tree", commit, "--", ".gitmodules"):
+            return Submodules(git, self.say, self.identity)
+        return None
+
+    def _tell_what_is_missing(self) -> None:
+        """At the first checkout, say what it does not bring, for nobody would see why."""
+        if not self.with_submodules and Path(self.checkout.location, ".gitmodules").is_file():
+            self.say("Its submodules stay empty, for the config does not set `submodules`.")
+        try:
+            attributes = Path(self.checkout.location, ".gitattributes").read_bytes()
+        except OSError:
+            return
+        if b"filter=lfs" in attributes:
+            self.say("Its files in Git LFS stay pointers; let the script run `git lfs pull`.")
+
+    async def _keep(
+        self, head: str | None, commits: Sequence[str], files: Sequence[str], ref: str
+    ) -> None:
+        """Keep commits and files under a ref of their own, and say how to get them back."""
+        git = await with_identity(self.checkout.git, self.identity)
+        await rescue(git, head, commits, files, ref, self.say)
 
     async def _take(
         self, step: Step, status: Status, found: Found, branch: str, rescue_ref: str
@@ -199,18 +234,47 @@ class Update:
     async def _move(self, status: Status, branch: str, to: str) -> None:
         edited, others = await self._in_the_way(status, to)
         if edited or others:
-            parts = []
-            if edited:
-                parts.append(f"edited here:\n{shortened(edited)}")
-            if others:
-                parts.append(f"not tracked by git here:\n{shortened(others)}")
-            self.say("The update would overwrite files.\n" + "\n".join(parts))
-            names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
-            raise Refused(f"nothing was changed, for the update would overwrite files: {names}")
+            raise self._would_overwrite(edited, others)
         on_branch = status.head is not None and status.branch == branch
-        await self._change(status, branch, to, keep=True)
+        try:
+            await self._change(status, branch, to, keep=True)
+        except GitError:
+            hidden = await self._hidden(status, to)
+            if not hidden:
+                raise
+            raise self._would_overwrite(hidden, []) from None
         if not on_branch:
             await self._follow_remote(branch)
+
+    def _would_overwrite(self, edited: list[str], others: list[str]) -> Refused:
+        """Tell the log what is in the way; the refusal for it."""
+        parts = []
+        if edited:
+            parts.append(f"edited here:\n{shortened(edited)}")
+        if others:
+            parts.append(f"not tracked by git here:\n{shortened(others)}")
+        self.say("The update would overwrite files.\n" + "\n".join(parts))
+        names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
+        return Refused(f"nothing was changed, for the update would overwrite files: {names}")
+
+    async def _hidden(self, status: Status, to: str) -> list[str]:
+        """Files in the way that git does not call edited, for somebody has told it not to look.
+
+        By git-update-index(1), `--assume-unchanged` and `--skip-worktree`;
+        git does not overwrite them either, so this is asked when it has refused.
+        """
+        git = self.checkout.git
+        tagged = (await git.run("ls-files", "-v", "-z")).split("\0")
+        flagged = {entry[2:] for entry in tagged if entry[:1].islower() or entry[:1] == "S"}
+        if not flagged or status.head is None:
+            return []
+        changed = await git.run(
+            "diff-tree", "-r", "-z", "--name-only", "--no-renames", status.head, to, "--"
+        )
+        there = flagged & set(changed.split("\0"))
+        return sorted(
+            path for path in there if os.path.lexists(os.path.join(self.checkout.location, path))
+        )
 
     async def _change(self, status: Status, branch: str, to: str, *, keep: bool) -> None:
         """Let git change the files; what it leaves half done is noted for the next deploy."""
@@ -242,7 +306,7 @@ class Update:
 
     async def _merge(self, branch: str, local: str, target: str) -> str:
         """A commit that merges the target into the local branch, made beside the checkout."""
-        git = await self._with_identity()
+        git = await with_identity(self.checkout.git, self.identity)
         merged = await git.try_(
             "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", local, target
         )
@@ -260,19 +324,6 @@ class Update:
         message = f"Merge remote branch '{branch}' of {self.checkout.source.repo}"
         return await git.run("commit-tree", tree, "-p", local, "-p", target, "-m", message)
 
-    async def _with_identity(self) -> Git:
-        """Git with an identity for commits: its own, or ours where it has none."""
-        git = self.checkout.git
-        if not (await git.try_("config", "user.email")).code:
-            return git
-        name, email = "IntegralGit", f"integralgit@{self.identity}"
-        return git.with_environment(
-            GIT_AUTHOR_NAME=name,
-            GIT_AUTHOR_EMAIL=email,
-            GIT_COMMITTER_NAME=name,
-            GIT_COMMITTER_EMAIL=email,
-        )
-
     async def _overwrite(
         self, status: Status, found: Found, branch: str, to: str, rescue_ref: str
     ) -> None:
@@ -282,56 +333,25 @@ class Update:
         if status.branch is None and status.head:
             commits.append(status.head)
         if files or commits:
-            await self._rescue(status.head, commits, files, rescue_ref)
+            await self._keep(status.head, commits, files, rescue_ref)
         git = self.checkout.git
         if found.in_progress in _QUIT:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(_remove, self.checkout.location, others)
-        await self._change(status, branch, to, keep=False)
+        try:
+            await self._change(status, branch, to, keep=False)
+        except GitError:
+            hidden = await self._hidden(status, to)
+            if not hidden:
+                raise
+            await self._keep(status.head, [], hidden, rescue_ref)
+            for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
+                await git.run("update-index", flag, "--", *hidden)
+            await self._change(status, branch, to, keep=False)
         if found.in_progress == "bisect":
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:
             await self._follow_remote(branch)
-
-    async def _rescue(
-        self, head: str | None, commits: Sequence[str], files: Sequence[str], ref: str
-    ) -> None:
-        """Keep commits and files under a ref of their own, and say how to get them back."""
-        git = await self._with_identity()
-        folder = await self.checkout.git_folder()
-        index, listed = folder / "integralgit-rescue.index", folder / "integralgit-rescue.files"
-        aside = git.with_environment(GIT_INDEX_FILE=str(index))
-        try:
-            await aside.run("read-tree", *([head] if head else ["--empty"]))
-            root = self.checkout.location
-            there = [path for path in files if os.path.lexists(os.path.join(root, path))]
-            if there:
-                listed.write_bytes(b"\0".join(map(os.fsencode, there)))
-                await aside.with_environment(GIT_LITERAL_PATHSPECS="1").run(
-                    "add",
-                    "--all",
-                    "--force",
-                    f"--pathspec-from-file={listed}",
-                    "--pathspec-file-nul",
-                )
-            tree = await aside.run("write-tree")
-            parents = dict.fromkeys([*filter(None, [head]), *commits])
-            kept = await git.run(
-                "commit-tree",
-                tree,
-                *(part for parent in parents for part in ("-p", parent)),
-                "-m",
-                "What this deploy would have overwritten",
-            )
-            await git.run("update-ref", ref, kept)
-        finally:
-            index.unlink(missing_ok=True)
-            listed.unlink(missing_ok=True)
-        self.say(
-            f"Kept under {ref}, before following the remote:\n"
-            + shortened([*files, *(f"commit {commit}" for commit in commits)])
-            + f"\nTo get a file back: git checkout {ref} -- FILE"
-        )
 
 
 def _remove(root: str, paths: Sequence[str]) -> None:

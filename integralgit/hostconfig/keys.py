@@ -128,4 +128,4 @@ KEYS: dict[str, Key] = {
 }
 
 #: Keys that this version checks but does not act on; a config that sets one is told so.
-NOT_YET = ("health", "health_timeout", "rollback", "submodules")
+NOT_YET = ("health", "health_timeout", "rollback")

@@ -40,6 +40,7 @@ class Deployment:
     timeout: float = 900.0
     env: Mapping[str, str] = field(factory=dict)
     update: str = "safe"
+    submodules: bool = False
 
 
 @frozen
@@ -189,7 +190,7 @@ def _resolve_host(
         if any(layer != BASE for layer in layers):
             errors.append(f"host {host}, layer {layers[-1]}, key location: no location results")
     elif not errors:
-        taken = ("location", "branch", "remote", "script", "timeout", "update")
+        taken = ("location", "branch", "remote", "script", "timeout", "update", "submodules")
         settings: dict[str, Any] = {key: values[key].value for key in taken}
         settings["env"] = {name: v.value for name, v in variables.items()}
         deployment = Deployment(host=host, **settings)

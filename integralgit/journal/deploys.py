@@ -257,6 +257,7 @@ def note(
     tx: Transaction,
     deploy: int,
     *,
+    branch: str | None = None,
     commit: str | None = None,
     previous_commit: str | None = None,
     head: str | None = None,
@@ -265,10 +266,11 @@ def note(
 ) -> None:
     """Record what a running deploy has found out; what is None stays as it is."""
     tx.execute(
-        "UPDATE deploys SET commit_id = coalesce(?, commit_id),"
+        "UPDATE deploys SET branch = coalesce(?, branch), commit_id = coalesce(?, commit_id),"
         " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
         " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits) WHERE id = ?",
         (
+            branch,
             commit,
             previous_commit,
             head,

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ class Restart(Integration):
         (self.folder / "go").touch()
         status = daemon.state / "logs" / "1.exit"
         eventually(lambda: status.exists() and status.read_text().strip(), "the script ends")
+        ended_at = status.stat().st_mtime
         daemon.start()
         deploy = daemon.ended(1)
         self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 5))
+        finished = datetime.fromisoformat(deploy["finished_at"]).timestamp()
+        self.assertAlmostEqual(finished, ended_at, places=2)
         self.assertIn("going on", daemon.log(1))
 
     def test_the_queue_survives(self) -> None:
@@ -93,8 +97,16 @@ class Restart(Integration):
         """The next server waits until git has let go of the location, and deploys then."""
         self.cut_off(signal.SIGKILL)
 
-    def cut_off(self, how: signal.Signals) -> None:
-        """End the server while a fetch hangs; the next one deploys."""
+    def test_a_cancel_before_a_stop(self) -> None:
+        """A deploy that was cancelled in its fetch stays cancelled, although the server stops."""
+        daemon = self.fetching()
+        daemon.request("POST", "/github.com/acme/site/deploys/2/cancel", b"")
+        daemon.stop(signal.SIGTERM)
+        daemon.start()
+        self.assertEqual(daemon.ended(2)["state"], "cancelled")
+
+    def fetching(self) -> Daemon:
+        """A server whose second deploy hangs in its fetch, until there is a file `slow.go`."""
         www = self.folder / "www"
         self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
         daemon = self.daemon()
@@ -110,12 +122,19 @@ class Restart(Integration):
         second = self.upstream.commit({"x": "2"})
         daemon.push(second)
         eventually(Path(f"{slow}.begun").exists, "the fetch hangs")
+        self.addCleanup(Path(f"{slow}.go").touch)
+        return daemon
+
+    def cut_off(self, how: signal.Signals) -> None:
+        """End the server while a fetch hangs; the next one deploys."""
+        daemon = self.fetching()
+        second = git(self.upstream.work, "rev-parse", "HEAD")
         daemon.stop(how)
         daemon.start()
-        Path(f"{slow}.go").touch()
+        (self.folder / "slow.go").touch()
         deploy = daemon.ended(2)
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
-        self.assertEqual(git(www, "rev-parse", "HEAD"), second)
+        self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), second)
 
     def test_the_deadline_survives(self) -> None:
         """A script keeps its deadline over a restart, and its whole group is ended then."""

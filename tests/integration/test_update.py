@@ -158,6 +158,34 @@ class Updates(TestCase):
 
         await self.refused(prepare, "not tracked by git here:\n  new.txt")
 
+    async def test_edits_that_git_was_told_not_to_see(self) -> None:
+        """Files marked assume-unchanged or skip-worktree are edits as others are."""
+        await self.start()
+        for name, flag in (("a.txt", "--assume-unchanged"), ("b.txt", "--skip-worktree")):
+            git(self.www, "update-index", flag, name)
+            (self.www / name).write_text("mine\n")
+        self.upstream.commit({"a.txt": "two\n", "b.txt": "two\n", "new.txt": "new\n"})
+        before = self.tree()
+        for mode in ("safe", "ff-only"):
+            result = await self.update(mode)
+            self.assertIn("would overwrite files: a.txt, b.txt", result.refused or "")
+            self.assertEqual(self.tree(), before)
+        await self.update("follow")
+        self.assertEqual(self.tree()["a.txt"], b"two\n")
+        for name in ("a.txt", "b.txt"):
+            self.assertEqual(git(self.www, "show", f"{RESCUE}:{name}"), "mine")
+
+    async def test_a_rescue_that_is_done_again(self) -> None:
+        """What the same deploy kept before its server was killed stays kept."""
+        await self.start()
+        for text in ("first\n", "second\n"):
+            self.upstream.commit({"a.txt": f"after {text}"})
+            (self.www / "a.txt").write_text(text)
+            await self.update("follow")
+        self.assertEqual(git(self.www, "show", f"{RESCUE}:a.txt"), "second")
+        parents = git(self.www, "rev-list", "--parents", "-1", RESCUE).split()[1:]
+        self.assertIn("first", [git(self.www, "show", f"{one}:a.txt") for one in parents])
+
     async def test_a_file_where_a_folder_is_wanted(self) -> None:
         """It is named; `follow` keeps it under the rescue ref."""
         await self.refused(lambda: (self.www / "folder").write_text("mine\n"), "  folder")

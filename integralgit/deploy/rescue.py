@@ -1,0 +1,74 @@
+"""Keeping what an update is about to overwrite, under a ref of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from integralgit.deploy.git import Git
+from integralgit.deploy.plan import shortened
+
+
+async def with_identity(git: Git, host: str) -> Git:
+    """Git with an identity for commits: its own, or ours on that host where it has none."""
+    if not (await git.try_("config", "user.email")).code:
+        return git
+    name, email = "IntegralGit", f"integralgit@{host}"
+    return git.with_environment(
+        GIT_AUTHOR_NAME=name,
+        GIT_AUTHOR_EMAIL=email,
+        GIT_COMMITTER_NAME=name,
+        GIT_COMMITTER_EMAIL=email,
+    )
+
+
+async def rescue(
+    git: Git,
+    head: str | None,
+    commits: Sequence[str],
+    files: Sequence[str],
+    ref: str,
+    say: Callable[[str], None],
+) -> None:
+    """Keep commits, and files as they stand there now, under a ref; and say how to get them back.
+
+    `git` runs at the root of the checkout and has an identity. What the ref
+    held before is kept too: a deploy that is run again rescues again.
+    """
+    folder = os.fsdecode(await git.run("rev-parse", "--absolute-git-dir"))
+    index = os.path.join(folder, "integralgit-rescue.index")
+    listed = os.path.join(folder, "integralgit-rescue.files")
+    aside = git.with_environment(GIT_INDEX_FILE=index)
+    try:
+        await aside.run("read-tree", *([head] if head else ["--empty"]))
+        there = [path for path in files if os.path.lexists(os.path.join(git.folder or "", path))]
+        if there:
+            with open(listed, "wb") as file:
+                file.write(b"\0".join(map(os.fsencode, there)))
+            await aside.with_environment(GIT_LITERAL_PATHSPECS="1").run(
+                "add",
+                "--all",
+                "--force",
+                f"--pathspec-from-file={listed}",
+                "--pathspec-file-nul",
+            )
+        tree = await aside.run("write-tree")
+        before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
+        parents = dict.fromkeys([*filter(None, [head, before]), *commits])
+        kept = await git.run(
+            "commit-tree",
+            tree,
+            *(part for parent in parents for part in ("-p", parent)),
+            "-m",
+            "What this deploy would have overwritten",
+        )
+        await git.run("update-ref", ref, kept)
+    finally:
+        for name in (index, listed):
+            if os.path.exists(name):
+                os.unlink(name)
+    say(
+        f"Kept under {ref}, before it would be overwritten:\n"
+        + shortened([*files, *(f"commit {commit}" for commit in commits)])
+        + f"\nTo get a file back: git checkout {ref} -- FILE"
+    )

@@ -1,0 +1,131 @@
+"""Submodules, for a config that asks for them: brought to the commits that the checkout names.
+
+What a person has done inside of one is looked at before anything changes: an
+update that would move a submodule with work of its own is refused, or keeps
+that work under a rescue ref of the submodule, as its mode says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from attrs import define, frozen
+
+from integralgit.deploy.checkout import status_of
+from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.plan import Refused, shortened
+from integralgit.deploy.rescue import rescue, with_identity
+
+#: The first releases of each line of git that do not run code of a hostile submodule
+#: (CVE-2025-48384; git's release notes 2.43.7 to 2.50.1).
+_SAFE = {43: 7, 44: 4, 45: 4, 46: 4, 47: 3, 48: 2, 49: 1, 50: 1}
+
+
+def is_safe(version: str) -> bool:
+    """Whether git of that version, as `git version` prints it, is known to be safe with submodules."""
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    major, minor, patch = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    if major != 2 or minor > max(_SAFE):
+        return major >= 2
+    return minor in _SAFE and patch >= _SAFE[minor]
+
+
+@frozen
+class OwnWork:
+    """A submodule that an update would move although a person worked there."""
+
+    path: str
+    head: str
+    edited: frozenset[str]
+    has_commits: bool
+
+
+@define
+class Submodules:
+    """The submodules of a checkout, at whose root `git` runs; `say` writes to the deploy's log."""
+
+    git: Git
+    say: Callable[[str], None]
+    host: str
+
+    async def make_way(self, to: str, *, rescue_ref: str | None) -> None:
+        """See to it that an update to that commit harms nothing inside the submodules.
+
+        Work of a person's own there is kept under `rescue_ref` of its
+        submodule; without one, raises `Refused` with the list.
+        """
+        works = [work for path in await self._touched() if (work := await self._work_in(path, to))]
+        if works and rescue_ref is None:
+            self.say(
+                "The update would move submodules with commits or edits of their own:\n"
+                + shortened([work.path for work in works])
+            )
+            names = ", ".join(work.path for work in works[:5])
+            raise Refused(
+                f"nothing was changed, for submodules have commits or edits of their own: {names}"
+            )
+        for work in works:
+            assert rescue_ref is not None
+            self.say(f"In the submodule {work.path}:")
+            inside = await with_identity(self.git.inside(work.path), self.host)
+            commits = [work.head] if work.has_commits else []
+            await rescue(inside, work.head, commits, sorted(work.edited), rescue_ref, self.say)
+            await inside.run("reset", "--quiet", "--hard")
+
+    async def _touched(self) -> list[str]:
+        """The submodules that are at another commit than the checkout says, or have edits."""
+        listed = await self.git.run(
+            "status",
+            "--porcelain=v2",
+            "-z",
+            "--untracked-files=no",
+            "--ignore-submodules=untracked",
+            "--no-renames",
+        )
+        entries = (entry.split(" ", 8) for entry in listed.split("\0"))
+        return [entry[8] for entry in entries if entry[0] == "1" and entry[2].startswith("S")]
+
+    async def _work_in(self, path: str, to: str) -> OwnWork | None:
+        """What a person has done in a submodule that the way to that commit would move, or None."""
+        inside = self.git.inside(path)
+        status = await status_of(inside)
+        named = await self.git.run("ls-tree", "-z", "--format=%(objectname)", to, "--", path)
+        wanted = named.rstrip("\0")
+        if status.head is None or wanted in ("", status.head):
+            return None
+        recorded = await self.git.try_("rev-parse", "--verify", "--quiet", f"HEAD:{path}")
+        elsewhere = ["--branches", "--remotes", "--tags", wanted, recorded.out.decode().strip()]
+        own = await inside.run(
+            "rev-list",
+            "--ignore-missing",
+            "--max-count=1",
+            status.head,
+            "--not",
+            *filter(None, elsewhere),
+            "--",
+        )
+        if own or status.edited:
+            return OwnWork(path, status.head, status.edited, bool(own))
+        return None
+
+    async def update(self) -> None:
+        """Clone and check out what HEAD names, submodules of submodules too; raises `Refused`.
+
+        An address that `.gitmodules` changed is taken over.
+        """
+        version = await self.git.run("version")
+        if not is_safe(version):
+            self.say(
+                f"Warning: {version} may run code of a hostile submodule (CVE-2025-48384),"
+                f" unless your system has mended it; git 2.43.7, 2.50.1 and newer do not."
+            )
+        try:
+            await self.git.run("submodule", "--quiet", "sync", "--recursive")
+            await self.git.run(
+                "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"
+            )
+        except GitError as error:
+            raise Refused(
+                f"the checkout was updated, but not all of its submodules: {error}"
+            ) from None
