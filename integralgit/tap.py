@@ -45,7 +45,8 @@ from integralgit.settings import ACCESS_TOKEN, Settings, SettingsError, make_set
 from integralgit.statefiles import access_token, make_private_folder, read_keys, secret_files
 from integralgit.web.access import Access, host_of
 from integralgit.web.addresses import Addresses
-from integralgit.web.app import Pages
+from integralgit.web.logview import LogViews
+from integralgit.web.routes import Pages
 from integralgit.web.site import BoundedSite, Root
 from integralgit.web.stream import Ticker
 from integralgit.web.update import Door, Update
@@ -342,13 +343,15 @@ def assemble(
     }
     secure = (settings.url or "").startswith("https:")
     access = Access(token, settings.public, frozenset(hosts), secure)
+    background = Background()
     pages = Pages(
         access,
         addresses,
         archive,
         logs,
+        LogViews(logs, in_thread, background),
         hub,
-        Background(),
+        background,
         Ticker(reactor),
         names,
         time.time,

@@ -26,7 +26,7 @@ from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.plan import Refused
-from integralgit.deploy.run import Run, Stopping, Waits
+from integralgit.deploy.run import Marks, Run, Stopping, Waits
 from integralgit.deploy.script import (
     Script,
     ScriptEnd,
@@ -448,8 +448,12 @@ class Deployer:
                 ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, why))
                 ending.addBoth(lambda _: script.stop(why))
 
+        marks = Marks(self._logs, record.deploy, self._now())
+
         def look_at_size() -> None:
-            if self._logs.size(record.deploy) > self._settings.max_log:
+            size = self._logs.size(record.deploy)
+            marks.look(size, self._now())
+            if size > self._settings.max_log:
                 end(TOO_MUCH)
 
         if record.ending is not None:

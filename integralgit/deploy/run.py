@@ -13,11 +13,14 @@ from twisted.logger import Logger
 
 from integralgit.journal import deploys
 from integralgit.journal.events import Commit, Deploy, RunningScript, StepState
-from integralgit.journal.logs import Logs
+from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store
 
 T = TypeVar("T")
 log = Logger()
+
+#: About how many marks a log gets in as much time again as has gone by.
+MARKS = 300
 
 
 class Stopping(Exception):
@@ -51,6 +54,26 @@ class Waits:
         self.stopping = True
         while self._waits:
             self._waits.pop().errback(Stopping())
+
+
+@define
+class Marks:
+    """Marks of a growing log, which are further apart the longer its script runs."""
+
+    _logs: Logs
+    _deploy: int
+    _began: float
+    _last: Mark = field(default=Mark(0, 0.0), init=False)
+
+    def look(self, size: int, now: float) -> None:
+        """The log has that size now."""
+        apart = max(1.0, (now - self._began) / MARKS)
+        if size > self._last.size and now >= self._last.time + apart - 0.5:
+            self._last = Mark(size, now)
+            try:
+                self._logs.mark(self._deploy, self._last)
+            except OSError as error:
+                log.warn("the log of deploy {deploy}: {error}", deploy=self._deploy, error=error)
 
 
 @define

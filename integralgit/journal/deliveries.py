@@ -198,6 +198,17 @@ def repository(tx: Transaction, repo: str) -> RepositoryRecord | None:
     return RepositoryRecord(*row) if row else None
 
 
+def identity_of(tx: Transaction, name: str) -> str | None:
+    """The identity of the repository of that name, or of the only one of which it is the end."""
+    if repository(tx, name) is not None:
+        return name
+    wanted = "/" + name.lower()
+    alike = [one for one in repository_names(tx) if f"/{one.lower()}".endswith(wanted)]
+    exact = [one for one in alike if one.lower() == name.lower()]
+    found = exact or alike
+    return found[0] if len(found) == 1 else None
+
+
 def repository_names(tx: Transaction) -> list[str]:
     """The identities of all repositories heard of, in alphabetical order."""
     return [repo for (repo,) in tx.execute("SELECT repo FROM repositories ORDER BY repo")]

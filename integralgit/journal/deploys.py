@@ -32,13 +32,15 @@ PRUNED_AT_ONCE = 100
 _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
     " previous_commit, head, config_commit, exit_code, created, started, finished,"
-    " superseded_by, commits, log_size"
+    " superseded_by, commits, log_size,"
+    " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push)"
 )
 
 
 def _deploy(row: tuple[Any, ...]) -> Deploy:
     values = list(row)
     values[5], values[8], values[19] = Trigger(row[5]), State(row[8]), decode_commits(row[19])
+    values[21] = row[21] or ""
     return Deploy(*values)
 
 

@@ -64,7 +64,10 @@ class Commit:
 
 @frozen
 class Deploy:
-    """One deploy as the archive knows it; times are seconds since the epoch."""
+    """One deploy as the archive knows it; times are seconds since the epoch.
+
+    `pusher` is who pushed, as the delivery says; empty where none made it.
+    """
 
     id: int
     repo: str
@@ -87,6 +90,7 @@ class Deploy:
     superseded_by: int | None
     commits: tuple[Commit, ...]
     log_size: int | None
+    pusher: str = ""
 
 
 @frozen

@@ -7,12 +7,22 @@ made on the reactor's thread.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-from attrs import define
+from attrs import define, frozen
 
 #: The most that one read gives, in bytes.
 CHUNK = 64 * 1024
+_MARK = re.compile(r"(\d{1,18}) (\d{1,15}\.\d{3})", re.ASCII)
+
+
+@frozen
+class Mark:
+    """When a log had which size: what lies before was printed by then."""
+
+    size: int
+    time: float
 
 
 @define
@@ -33,10 +43,27 @@ class Logs:
         """Where the wrapper of the deploy's script leaves the exit status."""
         return self._folder / f"{deploy:d}.exit"
 
+    def _marks_file(self, deploy: int) -> Path:
+        return self._folder / f"{deploy:d}.marks"
+
+    def mark(self, deploy: int, mark: Mark) -> None:
+        """Add a mark to those of the deploy's log; raises `OSError`."""
+        with self._marks_file(deploy).open("a") as file:
+            file.write(f"{mark.size} {mark.time:.3f}\n")
+
+    def marks(self, deploy: int) -> list[Mark]:
+        """The marks of the deploy's log, in their order; a line that was cut off is left out."""
+        try:
+            lines = self._marks_file(deploy).read_text().splitlines()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return []
+        found = (_MARK.fullmatch(line) for line in lines)
+        return [Mark(int(one[1]), float(one[2])) for one in found if one]
+
     def forget(self, deploy: int) -> None:
         """Remove what is there of a deploy."""
-        self._path(deploy).unlink(missing_ok=True)
-        self.status_file(deploy).unlink(missing_ok=True)
+        for file in (self._path(deploy), self.status_file(deploy), self._marks_file(deploy)):
+            file.unlink(missing_ok=True)
 
     def size(self, deploy: int) -> int:
         """The size of the deploy's log in bytes; 0 while there is none."""

@@ -5,40 +5,56 @@ A route without one of these decorators is open to everybody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from io import BytesIO
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 from urllib.parse import parse_qs
 
 from twisted.web.server import Request
 
 from integralgit.web.answers import HTTPError, wants_json
 
+if TYPE_CHECKING:
+    from integralgit.web.app import Pages
+
 P = ParamSpec("P")
 
 #: How many rows a list has where the reader does not say, and at most.
 LIMIT, MOST = 30, 200
 
-Handler = Callable[Concatenate[Any, Request, P], Coroutine[Any, Any, Any]]
+Handler = Callable[Concatenate["Pages", Request, P], Coroutine[Any, Any, Any]]
+
+_OWN_PATH = re.compile(r"/(?![/\\])[!#-\[\]-~]{0,1000}", re.ASCII)
 
 
-def _ask_to_sign_in(pages: Any, request: Request) -> Any:
+def _ask_to_sign_in(web: Pages, request: Request) -> Any:
     """The answer to somebody unknown: a page for people, an error for programs."""
     if wants_json(request):
         request.setHeader("WWW-Authenticate", "Bearer")
         raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
-    return pages._page(request, "sign_in.html", {"wrong": False}, 401)
+    to = own_path(request.uri.decode("latin-1"))
+    return web.page(request, "sign_in.html", {"wrong": False, "to": to}, 401)
+
+
+def own_path(path: str) -> str:
+    """A path of this server to go to, or the overview for anything else.
+
+    Nothing that a browser could take for another host: two slashes of either
+    kind begin one (URL standard, "special authority ignore slashes state").
+    """
+    return path if _OWN_PATH.fullmatch(path) else "/"
 
 
 def reading(handler: Handler[P]) -> Handler[P]:
     """A route that needs the right to read: others are asked to sign in."""
 
     @wraps(handler)
-    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
-        if self._access.may_read(request, self._now()):
-            return await handler(self, request, *args, **kwargs)
-        return _ask_to_sign_in(self, request)
+    async def checked(web: Pages, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if web.access.may_read(request, web.now()):
+            return await handler(web, request, *args, **kwargs)
+        return _ask_to_sign_in(web, request)
 
     return cast(Handler[P], checked)
 
@@ -55,15 +71,15 @@ def acting(handler: Handler[P]) -> Handler[P]:
     """A route that changes something: by the access token, or by a form of a session's own page."""
 
     @wraps(handler)
-    async def checked(self: Any, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
-        if self._access.may_act(request, self._now(), form_of(request).get("csrf", "")):
+    async def checked(web: Pages, request: Request, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if web.access.may_act(request, web.now(), form_of(request).get("csrf", "")):
             # To its end, also if the client hangs up: Klein cancels what a handler waits for.
-            return await self._background.shield(handler(self, request, *args, **kwargs))
-        if self._access.is_known(request, self._now()):
+            return await web.background.shield(handler(web, request, *args, **kwargs))
+        if web.access.is_known(request, web.now()):
             raise HTTPError(
                 403, "This was not sent by a page of this server; reload it and try again."
             )
-        return _ask_to_sign_in(self, request)
+        return _ask_to_sign_in(web, request)
 
     return cast(Handler[P], checked)
 
@@ -76,6 +92,14 @@ def number(request: Request, name: str) -> int | None:
     if len(values) > 1 or not values[0].isdigit() or len(values[0]) > 15:
         raise HTTPError(400, f"`{name}` must be one whole number.")
     return int(values[0])
+
+
+def text(request: Request, name: str) -> str:
+    """A value of the query, empty where there is none; raises `HTTPError` for several or long ones."""
+    values = request.args.get(name.encode(), [])
+    if len(values) > 1 or any(len(value) > 500 for value in values):
+        raise HTTPError(400, f"`{name}` must be one text of at most 500 bytes.")
+    return values[0].decode("utf-8", "replace") if values else ""
 
 
 def limits(request: Request) -> tuple[int, int | None]:

@@ -19,6 +19,7 @@ from integralgit.journal.events import (
     StoredDelivery,
 )
 from integralgit.names import CONFIG_BRANCH
+from integralgit.web import githost
 from integralgit.web.addresses import Addresses
 
 Json = dict[str, Any]
@@ -45,9 +46,17 @@ def step_json(step: Step) -> Json:
 
 
 def deploy_json(
-    deploy: Deploy, steps: Sequence[Step], addresses: Addresses, log_size: int | None = None
+    deploy: Deploy,
+    steps: Sequence[Step],
+    addresses: Addresses,
+    log_size: int | None = None,
+    provider: str = "",
 ) -> Json:
-    """A deploy as the contract has it; `log_size` is the size so far of one that runs."""
+    """A deploy as the contract has it.
+
+    `log_size` is the size so far of one that runs, `provider` the kind of its git host.
+    """
+    commit = deploy.commit or deploy.wanted
     page = addresses.deploy(deploy)
     return {
         "id": deploy.id,
@@ -69,6 +78,7 @@ def deploy_json(
         "finished_at": timestamp(deploy.finished),
         "steps": [step_json(step) for step in steps],
         "commits": msgspec.to_builtins(deploy.commits),
+        "pusher": deploy.pusher,
         "superseded_by": deploy.superseded_by,
         "log_size": deploy.log_size if log_size is None else log_size,
         "links": {
@@ -76,6 +86,7 @@ def deploy_json(
             "repo": addresses.repository(deploy.repo),
             "log": f"{page}/log",
             "events": f"{page}/events",
+            **githost.links(deploy.repo, provider, commit, deploy.previous_commit),
         },
     }
 

@@ -27,6 +27,7 @@ from integralgit.background import Background
 from integralgit.journal.events import DeployChanged, Event, StepChanged
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs, whole_characters
+from integralgit.web.answers import set_headers
 
 log = Logger()
 
@@ -159,6 +160,13 @@ class Streaming(Resource):
         return NOT_DONE_YET
 
 
+def stream(request: Request, viewer: Viewer) -> Streaming:
+    """A viewer as the answer, as server-sent events that no proxy keeps back."""
+    set_headers(request, "text/event-stream; charset=utf-8")
+    request.setHeader("X-Accel-Buffering", "no")
+    return Streaming(viewer)
+
+
 @define(eq=False)
 class LogText(Viewer):
     """A log as plain text, from an offset to an end; or, with no end yet, as long as it grows.
@@ -188,19 +196,18 @@ class LogText(Viewer):
 
 
 @define(eq=False)
-class LogEvents(Viewer):
-    """A deploy as server-sent events: its log from an offset, its steps and states, and the end.
+class DeployEvents(Viewer):
+    """A deploy as server-sent events: its steps and states, what a subclass adds, and the end.
 
     `look` reads the deploy's JSON, afresh from the archive.
     """
 
-    _logs: Logs
     _hub: Hub
     _background: Background
     _deploy: int
-    _offset: int
     _look: Callable[[], Awaitable[dict[str, Any]]]
-    _end: int | None = field(default=None, init=False)
+    #: The deploy's JSON once it has ended.
+    _ended: dict[str, Any] | None = field(default=None, init=False)
     _unsubscribe: Callable[[], None] = field(default=lambda: None, init=False)
 
     def open(self) -> None:
@@ -218,31 +225,12 @@ class LogEvents(Viewer):
         if self._gone:
             return
         deploy = await self._look()
-        if self._end is None:
+        if self._ended is None:
             ended = deploy["finished_at"] is not None
             self.write(event("state" if ended else name, deploy))
             if ended:
-                self._end = deploy["log_size"] or 0
+                self._ended = deploy
         self.pump()
-
-    def pump(self) -> None:
-        while self.ready:
-            ended = self._end is not None
-            until = self._end if self._end is not None else self._logs.size(self._deploy)
-            chunk = self._logs.read(self._deploy, self._offset, until)
-            at_end = ended and self._offset + len(chunk) >= until
-            if not at_end:
-                chunk = whole_characters(chunk)
-            if chunk:
-                self._offset += len(chunk)
-                text = chunk.decode("utf-8", "replace")
-                self.write(event("log", {"text": text, "html": html.escape(text)}, self._offset))
-            elif ended:
-                self.write(event("end", {"offset": self._offset}))
-                self.finish()
-                return
-            else:
-                return
 
     def _closed(self, _: object) -> None:
         self._unsubscribe()
@@ -251,6 +239,33 @@ class LogEvents(Viewer):
     def finish(self) -> None:
         self._unsubscribe()
         super().finish()
+
+
+@define(eq=False)
+class LogEvents(DeployEvents):
+    """A deploy with the text of its log, from an offset on."""
+
+    _logs: Logs
+    _offset: int
+
+    def pump(self) -> None:
+        while self.ready:
+            end = None if self._ended is None else self._ended["log_size"] or 0
+            until = self._logs.size(self._deploy) if end is None else end
+            chunk = self._logs.read(self._deploy, self._offset, until)
+            at_end = end is not None and self._offset + len(chunk) >= until
+            if not at_end:
+                chunk = whole_characters(chunk)
+            if chunk:
+                self._offset += len(chunk)
+                text = chunk.decode("utf-8", "replace")
+                self.write(event("log", {"text": text, "html": html.escape(text)}, self._offset))
+            elif end is not None:
+                self.write(event("end", {"offset": self._offset}))
+                self.finish()
+                return
+            else:
+                return
 
 
 @define(eq=False)

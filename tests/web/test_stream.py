@@ -83,12 +83,12 @@ class Watching(SynchronousTestCase):
         return LogEvents(
             cast(Request, request or self.request),
             self.ticker,
-            self.logs,
             self.hub,
             self.background,
             DEPLOY,
-            offset,
             self.look,
+            self.logs,
+            offset,
         )
 
     def end(self, state: State = State.SUCCEEDED) -> None:

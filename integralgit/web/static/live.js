@@ -1,16 +1,4 @@
-// Makes the pages live: the log grows as it is printed, and what changed is shown anew.
-"use strict";
-
-/** Replace a part of this page by the same part of a fresh copy of it. */
-async function refresh(selector) {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
-  if (old && now) old.replaceChildren(...now.childNodes);
-  document.title = fresh.title;
-  showTimes();
-}
+// Makes the pages live: what changed is shown anew, and a log grows as it is printed.
 
 /** A function that calls another at most once in a while, and once more if it was called meanwhile. */
 function seldom(action, delay) {
@@ -25,44 +13,332 @@ function seldom(action, delay) {
   };
 }
 
+/** Replace a part of this page by the same part of a fresh copy, but for forms that somebody fills in. */
+async function refresh(selector, address = location.href) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
+  if (!old || !now) return;
+  for (const kept of old.querySelectorAll("[data-keep][open]")) {
+    now.querySelector(`#${kept.id}`)?.replaceWith(kept);
+  }
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  old.replaceChildren(...now.childNodes);
+  if (focused?.isConnected) focused.focus();
+  document.title = fresh.title;
+  showTimes();
+}
+
 /** Times in the reader's zone, with the exact one on hover. */
 function showTimes() {
+  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   for (const time of document.querySelectorAll("time")) {
-    time.textContent = new Date(time.dateTime).toLocaleString();
+    time.textContent = form.format(new Date(time.dateTime));
   }
 }
 
-/** Follow a log until its end, staying at its end unless the reader scrolls up. */
-function follow(log) {
-  const button = document.getElementById("follow");
-  const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 30;
-  let following = true;
-  const show = () => { if (following) log.scrollTop = log.scrollHeight; };
-  log.addEventListener("scroll", () => { following = atEnd(); button.hidden = following; });
-  button.addEventListener("click", () => { following = true; show(); });
-  show();
+/** Lines in one element of the page; those far from the screen are empty elements of their height. */
+const CHUNK = 200;
+/** More lines than that are too high for a browser's page; the first ones are in the text. */
+const MOST = 500_000;
 
-  const summary = seldom(() => refresh("#summary"), 150);
-  const events = new EventSource(log.dataset.events);
-  events.addEventListener("log", (event) => {
-    log.append(JSON.parse(event.data).text);
-    show();
-  });
-  for (const name of ["state", "step"]) events.addEventListener(name, summary);
-  events.addEventListener("end", () => { events.close(); summary(); });
-}
+class Log {
+  constructor(root) {
+    this.root = root;
+    this.path = root.dataset.path;
+    this.place = root.querySelector("#lines");
+    this.button = root.querySelector("#follow");
+    this.chunks = [];
+    this.sections = [];
+    this.hits = [];
+    this.total = 0;
+    this.ended = Boolean(root.dataset.ended);
+    this.following = !this.ended && !location.hash;
+    // What the server has put into the page already.
+    this.given = new Map([...this.place.querySelectorAll("p[id]")].map((row) => [numberOf(row), row]));
+    for (const link of root.querySelectorAll(".earlier, .later, .found")) link.remove();
+    this.place.replaceChildren();
+    this.watcher = new IntersectionObserver((seen) => this.seen(seen), { rootMargin: "1200px 0px" });
+    this.layout(JSON.parse(root.dataset.sections), Number(root.dataset.total));
+    this.find = new Find(this, root.querySelector("[role=search]"));
+    addEventListener("hashchange", () => this.goToHash());
+    this.watchScrolling();
+    if (!this.ended) this.listen();
+    if (location.hash) this.goToHash();
+    this.follow();
+  }
 
-document.addEventListener("DOMContentLoaded", () => {
-  showTimes();
-  const log = document.getElementById("log");
-  if (log) follow(log);
-  const main = document.querySelector("main[data-live]");
-  if (main) {
-    const anew = seldom(() => refresh("main"), 300);
-    const events = new EventSource(main.dataset.live);
-    events.addEventListener("change", (event) => {
-      const change = JSON.parse(event.data);
-      if (!main.dataset.repo || !change.repo || change.repo === main.dataset.repo) anew();
+  /** Make sections and chunks for all lines that there are now. */
+  layout(sections, total) {
+    const skipped = Math.max(0, sections.length ? this.skipped ?? total - MOST : 0);
+    this.skipped = skipped;
+    if (skipped && !this.place.firstChild) {
+      this.place.append(element("p", "cut", `The first ${skipped} lines are in the text only.`));
+    }
+    sections.forEach((section, index) => {
+      const made = this.sections[index] ??= this.makeSection(section);
+      made.describe?.(section);
+      const first = Math.max(section.first + (section.name ? 1 : 0), skipped + 1);
+      for (let from = made.next ?? first; from <= section.last; from += CHUNK) {
+        this.makeChunk(made, from);
+        made.next = from + CHUNK;
+      }
+      for (const chunk of made.chunks.slice(-2)) this.resize(chunk, section.last);
+    });
+    this.total = total;
+  }
+
+  makeSection(section) {
+    const rows = element("div", "rows");
+    if (!section.name) {
+      this.place.append(rows);
+      return { rows, chunks: [] };
+    }
+    const details = element("details", "step");
+    const [mark, state, took] = ["mark", "unseen", "took"].map((name) => element("span", name));
+    mark.ariaHidden = "true";
+    const summary = element("summary");
+    summary.append(mark, ` ${section.name} `, state, took);
+    details.append(summary, rows);
+    this.place.append(details);
+    // What went well before the script is of little interest once the script has begun.
+    details.open = section.state !== "succeeded" || !["fetch", "update"].includes(section.name);
+    const describe = (now) => {
+      if (details.dataset.state === "running" && now.state === "succeeded" && ["fetch", "update"].includes(now.name)) {
+        details.open = false;
+      }
+      details.className = `step ${now.state}`;
+      details.dataset.state = now.state;
+      mark.textContent = { running: "▶", succeeded: "✓", failed: "✗" }[now.state] ?? "";
+      [state.textContent, took.textContent] = [now.state, now.took];
+    };
+    return { rows, chunks: [], details, describe };
+  }
+
+  makeChunk(section, first) {
+    const chunk = { first, last: first - 1, held: 0, section, place: element("div", "chunk"), near: false };
+    chunk.place.chunk = chunk;
+    section.chunks.push(chunk);
+    this.chunks.push(chunk);
+    section.rows.append(chunk.place);
+    this.watcher.observe(chunk.place);
+  }
+
+  /** The chunk has lines up to that one of its section. */
+  resize(chunk, last) {
+    chunk.last = Math.min(chunk.first + CHUNK - 1, last);
+    if (!chunk.held) chunk.place.style.height = `${20 * (chunk.last - chunk.first + 1)}px`;
+  }
+
+  /** Fill what comes near the screen, and empty what has gone far away. */
+  seen(entries) {
+    for (const { target: { chunk }, isIntersecting, boundingClientRect } of entries) {
+      chunk.near = isIntersecting;
+      if (isIntersecting) this.fill(chunk);
+      else if (chunk.held && boundingClientRect.height) {
+        chunk.place.style.height = `${boundingClientRect.height}px`;
+        chunk.place.replaceChildren();
+        chunk.held = 0;
+      }
+    }
+  }
+
+  /** Put the lines of a chunk into the page, from the server unless the page came with them. */
+  async fill(chunk) {
+    if (chunk.held >= chunk.last || chunk.filling) return;
+    const numbers = Array.from({ length: chunk.last - chunk.first + 1 }, (_, n) => chunk.first + n);
+    const given = numbers.map((number) => this.given.get(number));
+    if (given.every(Boolean)) {
+      numbers.forEach((number) => this.given.delete(number));
+      this.put(chunk, given);
+      return;
+    }
+    chunk.filling = true;
+    try {
+      const told = await ask(`${this.path}/log?lines=${chunk.first}-${chunk.last}`);
+      if (told) this.put(chunk, rowsOf(told.html));
+    } finally {
+      chunk.filling = false;
+    }
+  }
+
+  put(chunk, rows) {
+    chunk.place.replaceChildren(...rows);
+    chunk.place.style.height = "";
+    chunk.held = rows.length ? numberOf(rows.at(-1)) : 0;
+    this.mark(rows);
+    this.follow();
+  }
+
+  mark(rows) {
+    for (const row of rows) {
+      row.classList.toggle("hit", this.hits.includes(numberOf(row)));
+      row.classList.toggle("target", row.id === this.target);
+    }
+  }
+
+  chunkOf(line) {
+    return this.chunks.find((chunk) => chunk.first <= line && line <= chunk.last);
+  }
+
+  // Live
+
+  listen() {
+    const summary = seldom(() => refresh("#summary", `${this.path}?lines=0`), 150);
+    const events = new EventSource(`${this.path}/events?view=lines`);
+    events.addEventListener("lines", (event) => this.grow(JSON.parse(event.data)));
+    for (const name of ["state", "step"]) events.addEventListener(name, summary);
+    events.addEventListener("end", () => {
+      events.close();
+      this.ended = true;
+      this.button.hidden = true;
+      summary();
     });
   }
-});
+
+  /** The newest lines, as the server tells them; those before, if any were missed, are asked for. */
+  grow({ first, total, html, sections }) {
+    this.layout(sections, total);
+    const groups = new Map();
+    for (const row of rowsOf(html)) {
+      const chunk = this.chunkOf(numberOf(row));
+      if (chunk) groups.set(chunk, [...(groups.get(chunk) ?? []), row]);
+    }
+    for (const [chunk, rows] of groups) {
+      const begin = numberOf(rows[0]);
+      if (begin === chunk.first) {
+        this.put(chunk, rows);
+      } else if (chunk.held >= begin - 1) {
+        for (const row of rows) {
+          const old = chunk.place.children[numberOf(row) - chunk.first];
+          if (old) old.replaceWith(row);
+          else chunk.place.append(row);
+        }
+        chunk.held = Math.max(chunk.held, numberOf(rows.at(-1)));
+        this.mark(rows);
+      } else if (chunk.near) {
+        this.fill(chunk);
+      }
+    }
+    this.follow();
+  }
+
+  // Where the reader is
+
+  watchScrolling() {
+    let before = scrollY;
+    const follows = (yes) => { this.following = yes && !this.ended; this.button.hidden = yes || this.ended; };
+    addEventListener("scroll", () => {
+      const end = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
+      if (end) follows(true);
+      else if (scrollY < before - 2) follows(false);
+      before = scrollY;
+    }, { passive: true });
+    this.button.addEventListener("click", () => { follows(true); this.follow(); });
+  }
+
+  follow() {
+    if (this.following && !this.ended) scrollTo(0, document.documentElement.scrollHeight);
+  }
+
+  goToHash() {
+    const found = /^#L(\d+)$/.exec(location.hash);
+    if (found) this.goTo(Number(found[1]));
+  }
+
+  /** Show one line in the middle of the screen. */
+  async goTo(line) {
+    const chunk = this.chunkOf(line);
+    if (!chunk) return;
+    this.following = false;
+    this.button.hidden = this.ended;
+    this.target = `L${line}`;
+    if (chunk.section.details) chunk.section.details.open = true;
+    if (chunk.held < line) chunk.place.scrollIntoView();
+    await this.fill(chunk);
+    for (const old of this.place.querySelectorAll(".target")) old.classList.remove("target");
+    const row = document.getElementById(this.target);
+    row?.classList.add("target");
+    row?.scrollIntoView({ block: "center" });
+  }
+}
+
+/** The search in a log: the server finds the lines, Enter goes from one to the next. */
+class Find {
+  constructor(log, form) {
+    this.log = log;
+    this.input = form.querySelector("input");
+    this.said = form.querySelector("output");
+    this.at = -1;
+    const look = seldom(() => this.look(), 200);
+    this.input.addEventListener("input", look);
+    this.input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); this.next(event.shiftKey ? -1 : 1); }
+    });
+    form.addEventListener("submit", (event) => event.preventDefault());
+    addEventListener("keydown", (event) => {
+      if (event.key === "/" && !event.target.closest("input, textarea")) { event.preventDefault(); this.input.focus(); }
+    });
+    if (this.input.value) this.look();
+  }
+
+  async look() {
+    const text = this.input.value;
+    if (text === this.text) return;
+    const told = text ? await ask(`${this.log.path}/log?find=${encodeURIComponent(text)}`) : { lines: [] };
+    if (!told) return;
+    [this.text, this.more, this.at, this.log.hits] = [text, told.more, -1, told.lines];
+    this.log.mark(this.log.place.querySelectorAll("p[id]"));
+    this.show();
+  }
+
+  async next(step) {
+    await this.look();
+    const count = this.log.hits.length;
+    if (!count) return;
+    this.at = this.at < 0 && step < 0 ? count - 1 : (this.at + step + count) % count;
+    this.show();
+    this.log.goTo(this.log.hits[this.at]);
+  }
+
+  show() {
+    const count = this.log.hits.length;
+    const all = this.more ? `${count}+` : count;
+    this.said.textContent = !this.text ? "" : !count ? "none" : this.at < 0 ? `${all} found` : `${this.at + 1} of ${all}`;
+  }
+}
+
+function element(name, className = "", text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+/** Rows of a log from the server, which has escaped what is in them. */
+function rowsOf(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return [...template.content.children];
+}
+
+function numberOf(row) { return Number(row.id.slice(1)); }
+
+async function ask(address) {
+  const answer = await fetch(address, { headers: { Accept: "application/json" } });
+  return answer.ok ? answer.json() : null;
+}
+
+showTimes();
+const log = document.getElementById("log");
+if (log) new Log(log);
+const main = document.querySelector("main[data-live]");
+if (main) {
+  const anew = seldom(() => refresh("main"), 300);
+  const events = new EventSource(main.dataset.live);
+  events.addEventListener("change", (event) => {
+    const { repo } = JSON.parse(event.data);
+    if (!main.dataset.repo || !repo || repo === main.dataset.repo) anew();
+  });
+}

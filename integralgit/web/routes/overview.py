@@ -1,0 +1,134 @@
+"""What is to be read of all repositories, and of one: deploys, the config, what came in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.server import Request
+
+from integralgit.journal import deliveries, deploys, freezes, refusals
+from integralgit.journal.events import State, Trigger
+from integralgit.journal.store import Transaction
+from integralgit.web import pages
+from integralgit.web.answers import wants_json
+from integralgit.web.app import Pages
+from integralgit.web.guards import limits, reading
+
+
+@Pages.app.route("/", methods=["GET"])
+@reading
+async def overview(web: Pages, request: Request) -> Any:
+    """Repositories, what runs and waits, the newest deploys."""
+    limit, before = limits(request)
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        now = web.now()
+        latest: list[dict[str, Any]] = []
+        for repo in deliveries.repository_names(tx):
+            newest = deploys.newest(tx, repo, 1)
+            record = deliveries.repository(tx, repo)
+            assert record is not None
+            latest.append(
+                {
+                    "repo": repo,
+                    "newest": web.deploy_json(tx, newest[0].id) if newest else None,
+                    "note": pages.config_note(record),
+                    "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, now)),
+                }
+            )
+        latest.sort(key=lambda one: one["newest"]["id"] if one["newest"] else 0, reverse=True)
+        return {
+            "repositories": latest,
+            "running": [web.deploy_json(tx, one.id) for one in deploys.unfinished(tx)],
+            "deploys": [
+                web.deploy_json(tx, one.id) for one in deploys.newest(tx, None, limit, before)
+            ],
+        }
+
+    values = await web.store.read(work)
+    if not wants_json(request):
+        values |= {"hook": web.addresses.hook, "secret_file": web.secret_file, "before": before}
+        values["host_names"] = web.host_names
+    return web.show(request, "overview.html", values)
+
+
+@Pages.app.route("/-/deliveries", methods=["GET"])
+@reading
+async def all_deliveries(web: Pages, request: Request) -> Any:
+    """What came in for all repositories, and what was refused."""
+    return await _deliveries(web, request, None)
+
+
+@Pages.app.route("/<path:repo>/deliveries", methods=["GET"])
+@reading
+async def deliveries_of(web: Pages, request: Request, repo: str) -> Any:
+    """What came in for a repository; or the page of one that is called `deliveries`."""
+    called = f"{repo}/deliveries"
+    if await web.store.read(lambda tx: deliveries.repository(tx, called)) is not None:
+        return await _repository(web, request, called)
+    return await _deliveries(web, request, (await web.repository(request, repo)).repo)
+
+
+async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
+    limit, before = limits(request)
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        found = deliveries.newest_deliveries(tx, repo, limit, before)
+        values: dict[str, Any] = {"repo": repo}
+        values["deliveries"] = [pages.delivery_json(one) for one in found]
+        if repo is None:
+            values["refused"] = {
+                "counts": [pages.refusal_json(one) for one in refusals.counts(tx)],
+                "newest": [pages.refusal_json(one) for one in refusals.newest(tx)],
+            }
+        return values
+
+    return web.show(request, "deliveries.html", await web.store.read(work))
+
+
+@Pages.app.route("/<path:repo>", methods=["GET"])
+@reading
+async def repository(web: Pages, request: Request, repo: str) -> Any:
+    """One repository; its path takes whatever is left."""
+    return await _repository(web, request, repo.strip("/"))
+
+
+async def _repository(web: Pages, request: Request, repo: str) -> bytes:
+    record = await web.repository(request, repo)
+    limit, before = limits(request)
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        return {
+            "repo": repo,
+            "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, web.now())),
+            "config": pages.config_json(record, web.host_names),
+            "deploys": [
+                web.deploy_json(tx, one.id) for one in deploys.newest(tx, repo, limit, before)
+            ],
+            "deliveries": [
+                pages.delivery_json(one) for one in deliveries.newest_deliveries(tx, repo, limit)
+            ],
+        }
+
+    values = await web.store.read(work)
+    if not wants_json(request):
+        newest = values["deploys"][0] if values["deploys"] else None
+        live = [one for one in values["deploys"] if one["state"] == State.SUCCEEDED]
+        values |= {
+            "note": pages.config_note(record),
+            "provider": record.provider,
+            "silent": newest is not None and await _was_silent(web, newest),
+            "hook": web.addresses.hook,
+            "secret_file": web.secret_file,
+            "live": live[0] if live else None,
+            "before": before,
+        }
+    return web.show(request, "repository.html", values)
+
+
+async def _was_silent(web: Pages, deploy: pages.Json) -> bool:
+    """Whether a deploy was found by a look at the remote, and no delivery has told of it."""
+    if deploy["trigger"] != Trigger.POLL or deploy["wanted_commit"] is None:
+        return False
+    repo, commit = deploy["repo"], deploy["wanted_commit"]
+    return not await web.store.read(lambda tx: deliveries.was_announced(tx, repo, commit))
