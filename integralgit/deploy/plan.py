@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 
@@ -96,9 +98,22 @@ def _commits(count: int) -> str:
     return "1 commit" if count == 1 else f"{count} commits"
 
 
-def shortened(paths: list[str], limit: int = 50) -> str:
+def readable(path: str) -> str:
+    """A file's name for a person, on one line: what is not printable, or no text at all, escaped."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def named(paths: Sequence[str], limit: int = 5) -> str:
+    """The first of some files, in a sentence."""
+    return ", ".join(map(readable, paths[:limit])) + (" …" if len(paths) > limit else "")
+
+
+def shortened(paths: Sequence[str], limit: int = 50) -> str:
     """A list of files for a person, one a line, cut at the limit."""
-    lines = [f"  {path}" for path in paths[:limit]]
+    lines = [f"  {readable(path)}" for path in paths[:limit]]
     if len(paths) > limit:
         lines.append(f"  and {len(paths) - limit} more")
     return "\n".join(lines)

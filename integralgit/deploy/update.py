@@ -25,6 +25,7 @@ from integralgit.deploy.plan import (
     Refused,
     Stay,
     Step,
+    named,
     plan,
     shortened,
 )
@@ -254,7 +255,7 @@ class Update:
         if others:
             parts.append(f"not tracked by git here:\n{shortened(others)}")
         self.say("The update would overwrite files.\n" + "\n".join(parts))
-        names = ", ".join((edited + others)[:5]) + (" …" if len(edited + others) > 5 else "")
+        names = named(edited + others)
         return Refused(f"nothing was changed, for the update would overwrite files: {names}")
 
     async def _hidden(self, status: Status, to: str) -> list[str]:
@@ -310,13 +311,13 @@ class Update:
         merged = await git.try_(
             "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", local, target
         )
-        tree, *conflicts = merged.out.decode("utf-8", "replace").split("\0")
+        tree, *conflicts = merged.out.decode("utf-8", "surrogateescape").split("\0")
         if merged.code == 1:
             files = list(dict.fromkeys(filter(None, conflicts)))
             self.say(f"These files conflict:\n{shortened(files)}")
             raise Refused(
                 f"nothing was changed, for local commits conflict with the new ones in:"
-                f" {', '.join(files[:5])}{' …' if len(files) > 5 else ''}"
+                f" {named(files)}"
             )
         if merged.code:
             raise Refused("the local commits could not be merged with the new ones; see the log")

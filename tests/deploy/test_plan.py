@@ -16,6 +16,7 @@ from integralgit.deploy.plan import (
     Refused,
     Stay,
     Step,
+    named,
     plan,
     shortened,
 )
@@ -189,3 +190,10 @@ class ShortenedTests(SynchronousTestCase):
         self.assertEqual(len(lines), 51)
         self.assertEqual((lines[49], lines[50]), ("  file49", "  and 3 more"))
         self.assertEqual(len(shortened(files[:50]).split("\n")), 50)
+
+    def test_odd_names(self) -> None:
+        """A name stays on its line, and bytes that are no text are told as such."""
+        self.assertEqual(
+            shortened(["a\nb\x1b", "caf\udce9", "né 日"]), "  a\\nb\\x1b\n  caf\\xe9\n  né 日"
+        )
+        self.assertEqual(named(["a\nb", *"cdefg"]), "a\\nb, c, d, e, f …")
