@@ -281,10 +281,7 @@ class Update:
         """Let git change the files; what it leaves half done is noted for the next deploy."""
         self._unfinished.begin(branch, status.head, to)
         try:
-            if keep and status.head is not None and status.branch == branch:
-                await self.checkout.git.run("reset", "--quiet", "--keep", to, "--")
-            else:
-                await self._check_out(branch, to, *([] if keep else ["--force"]))
+            await self._check_out(branch, to, *([] if keep else ["--force"]))
         except GitError:
             if await self._in_the_way(await self.checkout.status(), to) == ([], []):
                 self._unfinished.end()
