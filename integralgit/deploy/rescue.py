@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from integralgit.deploy.git import Git
-from integralgit.deploy.plan import shortened
+from integralgit.deploy.plan import Refused, named, shortened
 
 
 async def with_identity(git: Git, host: str) -> Git:
@@ -40,7 +40,8 @@ async def rescue(
     listed = os.path.join(folder, "integralgit-rescue.files")
     aside = git.with_environment(GIT_INDEX_FILE=index)
     try:
-        await aside.run("read-tree", *([head] if head else ["--empty"]))
+        before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
+        await aside.run("read-tree", before or head or "--empty")
         there = [path for path in files if os.path.lexists(os.path.join(git.folder or "", path))]
         if there:
             with open(listed, "wb") as file:
@@ -49,20 +50,27 @@ async def rescue(
                 "add",
                 "--all",
                 "--force",
+                "--sparse",
                 f"--pathspec-from-file={listed}",
                 "--pathspec-file-nul",
             )
+            kept = set((await aside.run("ls-files", "-z")).split("\0"))
+            missing = [path for path in there if path not in kept]
+            if missing:
+                raise Refused(
+                    f"nothing was changed, for what is in the way belongs to another repository"
+                    f" and cannot be kept: {named(missing)}"
+                )
         tree = await aside.run("write-tree")
-        before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
         parents = dict.fromkeys([*filter(None, [head, before]), *commits])
-        kept = await git.run(
+        commit = await git.run(
             "commit-tree",
             tree,
             *(part for parent in parents for part in ("-p", parent)),
             "-m",
             "What this deploy would have overwritten",
         )
-        await git.run("update-ref", ref, kept)
+        await git.run("update-ref", ref, commit)
     finally:
         for name in (index, listed):
             if os.path.exists(name):
