@@ -37,14 +37,16 @@ _GIT_ENVIRONMENT = {
 }
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """What git prints; raises where it fails."""
+def git(folder: Path, *arguments: str, said: str | None = None) -> str:
+    """What git prints, once it was said something; raises where it fails."""
     done = subprocess.run(
         ["git", "-C", str(folder), *arguments],
         env=_GIT_ENVIRONMENT,
+        input=said,
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
     )
     return done.stdout.strip()
 

@@ -94,12 +94,6 @@ class Updates(TestCase):
         )
         self.assertEqual(git(self.www, "status", "--porcelain"), "")
 
-    async def test_first_clone_that_was_cut_off(self) -> None:
-        """A repository that was made but never filled is filled by the next deploy."""
-        git(self.folder, "init", "--quiet", "--initial-branch=main", str(self.www))
-        commit = await self.start()
-        self.assertEqual(self.head(), commit)
-
     async def test_fast_forward(self) -> None:
         """Files come, change and go; edited and untracked files elsewhere stay as they are."""
         first = await self.start(**{"gone.txt": "x"})
@@ -145,10 +139,6 @@ class Updates(TestCase):
             lambda: (self.www / "a.txt").write_text("edited\n"), "edited here:\n  a.txt"
         )
 
-    async def test_an_untracked_file_in_the_way(self) -> None:
-        """It is named; `follow` keeps it under the rescue ref."""
-        await self.refused(lambda: (self.www / "new.txt").write_text("mine\n"), "  new.txt")
-
     async def test_an_ignored_file_in_the_way(self) -> None:
         """Git would overwrite it without a word; we name it, and `follow` keeps it."""
 
@@ -186,18 +176,6 @@ class Updates(TestCase):
         parents = git(self.www, "rev-list", "--parents", "-1", RESCUE).split()[1:]
         self.assertIn("first", [git(self.www, "show", f"{one}:a.txt") for one in parents])
 
-    async def test_a_file_where_a_folder_is_wanted(self) -> None:
-        """It is named; `follow` keeps it under the rescue ref."""
-        await self.refused(lambda: (self.www / "folder").write_text("mine\n"), "  folder")
-
-    async def test_a_deleted_file_that_changed(self) -> None:
-        """A tracked file that was removed by hand is an edit too."""
-        await self.start()
-        self.upstream.commit({"a.txt": "two\n"})
-        (self.www / "a.txt").unlink()
-        result = await self.update()
-        self.assertIn("a.txt", result.refused or "")
-
     async def test_local_commits(self) -> None:
         """`safe` merges them, `ff-only` refuses, `follow` keeps them aside."""
         await self.start()
@@ -232,109 +210,6 @@ class Updates(TestCase):
         self.assertNotIn("local.txt", self.tree())
         self.assertEqual(git(self.www, "show", f"{RESCUE}:local.txt"), "mine")
         self.assertIn(f"git checkout {RESCUE} -- FILE", result.said)
-
-    async def test_local_commits_that_conflict(self) -> None:
-        """The conflicting files are named, and everything is as it was."""
-        await self.start()
-        (self.www / "a.txt").write_text("mine\n")
-        git(self.www, "commit", "--quiet", "-a", "-m", "Local")
-        local, before = self.head(), self.tree()
-        self.upstream.commit({"a.txt": "two\n"})
-        result = await self.update()
-        self.assertIn("local commits conflict with the new ones in: a.txt", result.refused or "")
-        self.assertEqual((self.head(), self.tree()), (local, before))
-        self.assertEqual(git(self.www, "status", "--porcelain"), "")
-
-    async def test_history_that_was_rewritten(self) -> None:
-        """The remote is followed where only its own old commits are left behind."""
-        first = await self.start()
-        self.upstream.commit({"a.txt": "two\n"})
-        await self.update()
-        git(self.upstream.work, "reset", "--quiet", "--hard", first)
-        rewritten = self.upstream.commit({"a.txt": "other\n"})
-        result = await self.update("ff-only")
-        self.assertIn("not a fast-forward", result.refused or "")
-        result = await self.update("safe")
-        self.assertEqual(self.head(), rewritten)
-        git(self.upstream.work, "reset", "--quiet", "--hard", first)
-        git(self.upstream.work, "push", "--quiet", "--force", "origin", "main")
-        await self.update("safe")
-        self.assertEqual(self.head(), first)
-
-    async def test_another_branch(self) -> None:
-        """The wanted branch is checked out; the one before keeps its commits."""
-        first = await self.start()
-        (self.www / "local.txt").write_text("mine\n")
-        git(self.www, "add", ".")
-        git(self.www, "commit", "--quiet", "-m", "Local")
-        local = self.head()
-        dev = self.upstream.commit({"a.txt": "dev\n"}, branch="dev")
-        await self.update(branch="dev")
-        self.assertEqual(
-            (self.head(), git(self.www, "symbolic-ref", "HEAD")), (dev, "refs/heads/dev")
-        )
-        self.assertEqual(git(self.www, "rev-parse", "main"), local)
-        git(self.www, "checkout", "--quiet", "--detach", first)
-        await self.update(branch="dev")
-        self.assertEqual(git(self.www, "symbolic-ref", "HEAD"), "refs/heads/dev")
-
-    async def test_a_tag_named_like_the_branch(self) -> None:
-        """The branch is deployed, not the tag."""
-        await self.start()
-        git(self.upstream.work, "tag", "main", "HEAD")
-        git(self.upstream.work, "push", "--quiet", "origin", "refs/tags/main")
-        git(self.www, "tag", "main", "HEAD")
-        git(self.upstream.work, "commit", "--quiet", "--allow-empty", "-m", "Next")
-        git(self.upstream.work, "push", "--quiet", "origin", "refs/heads/main")
-        await self.update()
-        self.assertEqual(self.head(), git(self.upstream.work, "rev-parse", "refs/heads/main"))
-
-    async def test_a_merge_in_progress(self) -> None:
-        """What a person has begun in the checkout is not touched."""
-        await self.start()
-        (self.www / ".git" / "MERGE_HEAD").write_text(self.head() + "\n")
-        self.upstream.commit({"a.txt": "two\n"})
-        self.assertIn("a merge is in progress", (await self.update()).refused or "")
-
-    async def test_places_that_are_not_ours(self) -> None:
-        """A folder with files, a part of another repository and another repository are refused."""
-        self.upstream.commit({"a.txt": "one\n"})
-        self.www.mkdir()
-        (self.www / "precious.txt").write_text("x")
-        self.assertIn("neither empty nor a git repository", (await self.update()).refused or "")
-        git(self.folder, "init", "--quiet", str(self.folder))
-        self.assertIn("lies inside another repository", (await self.update()).refused or "")
-        git(self.folder, "init", "--quiet", str(self.www))
-        git(self.www, "remote", "add", "origin", "https://github.com/other/site.git")
-        self.assertIn(
-            "another repository than github.com/acme/site", (await self.update()).refused or ""
-        )
-        self.assertEqual(self.tree(), {"precious.txt": b"x"})
-
-    async def test_a_repository_with_sha256(self) -> None:
-        """Commits with ids of 64 digits are cloned and followed as others are (threat 51)."""
-        self.upstream = Upstream(self.folder / "other", object_format="sha256")
-        first = await self.start()
-        self.assertEqual(len(first), 64)
-        second = self.upstream.commit({"a.txt": "two\n"})
-        self.assertEqual((await self.update()).updated, Updated(first, second))
-
-    async def test_a_shallow_checkout(self) -> None:
-        """A shallow clone moves forward, and stays what it is (threat 47)."""
-        self.upstream.commit({"a.txt": "one\n"})
-        first = self.upstream.commit({"a.txt": "two\n"})
-        url = f"file://{self.upstream.bare}"
-        git(self.folder, "clone", "--quiet", "--depth=1", url, str(self.www))
-        git(self.www, "remote", "set-url", "origin", str(self.upstream.bare))
-        second = self.upstream.commit({"a.txt": "three\n"})
-        self.assertEqual((await self.update()).updated, Updated(first, second))
-
-    async def test_a_location_that_is_a_link(self) -> None:
-        """A location may be a symbolic link to a folder."""
-        (self.folder / "real").mkdir()
-        self.www.symlink_to(self.folder / "real")
-        commit = await self.start()
-        self.assertEqual(git(self.folder / "real", "rev-parse", "HEAD"), commit)
 
     async def test_an_update_that_was_cut_off(self) -> None:
         """It is completed first, whatever half of it stands there; other files are left alone."""
@@ -403,26 +278,6 @@ class Updates(TestCase):
         self.assertIsNone((await self.update()).refused)
         self.assertEqual(self.head(), rewritten)
         self.assertNotIn("secret.txt", self.tree())
-
-    async def test_a_branch_that_is_gone(self) -> None:
-        """A branch that the remote no longer has is said to be missing, not deployed again."""
-        await self.start()
-        git(self.upstream.bare, "branch", "-m", "main", "trunk")
-        result = await self.update()
-        self.assertEqual(result.refused, "there is no branch main in github.com/acme/site")
-
-    async def test_hooks_of_the_checkout(self) -> None:
-        """Hooks and fsmonitor that somebody put into the checkout do not run."""
-        await self.start()
-        marker = self.folder / "ran"
-        for name in ("post-checkout", "post-merge", "reference-transaction", "pre-merge-commit"):
-            hook = self.www / ".git" / "hooks" / name
-            hook.write_text(f"#!/bin/sh\ntouch {marker}\n")
-            hook.chmod(0o755)
-        git(self.www, "config", "core.fsmonitor", str(self.www / ".git" / "hooks" / "post-merge"))
-        self.upstream.commit({"a.txt": "two\n"})
-        self.assertIsNone((await self.update()).refused)
-        self.assertFalse(marker.exists())
 
     async def test_reading_the_config(self) -> None:
         """Only a plain file of a modest size is read: no link, no folder, no megabytes."""
