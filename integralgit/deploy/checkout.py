@@ -47,11 +47,15 @@ class Tips:
 
 @frozen
 class Status:
-    """HEAD's commit (None before the first), its branch (None when detached), and edited files."""
+    """HEAD's commit (None before the first), its branch (None when detached), and edited files.
+
+    `staged` are those that were edited once more after they were staged.
+    """
 
     head: str | None
     branch: str | None
     edited: frozenset[str]
+    staged: frozenset[str] = frozenset()
 
 
 def open_location(location: str) -> int:
@@ -63,8 +67,9 @@ def open_location(location: str) -> int:
         os.makedirs(location, exist_ok=True)
         return os.open(location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileExistsError, NotADirectoryError) as error:
+        what = "a link to nothing" if os.path.islink(error.filename) else "a file"
         raise Refused(
-            f"the location {location} is not a folder: {error.filename} is a file"
+            f"the location {location} is not a folder: {error.filename} is {what}"
         ) from None
     except OSError as error:
         raise Refused(
@@ -133,6 +138,12 @@ class Checkout:
     async def _verify(self, has_git: bool) -> None:
         ended = await self.git.try_("rev-parse", "--show-toplevel")
         if ended.code:
+            if has_git and b"dubious ownership" in ended.err:
+                raise Refused(
+                    f"the location {self.location} belongs to another user, and git does not trust"
+                    f" it; give it to this server's user (chown -R), or add it to git's"
+                    f" safe.directory"
+                )
             if has_git:
                 raise GitError("rev-parse", ended)
             raise Refused(
@@ -244,20 +255,29 @@ async def status_of(git: Git) -> Status:
         "--ignore-submodules=all",
         "--no-renames",
     )
-    head, branch, edited = None, None, set()
+    head, branch = None, None
+    edited: set[str] = set()
+    staged: set[str] = set()
+    conflict = False
     for entry in listed.split("\0"):
         if entry.startswith("# branch.oid "):
             head = entry.removeprefix("# branch.oid ")
         elif entry.startswith("# branch.head "):
             branch = entry.removeprefix("# branch.head ")
         elif entry.startswith("1 "):
-            edited.add(entry.split(" ", 8)[8])
+            fields = entry.split(" ", 8)
+            edited.add(fields[8])
+            if "." not in fields[1]:
+                staged.add(fields[8])
         elif entry.startswith("u "):
             edited.add(entry.split(" ", 10)[10])
+            conflict = True
     return Status(
         head if head and is_commit(head) else None,
         None if branch == "(detached)" else branch,
         frozenset(edited),
+        # Of an index with conflicts no tree can be made.
+        frozenset() if conflict else frozenset(staged),
     )
 
 

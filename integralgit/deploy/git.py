@@ -47,6 +47,8 @@ _PASSED_ON = (
 #: Up to the last `@` before the path, for a password may hold one.
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
+_LEVEL = re.compile(r"^(fatal|error): ")
+
 
 class GitError(Exception):
     """git failed; the text is what it said, in a line, without credentials."""
@@ -63,7 +65,7 @@ class GitError(Exception):
             lines = [line.strip() for line in self.said.splitlines() if line.strip()]
             telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
             reason = (telling or lines or [f"exit code {ended.code}"])[0]
-        super().__init__(f"git {command} failed: {reason.removeprefix('fatal: ')}")
+        super().__init__(f"git {command} failed: {_LEVEL.sub('', reason)}")
 
 
 def redact(text: str) -> str:

@@ -19,7 +19,8 @@ class Found:
     and `local` where the branch to deploy does not exist here yet. `ahead`
     counts the commits that `local` has and `target` has not, `behind` the
     other way round, and `own` those of the first that neither the old remote
-    branch had nor this server deployed.
+    branch had nor this server deployed. `loose` counts the commits of a
+    detached HEAD that are on no branch and no tag.
     """
 
     head: str | None
@@ -31,6 +32,7 @@ class Found:
     own: int = 0
     in_progress: str | None = None
     rollback: bool = False
+    loose: int = 0
 
 
 @frozen
@@ -70,6 +72,11 @@ def plan(found: Found, branch: str, update: str) -> Step:
     if found.in_progress:
         raise Refused(
             f"a {found.in_progress} is in progress in the checkout; end or abort it there"
+        )
+    if found.loose:
+        raise Refused(
+            f"HEAD is detached in the checkout, with {_commits(found.loose)} that no branch has;"
+            f" make a branch of them there (git branch NAME)"
         )
     if found.head == found.target and found.on_branch == branch:
         return Stay()

@@ -152,6 +152,12 @@ class Update:
         if b"filter=lfs" in attributes:
             self.say("Its files in Git LFS stay pointers; let the script run `git lfs pull`.")
 
+    async def _staged(self, head: str) -> str:
+        """A commit of what is staged, for files that were edited once more after that."""
+        git = await with_identity(self.checkout.git, self.identity)
+        tree = await git.run("write-tree")
+        return await git.run("commit-tree", tree, "-p", head, "-m", "What was staged")
+
     async def _keep(
         self, head: str | None, commits: Sequence[str], files: Sequence[str], ref: str
     ) -> None:
@@ -197,6 +203,11 @@ class Update:
                 "rev-list", "--ignore-missing", "--count", f"{local}", "--not", *known, "--"
             )
             own = int(count)
+        loose = 0
+        if status.branch is None and status.head is not None:
+            everywhere = [target, "--branches", "--remotes", "--tags"]
+            counted = await git.run("rev-list", "--count", status.head, "--not", *everywhere, "--")
+            loose = int(counted)
         in_progress = self.checkout.in_progress(folder)
         return Found(
             status.head,
@@ -208,6 +219,7 @@ class Update:
             own,
             in_progress,
             tips.rollback,
+            loose,
         )
 
     async def _in_the_way(self, status: Status, to: str) -> tuple[list[str], list[str]]:
@@ -328,8 +340,10 @@ class Update:
         edited, others = await self._in_the_way(status, to)
         files = sorted(status.edited | set(edited) | set(others))
         commits = [found.local] if found.own and found.local else []
-        if status.branch is None and status.head:
+        if found.loose and status.head:
             commits.append(status.head)
+        if status.staged and status.head:
+            commits.append(await self._staged(status.head))
         if files or commits:
             await self._keep(status.head, commits, files, rescue_ref)
         git = self.checkout.git

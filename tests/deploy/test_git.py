@@ -51,7 +51,7 @@ class Errors(SynchronousTestCase):
         """A line that begins with `error:` tells too."""
         self.assertEqual(
             error(b"hint: try again\nerror: cannot lock ref\n"),
-            "git fetch failed: error: cannot lock ref",
+            "git fetch failed: cannot lock ref",
         )
 
     def test_no_line_that_tells(self) -> None:
