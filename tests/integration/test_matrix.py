@@ -1042,7 +1042,7 @@ CASES = (
     Case("checkout of another repository", run("remote", "set-url", "origin", "https://github.com/acme/other.git"), refused(ANOTHER), refused(ANOTHER), refused(ANOTHER)),
     Case("git folder elsewhere",           git_folder_elsewhere,                        moves,              moves,               moves),
     Case("git folder damaged",             damaged,                                     refused("not a git repository"), refused("not a git repository"), refused("not a git repository")),
-    Case("another owner",                  owned_by_another,                            refused("belongs to another user"), refused("ownership"), refused("ownership")),
+    Case("another owner",                  owned_by_another,                            refused("belongs to another user"), refused("belongs to another user"), refused("belongs to another user")),
     Case("another owner, made safe",       also(owned_by_another, user_config("[safe]\n\tdirectory = WWW\n")), moves, moves, moves),
 
     Case("remote renamed in the checkout", run("remote", "rename", "origin", "host"),   moves,              moves,               moves),
