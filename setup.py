@@ -21,9 +21,10 @@ setup(
         "attrs>=25.1",
         "msgspec>=0.20",
         "Jinja2>=3.1.6",
+        "prometheus-client>=0.22",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "playwright>=1.50"],
+        "dev": ["hypothesis>=6.100", "playwright>=1.50", "axe-playwright-python>=0.1.4"],
         "lint": ["mypy>=2.0", "mypy-zope>=1.0.14", "ruff>=0.16"],
     },
 )

@@ -105,6 +105,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     public: bool = False
+    badges: bool = False
     umask: int = 0o022
     workers: int = 4
     git_timeout: float = 600
@@ -212,6 +213,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "allowed_hosts": lambda value: tuple(name.lower() for name in _texts(value)),
     "trusted_proxies": _networks,
     "public": _flag,
+    "badges": _flag,
     "umask": _umask,
     "workers": _whole,
     "git_timeout": _positive_seconds,
@@ -220,7 +222,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "max_log": _max_log,
     "allow_root": _flag,
 }
-_LATER = ("badges", "forge", "notify")
+_LATER = ("forge", "notify")
 
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": _texts,

@@ -46,6 +46,7 @@ from integralgit.statefiles import access_token, make_private_folder, read_keys,
 from integralgit.web.access import Access, host_of
 from integralgit.web.addresses import Addresses
 from integralgit.web.logview import LogViews
+from integralgit.web.metrics import Metrics
 from integralgit.web.routes import Pages
 from integralgit.web.site import BoundedSite, Root
 from integralgit.web.stream import Ticker
@@ -343,7 +344,9 @@ def assemble(
     }
     secure = (settings.url or "").startswith("https:")
     access = Access(token, settings.public, frozenset(hosts), secure)
-    background = Background()
+    background, ticker = Background(), Ticker(reactor)
+    metrics = Metrics(archive, ticker, background)
+    hub.watch(metrics.heard)
     pages = Pages(
         access,
         addresses,
@@ -352,18 +355,26 @@ def assemble(
         LogViews(logs, in_thread, background),
         hub,
         background,
-        Ticker(reactor),
+        ticker,
         names,
         time.time,
         ", ".join(map(str, secrets)),
         workshop,
+        metrics,
+        settings.badges,
     )
     refusals = Refusals(reactor, archive, time.time)
+
+    def refused(source: str, status: int, cause: str) -> None:
+        if status != 200:
+            metrics.decided("refused")
+        refusals.add(source, status, cause)
+
     proxies = settings.trusted_proxies
-    door = Door(keys, workshop, addresses, time.time, in_thread, refusals.add, proxies)
+    door = Door(keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided)
     update = Update(door)
     root = Root(update, pages.resource(), access)
-    site = BoundedSite(root, settings.max_body, reactor, refusals.add, str(state))
+    site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
 
     token_file = state / ACCESS_TOKEN
 

@@ -35,6 +35,7 @@ from integralgit.web.ansi import visible
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
 from integralgit.web.githost import commit_link
 from integralgit.web.logview import LogViews
+from integralgit.web.metrics import Metrics
 from integralgit.web.stream import Ticker
 from integralgit.web.tail import Tail
 
@@ -97,6 +98,9 @@ class Pages:
     #: Where the administrator finds the webhook's secret, for people who add a repository.
     secret_file: str
     workshop: Acts
+    metrics: Metrics
+    #: Whether everybody may see the badges.
+    badges: bool = False
     templates: jinja2.Environment = field(factory=template_environment, init=False)
     #: The logs that pages follow at the moment.
     tails: dict[int, Tail] = field(factory=dict, init=False)

@@ -51,6 +51,11 @@ class Ticker:
     _viewers: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
 
+    @property
+    def viewers(self) -> int:
+        """How many there are."""
+        return len(self._viewers)
+
     def add(self, viewer: object, tick: Callable[[], None]) -> None:
         """Call `tick` every `TICK` seconds from now on."""
         self._viewers[id(viewer)] = tick

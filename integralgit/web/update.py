@@ -45,7 +45,8 @@ class Inbox(Protocol):
 class Door:
     """What the endpoint needs: the keys, the inbox, a clock, and a thread for large bodies.
 
-    `refused` is told of what is not let in: the client, the status, the cause.
+    `refused` is told of what is not let in: the client, the status, the cause;
+    `decided` of every other decision, in a word.
     """
 
     keys: Sequence[Key]
@@ -55,6 +56,7 @@ class Door:
     in_thread: Callable[..., Awaitable[Any]]
     refused: Callable[[str, int, str], None] = lambda client, status, cause: None
     trusted_proxies: tuple[str, ...] = ()
+    decided: Callable[[str], None] = lambda decision: None
 
 
 class Update(Resource):
@@ -94,8 +96,11 @@ class Update(Resource):
         try:
             delivery = await self._receive(request)
             receipt = await self._door.inbox.receive(delivery)
+            self._door.decided(receipt.outcome)
             return receipt_bytes(request, receipt, str(delivery.repo), self._door.addresses)
         except Rejected as rejected:
+            if rejected.status == 200:
+                self._door.decided("ignored")
             self._door.refused(self._client(request), rejected.status, rejected.cause)
             if rejected.status == 200:
                 ignored = {"outcome": "ignored", "reason": rejected.error, "deploys": []}
@@ -103,6 +108,7 @@ class Update(Resource):
             return json_bytes(request, {"error": rejected.error}, rejected.status)
         except (sqlite3.Error, OSError):
             log.failure("a delivery could not be written")
+            self._door.decided("failed")
             request.setHeader("Retry-After", "30")
             error = "The delivery could not be written to disk; send it again later."
             return json_bytes(request, {"error": error}, 503)

@@ -10,9 +10,13 @@ from integralgit.journal import deliveries, deploys, freezes, refusals
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
-from integralgit.web.answers import wants_json
+from integralgit.web.answers import set_headers, wants_json
 from integralgit.web.app import Pages
+from integralgit.web.badge import badge
 from integralgit.web.guards import limits, reading
+
+#: States that say nothing of what is deployed.
+_UNTELLING = (State.QUEUED, State.SUPERSEDED, State.SKIPPED, State.CANCELLED)
 
 
 @Pages.app.route("/", methods=["GET"])
@@ -84,6 +88,22 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
         return values
 
     return web.show(request, "deliveries.html", await web.store.read(work))
+
+
+@Pages.app.route("/<path:repo>/badge.svg", methods=["GET"])
+async def badge_picture(web: Pages, request: Request, repo: str) -> Any:
+    """The state of the newest deploy as a picture, for everybody where the settings say so."""
+    show = _badge if web.badges else reading(_badge)
+    return await show(web, request, repo)
+
+
+async def _badge(web: Pages, request: Request, repo: str) -> bytes:
+    identity = (await web.repository(request, repo)).repo
+    newest = await web.store.read(lambda tx: deploys.newest(tx, identity, 10))
+    told = [one.state for one in newest if one.state not in _UNTELLING]
+    set_headers(request, "image/svg+xml")
+    request.setHeader("Cache-Control", "no-cache")
+    return badge(told[0] if told else None).encode()
 
 
 @Pages.app.route("/<path:repo>", methods=["GET"])

@@ -13,6 +13,7 @@ from integralgit.web.access import is_same_origin
 from integralgit.web.answers import HTTPError, json_bytes, set_headers
 from integralgit.web.app import Pages
 from integralgit.web.guards import form_of, own_path, reading
+from integralgit.web.metrics import CONTENT_TYPE
 from integralgit.web.stream import Changes, stream
 
 log = Logger()
@@ -78,3 +79,11 @@ async def sign_out(web: Pages, request: Request) -> Any:
 async def changes(web: Pages, request: Request) -> Any:
     """What changes anywhere on this server."""
     return stream(request, Changes(request, web.ticker, web.hub))
+
+
+@Pages.app.route("/-/metrics", methods=["GET"])
+@reading
+async def metrics(web: Pages, request: Request) -> Any:
+    """For Prometheus; names of repositories are in it, so it needs the right to read."""
+    set_headers(request, CONTENT_TYPE)
+    return await web.metrics.text()
