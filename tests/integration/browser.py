@@ -53,7 +53,12 @@ def page(browser: Browser, origin: str, **options: Any) -> Iterator[Page]:
     opened.on("dialog", dismiss)
     opened.on(
         "console",
-        lambda said: troubles.append(f"console: {said.text}") if said.type == "error" else None,
+        lambda said: (
+            troubles.append(f"console: {said.text}")
+            # A page that asks to sign in is an answer 401, which the browser tells.
+            if said.type == "error" and "401 (Unauthorized)" not in said.text
+            else None
+        ),
     )
     opened.on(
         "request",

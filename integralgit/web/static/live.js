@@ -30,11 +30,14 @@ async function refresh(selector, address = location.href) {
   showTimes();
 }
 
-/** Times in the reader's zone, with the exact one on hover. */
+/** Times in the reader's zone, those of today without the date, with the exact one on hover. */
 function showTimes() {
-  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const today = new Date().toDateString();
   for (const time of document.querySelectorAll("time")) {
-    time.textContent = form.format(new Date(time.dateTime));
+    const moment = new Date(time.dateTime);
+    time.textContent = moment.toDateString() === today
+      ? moment.toLocaleTimeString(undefined, { timeStyle: "medium" })
+      : moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   }
 }
 
@@ -78,13 +81,13 @@ class Log {
     }
     sections.forEach((section, index) => {
       const made = this.sections[index] ??= this.makeSection(section);
+      if (made.chunks.length) this.resize(made.chunks.at(-1), section.last);
       made.describe?.(section);
       const first = Math.max(section.first + (section.name ? 1 : 0), skipped + 1);
       for (let from = made.next ?? first; from <= section.last; from += CHUNK) {
-        this.makeChunk(made, from);
+        this.makeChunk(made, from, section.last);
         made.next = from + CHUNK;
       }
-      for (const chunk of made.chunks.slice(-2)) this.resize(chunk, section.last);
     });
     this.total = total;
   }
@@ -99,6 +102,7 @@ class Log {
     const [mark, state, took] = ["mark", "unseen", "took"].map((name) => element("span", name));
     mark.ariaHidden = "true";
     const summary = element("summary");
+    summary.id = `L${section.first}`;
     summary.append(mark, ` ${section.name} `, state, took);
     details.append(summary, rows);
     this.place.append(details);
@@ -116,19 +120,26 @@ class Log {
     return { rows, chunks: [], details, describe };
   }
 
-  makeChunk(section, first) {
+  makeChunk(section, first, last) {
     const chunk = { first, last: first - 1, held: 0, section, place: element("div", "chunk"), near: false };
     chunk.place.chunk = chunk;
     section.chunks.push(chunk);
     this.chunks.push(chunk);
     section.rows.append(chunk.place);
+    this.resize(chunk, last);
     this.watcher.observe(chunk.place);
   }
 
   /** The chunk has lines up to that one of its section. */
   resize(chunk, last) {
     chunk.last = Math.min(chunk.first + CHUNK - 1, last);
-    if (!chunk.held) chunk.place.style.height = `${20 * (chunk.last - chunk.first + 1)}px`;
+    this.pad(chunk);
+  }
+
+  /** Give a chunk the height of the lines that it does not hold. */
+  pad(chunk) {
+    const held = Math.max(chunk.held, chunk.first - 1);
+    chunk.place.style.paddingBottom = `${20 * (chunk.last - held)}px`;
   }
 
   /** Fill what comes near the screen, and empty what has gone far away. */
@@ -137,9 +148,9 @@ class Log {
       chunk.near = isIntersecting;
       if (isIntersecting) this.fill(chunk);
       else if (chunk.held && boundingClientRect.height) {
-        chunk.place.style.height = `${boundingClientRect.height}px`;
         chunk.place.replaceChildren();
         chunk.held = 0;
+        chunk.place.style.paddingBottom = `${boundingClientRect.height}px`;
       }
     }
   }
@@ -165,8 +176,8 @@ class Log {
 
   put(chunk, rows) {
     chunk.place.replaceChildren(...rows);
-    chunk.place.style.height = "";
     chunk.held = rows.length ? numberOf(rows.at(-1)) : 0;
+    this.pad(chunk);
     this.mark(rows);
     this.follow();
   }
@@ -216,6 +227,7 @@ class Log {
           else chunk.place.append(row);
         }
         chunk.held = Math.max(chunk.held, numberOf(rows.at(-1)));
+        this.pad(chunk);
         this.mark(rows);
       } else if (chunk.near) {
         this.fill(chunk);
@@ -250,13 +262,14 @@ class Log {
   /** Show one line in the middle of the screen. */
   async goTo(line) {
     const chunk = this.chunkOf(line);
-    if (!chunk) return;
     this.following = false;
     this.button.hidden = this.ended;
     this.target = `L${line}`;
-    if (chunk.section.details) chunk.section.details.open = true;
-    if (chunk.held < line) chunk.place.scrollIntoView();
-    await this.fill(chunk);
+    if (chunk) {
+      if (chunk.section.details) chunk.section.details.open = true;
+      if (chunk.held < line) chunk.place.scrollIntoView();
+      await this.fill(chunk);
+    }
     for (const old of this.place.querySelectorAll(".target")) old.classList.remove("target");
     const row = document.getElementById(this.target);
     row?.classList.add("target");
@@ -283,12 +296,19 @@ class Find {
     if (this.input.value) this.look();
   }
 
-  async look() {
-    const text = this.input.value;
-    if (text === this.text) return;
+  /** Look for what is in the field, once. */
+  look() {
+    if (this.input.value !== this.text) {
+      this.text = this.input.value;
+      this.looking = this.ask(this.text);
+    }
+    return this.looking;
+  }
+
+  async ask(text) {
     const told = text ? await ask(`${this.log.path}/log?find=${encodeURIComponent(text)}`) : { lines: [] };
-    if (!told) return;
-    [this.text, this.more, this.at, this.log.hits] = [text, told.more, -1, told.lines];
+    if (!told || text !== this.text) return;
+    [this.more, this.at, this.log.hits] = [told.more, -1, told.lines];
     this.log.mark(this.log.place.querySelectorAll("p[id]"));
     this.show();
   }
