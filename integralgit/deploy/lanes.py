@@ -44,6 +44,18 @@ class Lanes:
             lane.waiting = True
             self._spawn(self._turn(key, lane))
 
+    def follow(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this for the key next, whatever the limit: it is something that runs already."""
+        self._spawn(self._follow(key, self._lanes.setdefault(key, _Lane()), work))
+
+    async def _follow(self, key: str, lane: _Lane, work: Callable[[], Awaitable[None]]) -> None:
+        await lane.lock.acquire()
+        try:
+            await self._pause()
+            await work()
+        finally:
+            self._leave(key, lane)
+
     async def _turn(self, key: str, lane: _Lane) -> None:
         await lane.lock.acquire()
         try:
@@ -55,6 +67,9 @@ class Lanes:
             finally:
                 self._limit.release()
         finally:
-            lane.lock.release()
-            if not lane.waiting and not lane.lock.locked:
-                self._lanes.pop(key, None)
+            self._leave(key, lane)
+
+    def _leave(self, key: str, lane: _Lane) -> None:
+        lane.lock.release()
+        if not lane.waiting and not lane.lock.locked:
+            self._lanes.pop(key, None)

@@ -135,6 +135,18 @@ def enqueue_again(
     )
 
 
+def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
+    """Queue a deploy again that the machine went down under, unless a newer one waits for the same."""
+    one = known(tx, number)
+    newer = tx.one(
+        "SELECT 1 FROM deploys INDEXED BY deploys_waiting"
+        " WHERE state = 'queued' AND location = ? AND repo = ? AND branch = ?",
+        (one.location, one.repo, one.branch),
+    )
+    if newer is None:
+        enqueue_again(tx, one, now, host=one.host, location=one.location)
+
+
 def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:
     """Of the deploys that wait for the same as this one, leave only the newest."""
     if one.location is None:

@@ -24,6 +24,28 @@ Work = Callable[["Transaction"], T]
 
 #: How long a connection waits for another process that holds the database, in milliseconds.
 BUSY_TIMEOUT = 5000
+#: Faults that are not of the statement but of the surroundings, and may pass.
+_MAY_PASS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same work may succeed later: the disk is full, or another holds the database.
+
+    The low byte of an extended code is the plain one (sqlite.org/rescode.html).
+    """
+    return isinstance(error, sqlite3.Error) and (
+        getattr(error, "sqlite_errorcode", 0) & 0xFF in _MAY_PASS
+    )
 
 
 class Pool(Protocol):

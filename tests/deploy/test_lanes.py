@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import Clock, deferLater
@@ -201,6 +203,29 @@ class OneAtATime(SynchronousTestCase):
         self.assertEqual(set(self.lanes._lanes), {"b"})
         self.work.ends("b")
         self.assertEqual(self.lanes._lanes, {})
+
+    def test_follow(self) -> None:
+        """What runs already has its lane at once, whatever the limit; work there waits for its end."""
+        self.lanes = self.make(1)
+        self.lanes.wake("a")
+        ends: dict[str, Deferred[None]] = {key: Deferred() for key in "bc"}
+
+        async def runs(key: str) -> None:
+            self.work.started.append(f"{key} runs")
+            await ends[key]
+
+        for key in ends:
+            self.lanes.follow(key, partial(runs, key))
+            self.lanes.wake(key)
+        self.work.ends("a")
+        self.assertEqual(self.work.started, ["a", "b runs", "c runs"])
+        ends["c"].callback(None)
+        self.assertEqual(self.work.started[3:], ["c"])
+        ends["b"].callback(None)
+        self.work.ends("c")
+        self.work.ends("b")
+        self.assertEqual(self.work.started[4:], ["b"])
+        self.assertTrue(self.idle())
 
     def test_work_that_fails(self) -> None:
         """Work that raises is logged, and releases its lane and its place under the limit."""
