@@ -34,6 +34,8 @@ class FakeProcess:
     stdin: bytes | None
     pid: int | None
     closed: list[int] = field(factory=list, init=False)
+    #: What was written to it.
+    told: bytes = field(default=b"", init=False)
     _reason: Failure | None = field(default=None, init=False)
     _ended: bool = field(default=False, init=False)
 
@@ -83,7 +85,9 @@ class FakeProcess:
             self.closeChildFD(descriptor)
 
     def writeToChild(self, childFD: int, data: bytes) -> None:
-        raise AssertionError("nothing is written to a child")
+        if childFD != 0 or 0 in self.closed or self.stdin is not None:
+            raise AssertionError("only an open pipe can be written to")
+        self.told += data
 
     def write(self, data: bytes) -> None:
         self.writeToChild(0, data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
@@ -26,7 +27,8 @@ from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.plan import Refused
-from integralgit.deploy.run import Marks, Run, Stopping, Waits
+from integralgit.deploy.room import NoRoom, hindrance, is_no_room
+from integralgit.deploy.run import Marks, Patient, Run, Stopping, Waits
 from integralgit.deploy.script import (
     Script,
     ScriptEnd,
@@ -41,16 +43,15 @@ from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State, Trigger
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Store
+from integralgit.journal.store import Store, Transaction, Work, may_pass
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
 from integralgit.settings import Settings, Trust
 
+T = TypeVar("T")
 log = Logger()
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
 LATE_COMMIT = (1.0, 2.0, 4.0)
-#: Seconds between tries to record a deploy's end, for about an hour.
-END_AGAIN = (1.0, 5.0, 15.0, *(30.0,) * 120)
 #: Seconds between looks at how much a script has printed.
 SIZE_LOOK = 1.0
 #: Why a script is ended by us.
@@ -111,6 +112,18 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
     return Outcome(State.SUCCEEDED, None, 0)
 
 
+def why_failed(error: Exception, location: str) -> str:
+    """One sentence about what kept a deploy from its end; of a full disk it says where."""
+    said = str(error)
+    if isinstance(error, OSError):
+        said = f"{error.filename or location} cannot be used: {error.strerror}"
+    if isinstance(error, GitError | OSError):
+        more = hindrance(location, error.said if isinstance(error, GitError) else said)
+        if more is not None:
+            return f"{said}; {more}"
+    return said
+
+
 def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]) -> Deployment:
     """What the config says about a deploy.
 
@@ -159,15 +172,33 @@ class Deployer:
     _waits: Waits = field(factory=Waits, init=False)
     _scripts: dict[int, Script] = field(factory=dict, init=False)
     _cancelled: set[int] = field(factory=set, init=False)
+    _archive: Patient = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._archive = Patient(self._store, self._sleep)
+
+    async def record(self, work: Work[T]) -> T:
+        """Write what must not be lost; while the database cannot be written, that waits.
+
+        Raises `Stopping` if the server stops meanwhile.
+        """
+        return await self._archive.write(work)
 
     async def deploy(self, deploy: Deploy) -> str | None:
-        """Run a queued deploy to its end; the location at which it goes on, if it moved."""
-        if not await self._store.write(lambda tx: deploys.begin(tx, deploy.id, self._now())):
+        """Run a queued deploy to its end; the location at which it goes on, if it moved.
+
+        Raises `NoRoom`, and leaves it in the queue, if it could not be run
+        because the state folder cannot be written.
+        """
+        if not await self.record(lambda tx: deploys.begin(tx, deploy.id, self._now())):
             return None
         try:
-            run = Run(deploy, self._logs.open(deploy.id), self._store, self._logs, self._now)
+            run = Run(deploy, self._logs.open(deploy.id), self._archive, self._logs, self._now)
         except OSError as error:
             reason = f"the log of the deploy cannot be written: {error.strerror}"
+            if is_no_room(error):
+                await self._queue_again(deploy, deploy.host, deploy.location)
+                raise NoRoom(reason) from None
             await self._end(deploy.id, Outcome(State.FAILED, reason))
             return None
         try:
@@ -176,48 +207,51 @@ class Deployer:
             run.say(str(moved))
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
             return moved.deployment.location
-        except Stopping:
+        except (Stopping, NoRoom) as cut_off:
+            # Where a script has run, the next server finds it, and its status.
             if deploy.id in self._scripts:
                 return None
             if deploy.id not in self._cancelled:
                 await self._queue_again(deploy, deploy.host, deploy.location)
+                if isinstance(cut_off, NoRoom):
+                    run.say(f"{cut_off}; it is tried again later.")
+                    raise
                 return None
             outcome = CANCELLED_EARLY
         finally:
             os.close(run.log)
         self._cancelled.discard(deploy.id)
-        await self._end(deploy.id, outcome)
+        with suppress(Stopping):
+            await self._end(deploy.id, outcome)
         return None
 
     async def _queue_again(self, deploy: Deploy, host: str | None, location: str | None) -> None:
         assert host is not None and location is not None
-        await self._store.write(
-            lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
-        )
+        with suppress(Stopping):
+            await self.record(
+                lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
+            )
 
     async def _end(self, deploy: int, outcome: Outcome, at: float | None = None) -> None:
-        """Record a deploy's end, at that time or now; a disk that is full is waited for."""
+        """Record a deploy's end, at that time or now; queue it again if the machine went down."""
         size = self._logs.size(deploy)
         finished = self._now() if at is None else at
-        for delay in (*END_AGAIN, None):
-            try:
-                await self._store.write(
-                    lambda tx: deploys.end(
-                        tx,
-                        deploy,
-                        outcome.state,
-                        finished,
-                        reason=outcome.reason,
-                        exit_code=outcome.exit_code,
-                        log_size=size,
-                    )
-                )
-                break
-            except Exception:
-                log.failure("the end of deploy {deploy} could not be written", deploy=deploy)
-                if delay is None:
-                    raise
-            await self._sleep(delay)
+
+        def end(tx: Transaction) -> None:
+            deploys.end(
+                tx,
+                deploy,
+                outcome.state,
+                finished,
+                reason=outcome.reason,
+                exit_code=outcome.exit_code,
+                log_size=size,
+            )
+            if outcome.state is State.INTERRUPTED:
+                deploys.enqueue_interrupted(tx, deploy, self._now())
+
+        await self.record(end)
+        self._scripts.pop(deploy, None)
         log.info(
             "deploy {deploy} ended: {state} {reason}",
             deploy=deploy,
@@ -226,10 +260,10 @@ class Deployer:
         )
 
     async def _outcome(self, run: Run) -> Outcome:
-        """The story's end as a value; only `Moved` and `Stopping` pass through."""
+        """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
             return await self._story(run)
-        except (Moved, Stopping):
+        except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
             run.say("Cancelled.")
@@ -238,14 +272,17 @@ class Deployer:
             return Outcome(State.SKIPPED, str(skipped))
         except ScriptFailed as failed:
             return failed.outcome
-        except (Refused, ConfigError, GitError) as error:
+        except (Refused, ConfigError, GitError, OSError) as error:
             if self._waits.stopping:
                 raise Stopping from None
             if run.deploy.id in self._cancelled:
                 return CANCELLED_EARLY
-            run.say(f"Failed: {error}")
-            return Outcome(State.FAILED, str(error))
-        except Exception:
+            reason = why_failed(error, run.deploy.location or "")
+            run.say(f"Failed: {reason}")
+            return Outcome(State.FAILED, reason)
+        except Exception as error:
+            if may_pass(error) and run.deploy.id not in self._scripts:
+                raise NoRoom(f"the database cannot be used: {error}") from None
             incident = uuid4().hex[:12]
             log.failure(
                 "deploy {deploy} met a fault of ours, incident {incident}",
@@ -357,7 +394,7 @@ class Deployer:
         """Fetch, and again for a while if the pushed commit is not there yet."""
         tips = await checkout.fetch(branch)
         repo, tip = run.deploy.repo, tips.branch
-        await self._store.write(lambda tx: deliveries.see(tx, repo, branch, tip))
+        await self.record(lambda tx: deliveries.see(tx, repo, branch, tip))
         wanted = run.deploy.wanted
         if wanted is None or wanted == tips.branch:
             return tips
@@ -417,6 +454,9 @@ class Deployer:
                 log=run.log,
                 lock=lock,
             )
+        except NoRoom:
+            del self._scripts[deploy.id]
+            raise
         except OSError as error:
             del self._scripts[deploy.id]
             raise Refused(f"the script could not be started: {error.strerror}") from None
@@ -427,11 +467,11 @@ class Deployer:
         try:
             await run.started(record)
         except Exception:
-            # Nobody could pick it up again, so it must not go on.
-            script.stop("fault")
-            await self._waits.until(script.ended)
+            # Nobody could pick it up again, so it must not run.
+            script.never_mind()
             del self._scripts[deploy.id]
             raise
+        script.go()
         ended = await self._until_end(script, record)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
@@ -468,7 +508,6 @@ class Deployer:
         finally:
             cancel(timer)
             looks.stop()
-        del self._scripts[record.deploy]
         return ended
 
     async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
@@ -485,7 +524,8 @@ class Deployer:
                 return
         else:
             ended = ScriptEnd(script.status(), record.ending)
-        await self._end(deploy.id, script_outcome(ended), script.ended_at())
+        with suppress(Stopping):
+            await self._end(deploy.id, script_outcome(ended), script.ended_at())
 
     async def cancel(self, number: int) -> None:
         """Ask a running deploy to end: its script, or else its fetch, or before its next step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from attrs import define
 
 from integralgit.deploy.checkout import look, read_config
 from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.room import hindrance
 from integralgit.deploy.source import Source
 from integralgit.names import CONFIG_BRANCH
 
@@ -42,7 +44,8 @@ class Mirrors:
     async def config(self, source: Source, commit: str) -> str:
         """The text of the config in that commit, which is the tip of the config branch.
 
-        Raises `ConfigError` and `GitError`.
+        Raises `ConfigError` and `GitError`, and `OSError` where the mirror
+        cannot be written.
         """
         folder = self._folder / (quote(str(source.repo), safe="") + ".git")
         try:
@@ -50,7 +53,13 @@ class Mirrors:
         except GitError:
             # A kill may have left locks; the mirror is small and ours, so it is made anew.
             await self._in_thread(rmtree, folder, True)
-            return await self._read(folder, source, commit)
+            try:
+                return await self._read(folder, source, commit)
+            except GitError as error:
+                problem = hindrance(str(self._folder), error.said)
+                if problem is not None:
+                    raise OSError(errno.ENOSPC, problem, str(self._folder)) from None
+                raise
 
     async def _read(self, folder: Path, source: Source, commit: str) -> str:
         git = self._git.within(str(folder)).allowing(source.protocols)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -14,13 +15,15 @@ from twisted.logger import Logger
 from integralgit.journal import deploys
 from integralgit.journal.events import Commit, Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs, Mark
-from integralgit.journal.store import Store
+from integralgit.journal.store import Store, Work, may_pass
 
 T = TypeVar("T")
 log = Logger()
 
 #: About how many marks a log gets in as much time again as has gone by.
 MARKS = 300
+#: Seconds between tries to write to a database that cannot be written; the last one for ever.
+AGAIN = (1.0, 2.0, 5.0, 10.0)
 
 
 class Stopping(Exception):
@@ -77,12 +80,41 @@ class Marks:
 
 
 @define
+class Patient:
+    """Writes what must not be lost: while the database cannot be written, that waits.
+
+    A deploy waits with it, so that it never goes on without what it has found
+    out. `sleep` ends with `Stopping` when the server stops.
+    """
+
+    _store: Store
+    _sleep: Callable[[float], Awaitable[None]]
+
+    async def write(self, work: Work[T]) -> T:
+        """The result of the work, once it is on disk."""
+        waited = False
+        for delay in chain(AGAIN, repeat(AGAIN[-1])):
+            try:
+                result = await self._store.write(work)
+                break
+            except Exception as error:
+                if not may_pass(error):
+                    raise
+                log.warn("the database cannot be written, {error}; it is waited for", error=error)
+            waited = True
+            await self._sleep(delay)
+        if waited:
+            log.info("the database can be written again")
+        return result
+
+
+@define
 class Run:
     """A deploy while it runs; `log` is a descriptor of its log file that its owner closes."""
 
     deploy: Deploy
     log: int
-    _store: Store
+    _archive: Patient
     _logs: Logs
     _now: Callable[[], float]
 
@@ -108,7 +140,7 @@ class Run:
         commits: Sequence[Commit] | None = None,
     ) -> None:
         """Record what was found out."""
-        await self._store.write(
+        await self._archive.write(
             lambda tx: deploys.note(
                 tx,
                 self.deploy.id,
@@ -125,7 +157,7 @@ class Run:
     async def step(self, name: str) -> AsyncIterator[None]:
         """A step around what it encloses; it fails with the exception that passes through it."""
         start = self._logs.size(self.deploy.id)
-        await self._store.write(
+        await self._archive.write(
             lambda tx: deploys.begin_step(tx, self.deploy.id, name, self._now(), start)
         )
         self.say(f"── {name} ──")
@@ -139,10 +171,10 @@ class Run:
         await self._end_step(name, StepState.SUCCEEDED, "")
 
     async def _end_step(self, name: str, state: StepState, detail: str) -> None:
-        await self._store.write(
+        await self._archive.write(
             lambda tx: deploys.end_step(tx, self.deploy.id, name, state, self._now(), detail)
         )
 
     async def started(self, script: RunningScript) -> None:
         """Record the script's process group, before anything depends on it."""
-        await self._store.write(lambda tx: deploys.add_script(tx, script))
+        await self._archive.write(lambda tx: deploys.add_script(tx, script))

@@ -4,6 +4,10 @@ A tiny wrapper is the leader of the script's process group. It holds the
 location's lock, which the script does not get, and leaves the exit status in
 a file. Script and wrapper write to the deploy's log file themselves. So
 nothing of a running script depends on this process.
+
+The wrapper starts the script only when it is told to, which is after its pid
+has been recorded: a script that nobody knows of never runs. If we end before
+that, the wrapper finds its input closed, and ends too.
 """
 
 from __future__ import annotations
@@ -23,22 +27,25 @@ from zope.interface import implementer
 
 from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, signal_group
 from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import NoRoom
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
 
 #: `trap :` and not `trap ''`: an ignored signal would be inherited by the script.
 #: The script's copy of the lock is closed, so that a daemon it leaves behind does not hold it.
+#: The status is written over what stands in its file, so that a full disk does not lose it.
 _WRAPPER = """
 trap : TERM INT HUP
 status=$1; folder=$2; mask=$3; shift 3
+read -r go || exit 125
 umask "$mask"
-cd -- "$folder" || { echo 126 >"$status"; exit 126; }
-"$@" 9>&-
-code=$?
+if cd -- "$folder"; then "$@" </dev/null 9>&-; code=$?; else code=126; fi
 umask 077
-echo "$code" >"$status.new" && mv -- "$status.new" "$status"
+printf '%3d\\n' "$code" 1<>"$status"
 exit "$code"
 """
+#: What stands in the file of the status before there is one.
+_NO_STATUS = "   \n"
 _PASSED_ON = (
     "PATH",
     "HOME",
@@ -181,6 +188,7 @@ class Script:
     _look: IDelayedCall | None = field(default=None, init=False)
     _watch: _ProcessWatch | None = field(default=None, init=False)
     _code: int | None = field(default=None, init=False)
+    _process: Any = field(default=None, init=False)
 
     def start(
         self,
@@ -192,21 +200,35 @@ class Script:
         log: int,
         lock: int,
     ) -> None:
-        """Start the script; `log` and `lock` are descriptors that the caller may close afterwards.
+        """Start the wrapper, which waits for `go`.
 
-        Raises `OSError` where not even the wrapper can be started.
+        `log` and `lock` are descriptors that the caller may close afterwards.
+        Raises `OSError` where not even the wrapper can be started, and
+        `NoRoom` where its status could not be kept.
         """
-        self._status_file.unlink(missing_ok=True)
+        try:
+            self._status_file.write_text(_NO_STATUS)
+        except OSError as error:
+            raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
         arguments = [str(self._status_file), location, f"{umask:03o}", *command]
-        with open(os.devnull, "rb") as nothing:
-            process = self._reactor.spawnProcess(
-                _Wrapper(self._exited),
-                "setsid",
-                ["setsid", "sh", "-c", _WRAPPER, "integralgit-script", *arguments],
-                env=dict(environment),
-                childFDs={0: nothing.fileno(), 1: log, 2: log, 9: lock},
-            )
-        self.pid = process.pid
+        self._process = self._reactor.spawnProcess(
+            _Wrapper(self._exited),
+            "setsid",
+            ["setsid", "sh", "-c", _WRAPPER, "integralgit-script", *arguments],
+            env=dict(environment),
+            childFDs={0: "w", 1: log, 2: log, 9: lock},
+        )
+        self.pid = self._process.pid
+
+    def go(self) -> None:
+        """Let the script run, now that the archive knows of it; unless it was told to end."""
+        if self.ending is None:
+            self._process.writeToChild(0, b"go\n")
+        self._process.closeStdin()
+
+    def never_mind(self) -> None:
+        """Let the wrapper end without the script."""
+        self._process.closeStdin()
 
     def adopt(self, record: RunningScript) -> bool:
         """Pick up a script that the server before us started; False where it no longer runs."""
@@ -230,10 +252,7 @@ class Script:
 
     def ended_at(self) -> float | None:
         """When the wrapper left the exit status, in seconds since the epoch; None where it did not."""
-        try:
-            return self._status_file.stat().st_mtime
-        except FileNotFoundError:
-            return None
+        return None if self.status() is None else self._status_file.stat().st_mtime
 
     def stop(self, why: str) -> None:
         """End the whole group: TERM now, KILL after `GRACE` seconds; `why` is `ScriptEnd.ending`."""

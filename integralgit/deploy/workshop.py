@@ -21,11 +21,13 @@ from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
 from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.room import NoRoom
+from integralgit.deploy.run import Stopping
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Store, Transaction, Work
+from integralgit.journal.store import Store, Transaction, Work, may_pass
 from integralgit.names import parse_repository
 from integralgit.settings import Settings
 
@@ -53,10 +55,11 @@ class Workshop(Service):
     _children: Children
     _now: Callable[[], float]
     _background: Background = field(factory=Background, init=False)
-    _adoptable: dict[str, tuple[Deploy, RunningScript]] = field(factory=dict, init=False)
     _locations: Lanes = field(init=False)
     _looks: Lanes = field(init=False)
     _stopping: bool = field(default=False, init=False)
+    #: Nothing begins before the archive is true again.
+    _recovered: bool = field(default=False, init=False)
     _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -106,53 +109,76 @@ class Workshop(Service):
             self.look(repo)
 
     def wake(self, location: str) -> None:
-        """There is something to do at a location."""
-        if not self._stopping:
+        """There is something to do at a location; before the recovery, it finds that itself."""
+        if self._recovered and not self._stopping:
             self._locations.wake(location)
 
     async def _recover(self) -> None:
         """Make true again what the archive says: queued deploys run, running ones are followed."""
-        self._adoptable = await self._store.write(self._sort_out)
+        try:
+            scripts = await self._deployer.record(self._sort_out)
+        except Stopping:
+            return
+        # What still runs comes first, and has its deadline at once.
+        for deploy, script in scripts:
+            self._follow(deploy, script)
+        self._recovered = True
         locations, repos = await self._store.read(deploys.queue_heads)
         looks = await self._store.read(deliveries.repositories_to_look_at)
-        # What still runs comes first, so that it has its deadline and its worker.
-        for location in dict.fromkeys([*self._adoptable, *locations]):
+        for location in locations:
             self.wake(location)
         for repo in {*repos, *looks}:
             self.look(repo)
 
-    def _sort_out(self, tx: Transaction) -> dict[str, tuple[Deploy, RunningScript]]:
-        """The deploys whose script may still run, by location; the others are queued again."""
-        adoptable = {}
+    def _follow(self, deploy: Deploy, script: RunningScript) -> None:
+        """Follow the script of the server before us to its end, and then see what waits there."""
+        location = deploy.location
+        assert location is not None
+
+        async def follow() -> None:
+            try:
+                await self._deployer.adopt(deploy, script)
+            except Exception:
+                log.failure("deploy {deploy} could not be followed", deploy=deploy.id)
+                if not self._stopping:
+                    again = f"deploy {deploy.id}"
+                    self._later(again, WORK_AGAIN, lambda _: self._follow(deploy, script))
+            self.wake(location)
+
+        self._locations.follow(location, follow)
+
+    def _sort_out(self, tx: Transaction) -> list[tuple[Deploy, RunningScript]]:
+        """The deploys whose script may still run; the others that ran are queued again."""
+        scripts = []
         for deploy in deploys.running(tx):
             record = deploys.script_of(tx, deploy.id)
             assert deploy.host is not None and deploy.location is not None
             if record is not None:
-                adoptable[deploy.location] = (deploy, record)
+                scripts.append((deploy, record))
             else:
                 deploys.place(
                     tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now()
                 )
-        return adoptable
+        return scripts
 
     async def _work_at(self, location: str) -> None:
         """One deploy at a location; if that meets a fault, of the disk perhaps, another try."""
         try:
             await self._work_once_at(location)
+        except Stopping:
+            return
+        except NoRoom as error:
+            log.warn("{location} waits: {error}", location=location, error=error)
         except Exception:
             log.failure("work at {location} failed; it is tried again", location=location)
-            if not self._stopping:
-                self._later(location, WORK_AGAIN, self.wake)
+        else:
+            return
+        if not self._stopping:
+            self._later(location, WORK_AGAIN, self.wake)
 
     async def _work_once_at(self, location: str) -> None:
-        """One deploy at a location: the one that a restart left running, or the one that waits."""
+        """One deploy at a location, the one that waits."""
         if self._stopping:
-            return
-        if location in self._adoptable:
-            deploy, record = self._adoptable.pop(location)
-            await self._deployer.adopt(deploy, record)
-            await self._store.write(lambda tx: self._after_interruption(tx, deploy.id))
-            self.wake(location)
             return
         waiting = await self._store.read(lambda tx: deploys.waiting_at(tx, location))
         if waiting is None or await self._is_frozen(waiting):
@@ -243,17 +269,19 @@ class Workshop(Service):
             self.wake(deploy.location)
         return queued
 
-    def _after_interruption(self, tx: Transaction, number: int) -> None:
-        """Queue a deploy again that the machine went down under, unless a newer one waits."""
-        deploy = deploys.known(tx, number)
-        if deploy.state is not State.INTERRUPTED or deploy.location is None:
-            return
-        if deploys.waiting_at(tx, deploy.location) is None:
-            deploys.enqueue_again(
-                tx, deploy, self._now(), host=deploy.host, location=deploy.location
-            )
-
     async def _look(self, identity: str) -> None:
+        """A fresh look at a repository's config; if that meets a fault, of the disk perhaps, another."""
+        try:
+            await self._look_once(identity)
+        except Exception as error:
+            if isinstance(error, OSError) or may_pass(error):
+                log.warn("{repo} waits for its config: {error}", repo=identity, error=error)
+            else:
+                log.failure("a look at {repo} failed; it is tried again", repo=identity)
+            if not self._stopping:
+                self._later(identity, WORK_AGAIN, self.look)
+
+    async def _look_once(self, identity: str) -> None:
         """Read a repository's config afresh, and decide what waited for that."""
         if self._stopping:
             return
@@ -276,6 +304,6 @@ class Workshop(Service):
             self._later(identity, LOOK_AGAIN, self.look)
 
     def look(self, identity: str) -> None:
-        """A repository's config is to be read afresh."""
-        if not self._stopping:
+        """A repository's config is to be read afresh; before the recovery, that finds it itself."""
+        if self._recovered and not self._stopping:
             self._looks.wake(identity)

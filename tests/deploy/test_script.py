@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy import script as module
 from integralgit.deploy.child import GRACE
 from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import (
     Script,
     ScriptEnd,
@@ -226,18 +228,40 @@ class Starting(SynchronousTestCase):
         self.assertEqual(self.script.pid, process.pid)
 
     def test_descriptors(self) -> None:
-        """Its output is the log file itself, its stdin is empty, and the wrapper gets the lock."""
+        """Its output is the log file itself; the wrapper is told when to go on, and gets the lock."""
         process = self.start()
-        self.assertEqual(process.stdin, b"")
-        process.descriptors.pop(0)
-        self.assertEqual(process.descriptors, {1: 70, 2: 70, 9: 71})
+        self.assertEqual(process.descriptors, {0: "w", 1: 70, 2: 70, 9: 71})
+
+    def test_go(self) -> None:
+        """The script runs when it is told to, unless it was told to end before that."""
+        process = self.start()
+        self.assertEqual((process.told, process.closed), (b"", []))
+        self.script.go()
+        self.assertEqual((process.told, process.closed), (b"go\n", [0]))
+        process = self.start()
+        self.script.ending = "cancel"
+        self.script.go()
+        self.assertEqual((process.told, process.closed), (b"", [0]))
+
+    def test_never_mind(self) -> None:
+        """A wrapper that is not needed finds its input closed, and that is all."""
+        process = self.start()
+        self.script.never_mind()
+        self.assertEqual((process.told, process.closed), (b"", [0]))
 
     def test_an_old_status(self) -> None:
         """The exit status that an earlier run left is not taken for this one's."""
         self.status.write_text("0\n")
         self.start()
         self.assertIsNone(self.script.status())
-        self.assertFalse(self.status.exists())
+
+    def test_no_room_for_the_status(self) -> None:
+        """Where the exit status could not be kept, nothing is started."""
+        self.status.mkdir()
+        with self.assertRaises(NoRoom) as raised:
+            self.start()
+        self.assertEqual(str(raised.exception), f"{self.status} cannot be written: Is a directory")
+        self.assertEqual(self.reactor.spawned, [])
 
     def test_it_cannot_be_started(self) -> None:
         """Where not even the wrapper can be started, that is an error at once."""
@@ -248,7 +272,13 @@ class Starting(SynchronousTestCase):
     def test_status(self) -> None:
         """The status is a number in a file; anything else is none."""
         self.assertIsNone(self.script.status())
-        for text, expected in (("0\n", 0), ("143\n", 143), ("", None), ("odd", None)):
+        for text, expected in (
+            ("0\n", 0),
+            ("143\n", 143),
+            ("   \n", None),
+            (" 0\n", 0),
+            ("odd", None),
+        ):
             self.status.write_text(text)
             self.assertEqual(self.script.status(), expected, text)
 
@@ -382,6 +412,50 @@ class Ending(SynchronousTestCase):
         self.reactor.advance(1000.0)
         self.assertEqual(self.signals, [])
         self.assertNoResult(self.script.ended)
+
+
+class Wrapper(SynchronousTestCase):
+    """The wrapper itself, with a real shell."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.status = self.folder / "status"
+        self.status.write_text("   \n")
+
+    def run_it(self, *command: str, told: str = "go\n", folder: str = ".") -> int:
+        """Run a command under the wrapper; the wrapper's exit code."""
+        arguments = [str(self.status), str(self.folder / folder), "022", *command]
+        done = subprocess.run(
+            ["sh", "-c", module._WRAPPER, "wrapper", *arguments],
+            input=told,
+            text=True,
+            check=False,
+            capture_output=True,
+        )
+        return done.returncode
+
+    def test_the_exit_status(self) -> None:
+        """It ends as the script does, and leaves its status over what stood there."""
+        for code in (0, 7, 143):
+            self.assertEqual(self.run_it("sh", "-c", f"exit {code}"), code)
+            self.assertEqual(self.status.read_text(), f"{code:3d}\n")
+
+    def test_without_go(self) -> None:
+        """A wrapper whose server is gone before the script was recorded runs nothing."""
+        for told in ("", "go"):
+            self.assertEqual(self.run_it("touch", str(self.folder / "ran"), told=told), 125)
+        self.assertEqual(self.status.read_text(), "   \n")
+        self.assertFalse((self.folder / "ran").exists())
+
+    def test_stdin(self) -> None:
+        """The script's standard input is empty."""
+        self.assertEqual(self.run_it("sh", "-c", "read -r line", told="go\nmore\n"), 1)
+
+    def test_a_folder_that_is_gone(self) -> None:
+        """Without its folder the script does not run."""
+        self.assertEqual(self.run_it("touch", "ran", folder="gone"), 126)
+        self.assertEqual(self.status.read_text(), "126\n")
 
 
 class PickingUp(SynchronousTestCase):
