@@ -14,6 +14,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -239,9 +240,12 @@ def log_observer(options: Options, state: Path) -> Any:
     to_terminal = textFileLogObserver(terminal) if terminal is not None else None
 
     def observe(event: dict[str, Any]) -> None:
-        to_file(event)
+        # Where the disk is full, the lines are lost, and nothing else with them.
+        with suppress(OSError):
+            to_file(event)
         if to_terminal is not None:
-            to_terminal(event)
+            with suppress(OSError):
+                to_terminal(event)
 
     return observe
 

@@ -149,6 +149,10 @@ class Daemon:
     settings: str
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(factory=dict)
+    #: A program that starts the server in surroundings of its own, and becomes it.
+    prefix: tuple[str, ...] = ()
+    #: A path of ours for one that the server sees.
+    seen: Callable[[Path], Path] = lambda path: path
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     url: str = field(default="", init=False)
     starts: int = field(default=0, init=False)
@@ -174,7 +178,7 @@ class Daemon:
         defaults = {
             "listen": '["tcp:0:interface=127.0.0.1"]',
             "poll": "0",
-            "allow_root": "true" if os.geteuid() == 0 else "false",
+            "allow_root": "true" if os.geteuid() == 0 or self.prefix else "false",
         }
         lines = [f"{key} = {value}" for key, value in defaults.items() if key not in self.settings]
         text = "\n".join([f"state = {json.dumps(str(self.state))}", *lines, self.settings])
@@ -187,6 +191,7 @@ class Daemon:
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [
+                    *self.prefix,
                     TWISTD,
                     "-n",
                     "--pidfile=",
@@ -219,11 +224,11 @@ class Daemon:
 
     def secret(self) -> bytes:
         """The generated webhook secret."""
-        return (self.state / "webhook-secret").read_bytes().strip()
+        return self.seen(self.state / "webhook-secret").read_bytes().strip()
 
     def token(self) -> str:
         """The generated access token."""
-        return (self.state / "access-token").read_text().strip()
+        return self.seen(self.state / "access-token").read_text().strip()
 
     def request(
         self,
