@@ -343,12 +343,11 @@ class Integration(TestCase):
         self.upstream = Upstream(self.folder / "githost")
 
     def daemon(self, settings: str = "", **more: Any) -> Daemon:
-        """A running server, host `web1`, that trusts github.com/acme and fetches from `upstream`."""
+        """A running server, host `web1` unless told otherwise, that trusts github.com/acme and fetches from `upstream`."""
         url = self.folder / "githost" / "{full_name}.git"
         trust = f'[[trust]]\nrepos = ["github.com/acme/*"]\nurl = {json.dumps(str(url))}\n'
-        daemon = Daemon(
-            self.folder / "server", f'host_names = ["web1"]\n{settings}\n{trust}', **more
-        )
+        names = "" if "host_names" in settings else 'host_names = ["web1"]'
+        daemon = Daemon(self.folder / "server", f"{names}\n{settings}\n{trust}", **more)
         self.addCleanup(daemon.stop)
         daemon.start()
         return daemon

@@ -16,13 +16,34 @@ from typing import Any
 
 from tests.integration.harness import Daemon, Integration, eventually, git
 
+#: Notes who begins and who ends, and whether another one still runs.
 SCRIPT = """#!/bin/sh
-sleep 0.0$(( $$ % 10 ))
-cp index.txt ../deployed.new && mv ../deployed.new ../deployed
+here=../$(basename "$INTEGRALGIT_LOCATION")
+if ! (set -C; echo $$ >$here.running) 2>/dev/null; then
+    if kill -0 "$(cat $here.running)"; then
+        echo "$INTEGRALGIT_DEPLOY" >>$here.twice
+        exit 1
+    fi
+    echo $$ >$here.running
+fi
+echo "$INTEGRALGIT_DEPLOY" >>$here.begun
+sleep 0.$(( $$ % 3 ))
+cp index.txt $here.deployed.new && mv $here.deployed.new $here.deployed
+rm $here.running
 """
+NAMES = ("web1", "web2")
 
 
 class Kills(Integration):
+    def setUp(self) -> None:
+        super().setUp()
+        configs: dict[str, Any] = {
+            name: {"location": str(self.folder / name), "branch": "main", "script": "./deploy.sh"}
+            for name in NAMES
+        }
+        self.upstream.configure({"configs": configs})
+        self.server = self.daemon('host_names = ["web1", "web2"]')
+
     def idle(self, daemon: Daemon) -> Any:
         """The newest deploys, once none is queued or running."""
         deploys = daemon.get("/github.com/acme/site?limit=20")["deploys"]
@@ -42,35 +63,70 @@ class Kills(Integration):
             found += [child for child, parent in parents.items() if parent == pid]
         return found[1:]
 
+    def kill(self, *, children: bool) -> None:
+        """End the server, and with `children` all that it started, as when the machine goes down."""
+        assert self.server.process is not None
+        pids = []
+        if children:
+            self.server.process.send_signal(signal.SIGSTOP)
+            pids = self.descendants(self.server)
+        self.server.stop(signal.SIGKILL)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if children:
+            for name in NAMES:
+                (self.folder / f"{name}.running").unlink(missing_ok=True)
+
+    def push(self, number: int) -> str:
+        """Push a commit; enough files that an update takes a while, most of them new each time."""
+        files: dict[str, str | None] = {"deploy.sh": SCRIPT, "index.txt": f"{number}\n"}
+        files |= {f"many/{n}.txt": f"{number} {n}\n" * 200 for n in range(60)}
+        commit = self.upstream.commit(files, f"Round {number}")
+        self.assertEqual(self.server.push(commit).status, 202)
+        return commit
+
+    def all_is_well(self, number: int, commit: str, where: str) -> None:
+        """The newest push is deployed everywhere, wholly, and no script ever ran twice."""
+        deploys = eventually(lambda: self.idle(self.server), f"all is quiet; {where}")
+        for name in NAMES:
+            location = self.folder / name
+            newest = next(one for one in deploys if one["location"] == str(location))
+            self.assertEqual(newest["state"], "succeeded", (where, newest))
+            self.assertEqual(newest["commit"], commit, where)
+            self.assertEqual(git(location, "rev-parse", "HEAD"), commit, where)
+            self.assertEqual(git(location, "status", "--porcelain"), "", where)
+            deployed = (self.folder / f"{name}.deployed").read_text()
+            self.assertEqual(deployed, f"{number}\n", where)
+            self.assertEqual([*(location / ".git").rglob("*.lock")], [], where)
+            self.assertEqual([*(location / ".git").glob("integralgit-*")], [], where)
+            self.assertFalse((self.folder / f"{name}.twice").exists(), where)
+            begun = (self.folder / f"{name}.begun").read_text().split()
+            self.assertEqual(sorted(set(begun), key=int), begun, f"each runs once; {where}")
+        running = [step for one in deploys for step in one["steps"] if not step["finished_at"]]
+        self.assertEqual(running, [], where)
+
     def test_kills_at_random_moments(self) -> None:
-        """After each, nothing is lost, nothing runs for ever, and no file is half updated."""
+        """After each, nothing is lost, nothing runs for ever or twice, and no file is half updated."""
         seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
         rounds = int(os.environ.get("ROUNDS") or 8)
         chance = random.Random(seed)
-        base = {"location": str(self.folder / "www"), "branch": "main", "script": "./deploy.sh"}
-        self.upstream.configure({"configs": {"base": base}})
-        daemon = self.daemon()
-        for number in range(rounds):
-            where = f"seed {seed}, round {number}"
-            files: dict[str, str | None] = {"deploy.sh": SCRIPT, "index.txt": f"{number}\n"}
-            # Enough files that an update takes a while, most of them new each time.
-            files |= {f"many/{n}.txt": f"{number} {n}\n" * 200 for n in range(60)}
-            commit = self.upstream.commit(files, f"Round {number}")
-            answer = daemon.push(commit)
-            self.assertEqual(answer.status, 202, where)
-            time.sleep(chance.uniform(0, 0.25))
-            with_children = chance.random() < 0.5
-            where = f"{where}{', with its children' if with_children else ''}"
-            children = self.descendants(daemon) if with_children else []
-            daemon.stop(signal.SIGKILL)
-            for pid in children:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            daemon.start()
-            deploys = eventually(lambda: self.idle(daemon), f"all is quiet; {where}")
-            self.assertEqual(deploys[0]["state"], "succeeded", (where, deploys[0]))
-            www = self.folder / "www"
-            self.assertEqual(git(www, "rev-parse", "HEAD"), commit, where)
-            self.assertEqual(git(www, "status", "--porcelain"), "", where)
-            self.assertEqual((self.folder / "deployed").read_text(), f"{number}\n", where)
-            self.assertFalse((www / ".git" / "index.lock").exists(), where)
+        life = 0.0
+        for number in range(2):  # The first one clones, which takes longer.
+            commit, begun = self.push(number), time.monotonic()
+            self.all_is_well(number, commit, f"seed {seed}, before the first kill")
+            life = time.monotonic() - begun
+        for number in range(2, rounds + 2):
+            moment = chance.uniform(0, life)
+            children, again = chance.random() < 0.5, chance.random() < 0.25
+            where = f"seed {seed}, round {number}, after {moment:.3f} s"
+            where += f"{', with children' if children else ''}{', and again' if again else ''}"
+            commit = self.push(number)
+            time.sleep(moment)
+            self.kill(children=children)
+            self.server.start()
+            if again:
+                time.sleep(chance.uniform(0, 0.3))
+                self.kill(children=chance.random() < 0.5)
+                self.server.start()
+            self.all_is_well(number, commit, where)
