@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint wheel picture bench-storm fuzz test-kills clean
+.PHONY: demo test lint wheel picture bench-storm fuzz test-kills test-deploys clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
@@ -43,6 +43,9 @@ fuzz: $(VENV)/ready-for-tests
 
 test-kills: $(VENV)/ready-for-tests
 	ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m twisted.trial tests.integration.test_kills
+
+test-deploys: $(VENV)/ready-for-tests
+	COUNT=$(or $(COUNT),1000) $(BIN)/python -m twisted.trial tests.integration.test_deploys
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info

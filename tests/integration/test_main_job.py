@@ -6,7 +6,6 @@ import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from tests.integration.harness import Daemon, Integration, eventually, git
@@ -334,23 +333,6 @@ rmdir ../running
                 return file.read().rpartition(")")[2].split()[2]
         except OSError:
             return None
-
-    def test_many_deploys(self) -> None:
-        """After many deploys no descriptor is left open, and no child unreaped (threat 73)."""
-        self.upstream.configure(self.config())
-        daemon = self.daemon()
-        commit = self.upstream.commit({"deploy.sh": "#!/bin/sh\n:\n"})
-        daemon.push(commit)
-        daemon.ended(1)
-        assert daemon.process is not None
-        descriptors = Path(f"/proc/{daemon.process.pid}/fd")
-        before = len(list(descriptors.iterdir()))
-        for number in range(2, 32):
-            daemon.push(commit)
-            self.assertEqual(daemon.ended(number)["state"], "succeeded")
-        eventually(lambda: len(list(descriptors.iterdir())) <= before, "no descriptor is left")
-        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
-        self.assertEqual(children.read_text(), "")
 
     def test_a_script_that_prints_without_end(self) -> None:
         """It is stopped when its log is full, and the log says so at its end (threat 67)."""
