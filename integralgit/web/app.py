@@ -27,7 +27,7 @@ from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, RepositoryRecord
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Store, Transaction
+from integralgit.journal.store import Store, Transaction, may_pass
 from integralgit.web import pages
 from integralgit.web.access import Access
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
@@ -221,6 +221,11 @@ class Pages:
 
     @app.handle_errors(Exception)
     def _fault(self, request: Any, failure: Failure) -> bytes:
+        if failure.value is not None and may_pass(failure.value):
+            log.warn("an act could not be written: {error}", error=failure.value)
+            request.setHeader("Retry-After", "30")
+            text = f"The database cannot be used just now ({failure.value}); try again later."
+            return self.error(request, 503, text)
         incident = uuid4().hex[:12]
         log.failure("a page met a fault of ours, incident {incident}", failure, incident=incident)
         text = f"A fault of the server; its log has it as incident {incident}."

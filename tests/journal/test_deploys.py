@@ -271,6 +271,27 @@ class Queue(Archive):
             (found.state, found.location, found.started), (State.QUEUED, "/srv/new", None)
         )
 
+    def test_an_interrupted_deploy(self) -> None:
+        """It is queued again as a new one, unless a newer one of the same repository and branch waits."""
+
+        def interrupt(number: int) -> list[int]:
+            def end(tx: Transaction) -> list[int]:
+                deploys.end(tx, number, State.INTERRUPTED, 200.0)
+                deploys.enqueue_interrupted(tx, number, 200.0)
+                waiting = deploys.newest(tx, None, 10)
+                return [one.id for one in waiting if one.state is State.QUEUED]
+
+            return self.write(end)
+
+        first = self.enqueue()
+        self.write(lambda tx: deploys.begin(tx, first, 150.0))
+        other = self.enqueue(branch="dev")
+        self.assertEqual(interrupt(first), [other + 1, other])
+        again = other + 1
+        self.write(lambda tx: deploys.begin(tx, again, 250.0))
+        newer = self.enqueue()
+        self.assertEqual(interrupt(again), [newer, other])
+
     def test_unfinished(self) -> None:
         """The deploys that run come before those that wait, each group oldest first."""
         a, b, c, d, e = (self.enqueue(f"/srv/{name}") for name in "abcde")
