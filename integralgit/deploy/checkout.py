@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from shutil import rmtree
 
 from attrs import define, frozen
 
@@ -21,6 +22,8 @@ from integralgit.names import CONFIG_BRANCH, CONFIG_FILE, is_commit
 
 #: The most that a config file may have, in bytes.
 CONFIG_SIZE = 256 * 1024
+#: Where a repository is made in an empty location.
+_NEW = ".integralgit-new"
 _MISSING_REF = b"couldn't find remote ref"
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
@@ -114,6 +117,10 @@ class Checkout:
         is not one already.
         """
         entries = os.listdir(self.location)
+        if _NEW in entries:
+            # A kill came between its beginning and its end.
+            rmtree(os.path.join(self.location, _NEW))
+            entries.remove(_NEW)
         if entries:
             await self._verify(".git" in entries)
         else:
@@ -131,9 +138,12 @@ class Checkout:
     async def _init(self, branch: str) -> None:
         tips = await look(self.git, self.source.url, f"refs/heads/{branch}")
         kind = "sha256" if any(len(tip) == 64 for tip in tips.values()) else "sha1"
-        await self.git.run(
-            "init", "--quiet", f"--object-format={kind}", f"--initial-branch={branch}"
-        )
+        # Made aside, and put in its place at once: a kill leaves none that is half made.
+        options = (f"--object-format={kind}", f"--initial-branch={branch}")
+        await self.git.run("init", "--quiet", *options, "--", _NEW)
+        new = os.path.join(self.location, _NEW)
+        os.rename(os.path.join(new, ".git"), os.path.join(self.location, ".git"))
+        os.rmdir(new)
 
     async def _verify(self, has_git: bool) -> None:
         ended = await self.git.try_("rev-parse", "--show-toplevel")

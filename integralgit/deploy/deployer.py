@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from integralgit.deploy import leftovers
 from integralgit.deploy.checkout import (
     Checkout,
     Tips,
@@ -300,12 +302,7 @@ class Deployer:
         assert location is not None
         lock = await self._enter(run, repo, trusts)
         try:
-            async with run.step("fetch"):
-                await self._lock(run, lock)
-                deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
-            self._go_on(run)
-            async with run.step("update"):
-                updated = await self._update(run, deployment, checkout, tips)
+            deployment, tips, updated = await self._bring(run, repo, trusts, lock)
             self._go_on(run)
             if deployment.script is None:
                 return Outcome(State.SUCCEEDED)
@@ -316,6 +313,33 @@ class Deployer:
             return outcome
         finally:
             os.close(lock)
+
+    async def _bring(
+        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+    ) -> tuple[Deployment, Tips, Updated]:
+        """Fetch and update; what a git that is cut off leaves locked is noted for the next deploy."""
+        location = run.deploy.location
+        assert location is not None
+        folder, is_ours = Path(location, ".git"), False
+        try:
+            async with run.step("fetch"):
+                await self._lock(run, lock)
+                is_ours = True
+                for left in await self._in_thread(leftovers.clear, folder, location):
+                    run.say(f"removed {left}, left by a git that was cut off")
+                leftovers.begin(folder)
+                deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
+            self._go_on(run)
+            async with run.step("update"):
+                updated = await self._update(run, deployment, checkout, tips)
+        except GitError:
+            raise
+        except Exception:
+            if is_ours:
+                leftovers.end(folder)
+            raise
+        leftovers.end(folder)
+        return deployment, tips, updated
 
     async def _enter(self, run: Run, repo: Repository, trusts: Sequence[Trust]) -> int:
         """The open folder of the location, once the config and the settings allow it.
@@ -360,15 +384,15 @@ class Deployer:
         source = source_of(repo, trusts, record.provider)
         known = known_deployments(record, self._configs.host_names)
         deployment = choose(run.deploy, known or (), trusts)
-        assert run.deploy.location is not None
-        git = self._git.within(
-            run.deploy.location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id
-        )
+        location = run.deploy.location
+        assert location is not None
+        git = self._git.within(location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id)
         git = git.allowing(source.protocols)
         while True:
             fetched = deployment.remote, deployment.branch
             checkout = Checkout(git, deployment.location, deployment.remote, source)
             await checkout.prepare(deployment.branch)
+            leftovers.begin(Path(location, ".git"))
             tips = await self._fetch_wanted(run, checkout, deployment.branch)
             record = await self._configs.refresh(
                 repo, tips.config, lambda commit: read_config(git, commit)
