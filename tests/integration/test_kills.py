@@ -130,3 +130,30 @@ class Kills(Integration):
                 self.kill(children=chance.random() < 0.5)
                 self.server.start()
             self.all_is_well(number, commit, where)
+
+    def test_locks_of_a_git_that_was_killed(self) -> None:
+        """They are removed by the next deploy, which says so; a lock from before that stays."""
+        www = self.folder / "web1"
+        commit = self.push(0)
+        self.all_is_well(0, commit, "before the kill")
+        slow = self.folder / "slow"
+        slow.write_text(f"#!/bin/sh\ntouch {slow}.begun\nexec sleep 60\n")
+        slow.chmod(0o755)
+        git(www, "config", "remote.origin.uploadpack", str(slow))
+        older = www / ".git" / "refs" / "heads" / "mine.lock"
+        older.touch()
+        commit = self.push(1)
+        eventually(Path(f"{slow}.begun").exists, "the fetch hangs")
+        self.kill(children=True)
+        for name in ("index.lock", "refs/remotes/origin/main.lock"):
+            (www / ".git" / name).touch()
+        git(www, "config", "--unset", "remote.origin.uploadpack")
+        self.server.start()
+        deploys = eventually(lambda: self.idle(self.server), "all is quiet")
+        newest = next(one for one in deploys if one["location"] == str(www))
+        said = self.server.log(newest["id"])
+        for name in ("index.lock", "refs/remotes/origin/main.lock"):
+            self.assertIn(f"removed {name}, left by a git that was cut off", said)
+        self.assertTrue(older.exists())
+        older.unlink()
+        self.all_is_well(1, commit, "after the kill")

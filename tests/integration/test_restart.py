@@ -160,6 +160,28 @@ class Restart(Integration):
         self.assertEqual(deploy["state"], "timed_out")
         self.assertNotIn("going on", daemon.log(1))
 
+    def test_more_scripts_than_workers(self) -> None:
+        """Every script that runs on is followed at once, so that it can be ended, whatever its turn."""
+        names = ("web1", "web2", "web3")
+        base = {"branch": "main", "script": "./deploy.sh", "timeout": 60}
+        configs = {name: {**base, "location": str(self.folder / name)} for name in names}
+        self.upstream.configure({"configs": configs})
+        commit = self.upstream.commit({"deploy.sh": WAITS})
+        daemon = self.daemon(f"host_names = {list(names)}\nworkers = 3".replace("'", '"'))
+        self.addCleanup((self.folder / "go").touch)
+        daemon.push(commit)
+        numbers = (1, 2, 3)
+        eventually(
+            lambda: all("begun" in daemon.log(number) for number in numbers), "the scripts run"
+        )
+        daemon.stop(signal.SIGKILL)
+        daemon.settings = daemon.settings.replace("workers = 3", "workers = 1")
+        daemon.start()
+        for number in reversed(numbers):
+            path = f"/github.com/acme/site/deploys/{number}/cancel"
+            self.assertEqual(daemon.request("POST", path).status, 202)
+            self.assertEqual(daemon.ended(number)["state"], "cancelled")
+
     def test_a_script_that_restarts_the_server(self) -> None:
         """A repository that deploys the server itself may restart it from its script (threat 74)."""
         with socket.socket() as probe:
