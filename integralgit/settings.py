@@ -140,6 +140,28 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _clone_url(value: object) -> str:
+    """A URL to clone from, in one of git's forms (git-clone(1), "GIT URLS"), without secrets.
+
+    Whatever stands there ends up in the arguments of git and in the checkout's
+    own config, for everybody on the host to read; over https even a user name
+    may be a token. The message does not repeat it.
+    """
+    url = _text(value)
+    scheme, is_url, rest = url.partition("://")
+    if (is_url and scheme not in ("https", "ssh", "http", "file")) or re.match(r"\w+::", url):
+        raise ValueError("must be an https or ssh URL, host:path, or a local path")
+    user, is_named, host = (rest if is_url else url).split("/")[0].rpartition("@")
+    if is_url and is_named and (scheme != "ssh" or ":" in user):
+        raise ValueError(
+            "must not hold a user name or password, which others could read;"
+            " give git a credential helper, or use ssh with a key"
+        )
+    if user.startswith("-") or host.startswith("-"):
+        raise ValueError("must not begin with `-`, nor may its user or host")
+    return url
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {value!r}")
@@ -230,7 +252,7 @@ _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "locations": _texts,
     "branches": _texts,
     "scripts": _texts,
-    "url": _text,
+    "url": _clone_url,
     "allow_sha1": _flag,
 }
 

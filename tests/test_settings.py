@@ -271,6 +271,56 @@ class TrustTableTests(SynchronousTestCase):
         for table, wanted in cases:
             self.assertIn(wanted, complaint({"trust": [good, table]}))
 
+    def test_urls(self) -> None:
+        """A URL to clone from has one of git's own forms, and a user only with ssh."""
+        for url in (
+            "https://git.example.com/{full_name}.git",
+            "https://git.example.com/a@b/{name}",
+            "http://127.0.0.1:8000/{full_name}",
+            "ssh://git@git.example.com:7999/{full_name}.git",
+            "git@deploy-key-host:{full_name}.git",
+            "key-host:{name}",
+            "[::1]:{name}",
+            "/srv/git/{name}.git",
+            "file:///srv/git/{name}.git",
+        ):
+            table = {"repos": ["github.com/acme/*"], "url": url}
+            self.assertEqual(make_settings({"trust": [table]}, {}).trusts[0].url, url)
+
+    def test_urls_with_secrets(self) -> None:
+        """A password, or a token in the place of a user, is refused and not repeated (threat 46)."""
+        for url in (
+            "https://user:s3cret@github.com/{full_name}.git",
+            "https://s3cret@github.com/{full_name}.git",
+            "https://user:s3c@ret@github.com/{full_name}.git",
+            "https://user:@github.com/s3cret",
+            "http://user:s3cret@127.0.0.1/{full_name}.git",
+            "ssh://git:s3cret@github.com/{full_name}.git",
+        ):
+            told = complaint({"trust": [{"repos": ["github.com/acme/*"], "url": url}]})
+            self.assertEqual(
+                told,
+                "the setting `url` in [[trust]] number 1 must not hold a user name or password,"
+                " which others could read; give git a credential helper, or use ssh with a key",
+            )
+
+    def test_urls_that_git_takes_for_something_else(self) -> None:
+        """What git would take for an option or a program is no URL (threats 27, 28 and 29)."""
+        for url in (
+            "--upload-pack=touch x",
+            "-x",
+            "-oProxyCommand=x:{name}",
+            "git@-oProxyCommand=x:{name}",
+            "ssh://-oProxyCommand=x/{name}",
+            "ssh://-oProxyCommand=x@host/{name}",
+            "https://-x/{name}",
+        ):
+            told = complaint({"trust": [{"repos": ["github.com/acme/*"], "url": url}]})
+            self.assertIn("`url` in [[trust]] number 1 must not begin with `-`", told, url)
+        for url in ("ext::sh -c x", "fd::7", "git://h/x", "ftp://h/x", "HTTPS://h/x", "a::b"):
+            told = complaint({"trust": [{"repos": ["github.com/acme/*"], "url": url}]})
+            self.assertIn("`url` in [[trust]] number 1 must be an https or ssh URL", told, url)
+
 
 class TrustTests(SynchronousTestCase):
     def test_covers_without_regard_to_case(self) -> None:
