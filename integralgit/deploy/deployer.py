@@ -58,6 +58,11 @@ LATE_COMMIT = (1.0, 2.0, 4.0)
 SIZE_LOOK = 1.0
 #: Why a script is ended by us.
 TIMEOUT, TOO_MUCH, CANCEL = "timeout", "max_log", "cancel"
+#: What a shell means by an exit code (sh(1), "Exit Status for Commands").
+_MEANING = {
+    126: ", which stands for a command that cannot be executed",
+    127: ", which stands for a command that was not found",
+}
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
 
@@ -110,7 +115,8 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
         return Outcome(State.INTERRUPTED, "the machine went down while the script ran")
     if ended.code:
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
-        return Outcome(State.FAILED, f"the script failed with {how}", ended.code)
+        hint = _MEANING.get(ended.code, "")
+        return Outcome(State.FAILED, f"the script failed with {how}{hint}", ended.code)
     return Outcome(State.SUCCEEDED, None, 0)
 
 

@@ -102,22 +102,45 @@ def script_environment(
 
 
 def script_command(location: str, script: str) -> list[str]:
-    """How to run a script: as it is, through its shebang, or by `sh`; raises `Refused` if not there."""
+    """How to run a script: as it is, through its shebang, or by `sh`.
+
+    Raises `Refused` where it is not there, or could not be started: the exit
+    code of a shell that finds no interpreter tells nobody why.
+    """
     path = os.path.join(location, script)
     if not os.path.isfile(path):
         raise Refused(f"the script {script} is not a file in the checkout")
-    if os.access(path, os.X_OK):
-        return [path]
+    runs_itself = os.access(path, os.X_OK)
     try:
         with open(path, "rb") as file:
             first = file.readline(256)
     except OSError as error:
+        if runs_itself:
+            return [path]
         raise Refused(f"the script {script} cannot be read: {error.strerror}") from None
-    if first.startswith(b"#!"):
-        interpreter = os.fsdecode(first[2:].strip()).split(None, 1)
-        if interpreter:
-            return [*interpreter, path]
-    return ["sh", path]
+    line = first[2:].rstrip(b"\n").strip(b" \t") if first.startswith(b"#!") else b""
+    fault = _fault(location, line, runs_itself)
+    if fault:
+        raise Refused(f"the script {script} could not be started: {fault}")
+    interpreter = os.fsdecode(line.strip()).split(None, 1)
+    return [path] if runs_itself else [*(interpreter or ["sh"]), path]
+
+
+def _fault(location: str, line: bytes, runs_itself: bool) -> str | None:
+    """What is wrong with a shebang, which is given without its `#!`; see execve(2)."""
+    interpreter, _, argument = line.replace(b"\t", b" ").partition(b" ")
+    if b"\0" in line:
+        return "its first line holds a NUL byte"
+    if (
+        runs_itself
+        and line.endswith(b"\r")
+        and (not argument or os.path.basename(interpreter) == b"env")
+    ):
+        return "its lines end with CRLF, as on Windows; commit it with LF"
+    program = os.path.join(os.fsencode(location), interpreter.rstrip(b"\r"))
+    if b"/" in interpreter and not (os.path.isfile(program) and os.access(program, os.X_OK)):
+        return f"its first line asks for {os.fsdecode(interpreter)}, which is no program here"
+    return None
 
 
 def boot_id() -> str:

@@ -159,13 +159,15 @@ class Choosing(SynchronousTestCase):
 class ScriptOutcomes(SynchronousTestCase):
     def test_every_end(self) -> None:
         """Each way in which a script can end has its state, its reason and its exit code."""
+        code, means = "the script failed with exit code", "which stands for a command that"
         timeout = "the script ran longer than its timeout"
         cancelled = "the script was cancelled"
         cases = [
             (ScriptEnd(0), Outcome(State.SUCCEEDED, None, 0)),
             (ScriptEnd(0, left_behind=True), Outcome(State.SUCCEEDED, None, 0)),
             (ScriptEnd(1), Outcome(State.FAILED, "the script failed with exit code 1", 1)),
-            (ScriptEnd(127), Outcome(State.FAILED, "the script failed with exit code 127", 127)),
+            (ScriptEnd(126), Outcome(State.FAILED, f"{code} 126, {means} cannot be executed", 126)),
+            (ScriptEnd(127), Outcome(State.FAILED, f"{code} 127, {means} was not found", 127)),
             (ScriptEnd(-9), Outcome(State.FAILED, "the script failed with signal 9", -9)),
             (
                 ScriptEnd(None),

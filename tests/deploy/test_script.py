@@ -162,6 +162,7 @@ class Commands(SynchronousTestCase):
             ("#!/bin/sh\n", ["/bin/sh"]),
             ("#!/bin/sh", ["/bin/sh"]),
             ("#! /bin/sh -e\necho\n", ["/bin/sh", "-e"]),
+            ("#!\t/bin/sh\t-e \n", ["/bin/sh", "-e"]),
             ("#!/usr/bin/env python3\n", ["/usr/bin/env", "python3"]),
             ("#!/usr/bin/env -S python3 -u\n", ["/usr/bin/env", "-S python3 -u"]),
             ("#!/bin/sh\r\n", ["/bin/sh"]),
@@ -175,6 +176,59 @@ class Commands(SynchronousTestCase):
         for text in ("echo hello\n", "", "# a comment\n#!/bin/bash\n", "#!\n", " #!/bin/bash\n"):
             path = self.write("script", text)
             self.assertEqual(self.command("script"), ["sh", path], text)
+
+    def refusal(self, script: str) -> str:
+        """Why that script is not run."""
+        with self.assertRaises(Refused) as raised:
+            self.command(script)
+        return str(raised.exception)
+
+    def test_an_interpreter_that_is_missing(self) -> None:
+        """A script that asks for what is no program here says so, with the x bit or without (threat 55)."""
+        os.mkdir(os.path.join(self.folder, "bin"))
+        self.write("no-program", "x")
+        for shebang, asked in (
+            ("#!/nowhere/sh\n", "/nowhere/sh"),
+            ("#! /nowhere/sh -e\n", "/nowhere/sh"),
+            ("#!./bin\n", "./bin"),
+            ("#!./no-program\n", "./no-program"),
+        ):
+            for mode in (0o644, 0o755):
+                self.write("script", shebang, mode)
+                self.assertEqual(
+                    self.refusal("script"),
+                    f"the script script could not be started: its first line asks for {asked},"
+                    f" which is no program here",
+                )
+
+    def test_lines_of_windows(self) -> None:
+        """An executable script whose shebang ends with CRLF says what is to be done (threat 55)."""
+        for shebang in ("#!/bin/sh\r\n", "#!/usr/bin/env python3\r\n", "#!/nowhere/sh\r\n"):
+            self.write("script", shebang, 0o755)
+            self.assertEqual(
+                self.refusal("script"),
+                "the script script could not be started: its lines end with CRLF, as on Windows;"
+                " commit it with LF",
+            )
+
+    def test_a_nul(self) -> None:
+        """A first line with a NUL, which no argument can hold, is refused as well (threat 55)."""
+        for mode in (0o644, 0o755):
+            self.write("script", "#!/bin/sh\0x\n", mode)
+            self.assertIn("its first line holds a NUL byte", self.refusal("script"))
+
+    def test_what_may_be_run_but_not_read(self) -> None:
+        """A program that one may only execute runs; a script that one may not read is refused."""
+        vars(module)["open"] = self.unreadable
+        self.addCleanup(vars(module).pop, "open")
+        path = self.write("script", "#!/bin/sh\n", 0o711)
+        self.assertEqual(self.command("script"), [path])
+        self.write("script", "#!/bin/sh\n", 0o600)
+        self.assertEqual(self.refusal("script"), "the script script cannot be read: Not allowed")
+
+    def unreadable(self, *arguments: object) -> None:
+        """Stands for `open`, where the file is another user's."""
+        raise PermissionError(13, "Not allowed")
 
     def test_paths(self) -> None:
         """A path is relative to the checkout, or absolute."""

@@ -353,7 +353,7 @@ rmdir ../running
         self.assertTrue(daemon.log(1).endswith("printed more than max_log allows\n"))
 
     def test_what_a_script_file_may_be(self) -> None:
-        """Without the x bit it runs through its shebang or sh; one that is not there is an error."""
+        """Without the x bit it runs through its shebang or sh; what cannot run is told (threat 55)."""
         self.upstream.configure(self.config(script="run.txt"))
         daemon = self.daemon()
         daemon.push(self.upstream.commit({"run.txt": "echo by $0\n"}))
@@ -368,6 +368,16 @@ rmdir ../running
         deploy = daemon.ended(3)
         self.assertEqual(deploy["state"], "failed")
         self.assertEqual(deploy["reason"], "the script run.txt is not a file in the checkout")
+        daemon.push(self.upstream.commit({"run.txt": "#!/nowhere/python\nprint(6 * 7)\n"}))
+        self.assertEqual(
+            daemon.ended(4)["reason"],
+            "the script run.txt could not be started: its first line asks for /nowhere/python,"
+            " which is no program here",
+        )
+        daemon.push(self.upstream.commit({"run.txt": "#!/usr/bin/env no-such-program\n"}))
+        deploy = daemon.ended(5)
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 127))
+        self.assertIn("a command that was not found", deploy["reason"])
 
     def test_the_log_of_an_ended_deploy_as_events(self) -> None:
         """The event stream gives the whole log, resumes from any id, and ends."""
