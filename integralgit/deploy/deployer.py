@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from integralgit.deploy import leftovers
+from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import (
     Checkout,
     Tips,
@@ -360,7 +361,9 @@ class Deployer:
 
     def _allowed(self, run: Run, record: RepositoryRecord, trusts: Sequence[Trust]) -> int:
         known = known_deployments(record, self._configs.host_names)
-        return open_location(choose(run.deploy, known or (), trusts).location)
+        deployment = choose(run.deploy, known or (), trusts)
+        check_place(deployment, trusts)
+        return open_location(deployment.location)
 
     async def _lock(self, run: Run, lock: int) -> None:
         """Wait until no other process, another server or a script of ours, holds the location."""

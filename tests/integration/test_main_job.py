@@ -130,6 +130,28 @@ class MainJob(Integration):
         self.assertEqual(rest, ours)
         self.assertEqual((self.folder / "stdin").read_bytes(), b"")
 
+    def test_a_location_behind_a_link(self) -> None:
+        """A link that leads out of what the settings allow is refused, and nothing is made there (threat 54)."""
+        allowed, home = self.folder / "allowed", self.folder / "home"
+        allowed.mkdir()
+        home.mkdir()
+        (allowed / "out").symlink_to(home)
+        base = {"location": str(allowed / "out" / "site"), "branch": "main"}
+        self.upstream.configure({"configs": {"base": base}})
+        url = json.dumps(str(self.upstream.bare))
+        trust = f'[[trust]]\nrepos = ["github.com/acme/*"]\nurl = {url}\n'
+        daemon = Daemon(
+            self.folder / "server",
+            f'host_names = ["web1"]\n{trust}locations = [{json.dumps(f"{allowed}/**")}]',
+        )
+        self.addCleanup(daemon.stop)
+        daemon.start()
+        daemon.push(self.upstream.commit({"x": "1"}))
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["state"], "failed")
+        self.assertIn(f"is really {home.resolve()}/site, which is not in", deploy["reason"])
+        self.assertEqual(list(home.iterdir()), [])
+
     def test_later_pushes(self) -> None:
         """A second push, another branch, a config push and a failing script do what they should."""
         www = self.folder / "www"
