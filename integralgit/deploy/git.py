@@ -13,7 +13,8 @@ from integralgit.deploy.child import Children, Exit
 #: What git may do on the network, unless the administrator's URL says otherwise.
 PROTOCOLS = "https:ssh"
 
-#: Options that keep the checkout's and the user's config from running code or asking questions.
+#: Options that keep the checkout's and the user's config from running code or asking questions,
+#: and from forbidding the bare repositories that we make ourselves.
 _OPTIONS = (
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -28,6 +29,7 @@ _OPTIONS = (
     ("maintenance.auto", "false"),
     ("commit.gpgSign", "false"),
     ("advice.detachedHead", "false"),
+    ("safe.bareRepository", "all"),
     ("http.lowSpeedLimit", "1000"),
     ("http.lowSpeedTime", "60"),
 )
