@@ -20,6 +20,7 @@ from integralgit.deploy.checkout import Checkout, look, open_location
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git, GitError, git_environment
 from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.deploy.update import Update
 from integralgit.names import CONFIG_BRANCH, Repository
@@ -160,6 +161,20 @@ class HostileSettings(RealGit):
         update = Update(checkout, lambda line: None, deferToThread, "web1")
         updated = await update.run("main", "safe", tips, [], "refs/integralgit/rescue/7")
         self.assertTrue(await checkout.commits(updated.previous, updated.head))
+
+    async def test_a_checkout_of_another_user(self) -> None:
+        """A checkout that belongs to somebody else is refused, with what is to be done (threat 34)."""
+        git(self.folder, "init", "--quiet", str(self.www))
+        # How git's own tests play another user.
+        runner = self.runner().with_environment(GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+        checkout = Checkout(runner.within(str(self.www)), str(self.www), "origin", Source(SITE, ""))
+        with self.assertRaises(Refused) as raised:
+            await checkout.prepare("main")
+        self.assertEqual(
+            str(raised.exception),
+            f"the location {self.www} belongs to another user, and git does not trust it; give it"
+            f" to this server's user (chown -R), or add it to git's safe.directory",
+        )
 
 
 class _Host(BaseHTTPRequestHandler):
