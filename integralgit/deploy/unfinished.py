@@ -61,6 +61,11 @@ class Unfinished:
             file.flush()
             os.fsync(file.fileno())
         note.with_suffix(".new").replace(note)
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def end(self) -> None:
         """The files are what they should be."""

@@ -1,0 +1,55 @@
+"""Tests of the note about an update that is under way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.child import Children
+from integralgit.deploy.git import Git
+from integralgit.deploy.unfinished import NOTE, Unfinished
+from tests.fakes import FakeProcesses
+
+ONE, TWO = "1" * 40, "2" * 40
+
+
+class Notes(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.note = self.folder / NOTE
+        self.reactor = FakeProcesses()
+        git = Git(Children(self.reactor), {}, timeout=60.0)
+        self.unfinished = Unfinished(self.folder, git, lambda line: None)
+
+    def test_it_reaches_the_disk(self) -> None:
+        """The note is on the disk, under its name, before any file is changed (threat 70)."""
+        synced: list[tuple[str, str]] = []
+
+        def fsync(descriptor: int) -> None:
+            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            content = path.read_text() if path.is_file() else " ".join(os.listdir(path))
+            synced.append((path.name, content))
+
+        self.patch(os, "fsync", fsync)
+        self.unfinished.begin("main", ONE, TWO)
+        text = f"main\n{ONE}\n{TWO}\n"
+        self.assertEqual(synced, [(f"{NOTE}.new", text), (self.folder.name, NOTE)])
+        self.assertEqual(self.note.read_text(), text)
+
+    def test_half_a_note(self) -> None:
+        """A note that was cut off, of which no update can have begun, is put away (threat 70)."""
+        whole = f"main\n{ONE}\n{TWO}\n"
+        for length in range(len(whole) - 2):
+            self.note.write_text(whole[:length])
+            Deferred.fromCoroutine(self.unfinished.complete(self.never))
+            self.assertFalse(self.note.exists(), whole[:length])
+            self.assertEqual(self.reactor.spawned, [])
+
+    async def never(self, paths: Sequence[str]) -> None:
+        """Nothing is kept."""
+        raise AssertionError(paths)
