@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.integration.harness import Daemon, Integration, eventually, git
 SCRIPT = """#!/bin/sh
 env | sort >../environment
 cat >../stdin
+tr '\\0' '\\n' </proc/$PPID/environ >../environment-of-the-wrapper
+tr '\\0' '\\n' </proc/$PPID/cmdline >../arguments
 echo "deploying $INTEGRALGIT_COMMIT"
 echo "to standard error" >&2
 """
@@ -34,7 +37,7 @@ class MainJob(Integration):
         }
 
     def test_from_a_push_to_a_deployed_host(self) -> None:
-        """A push is cloned, checked out, its script is run, and all of it can be read."""
+        """A push is cloned and its script run; all of it can be read (threats 58, 60, 61 and 66)."""
         config = self.upstream.configure(self.config())
         commit = self.upstream.commit({"deploy.sh": SCRIPT, "index.html": "one"}, "First")
         daemon = self.daemon(environment={"SECRET_OF_THE_SERVER": "leak"})
@@ -91,6 +94,12 @@ class MainJob(Integration):
         self.assertEqual(deploy["log_size"], len(log.encode()))
         self.assertEqual(deploy["commits"], [{"id": commit, "message": "First", "author": "Ann"}])
         self.check_surroundings(url, commit)
+        for name in ("environment", "environment-of-the-wrapper", "arguments"):
+            text = (self.folder / name).read_text()
+            for secret in ("leak", daemon.token(), daemon.secret().decode()):
+                self.assertNotIn(secret, text, name)
+        ours = (self.folder / "environment-of-the-wrapper").read_text().splitlines()
+        self.assertIn(f"INTEGRALGIT_COMMIT={commit}", ours)
 
     def check_surroundings(self, url: str, commit: str) -> None:
         """The script had the documented environment and an empty stdin, and nothing else."""
@@ -355,6 +364,21 @@ rmdir ../running
                 return file.read().rpartition(")")[2].split()[2]
         except OSError:
             return None
+
+    def test_a_background_process(self) -> None:
+        """What a script leaves behind holds up neither its deploy nor the next one (threat 63)."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon()
+        left = self.folder / "left"
+        for number in (1, 2):
+            commit = self.upstream.commit(
+                {"deploy.sh": f"#!/bin/sh\nsleep 600 &\necho $! >>{left}\n: {number}\n"}
+            )
+            daemon.push(commit)
+            deploy = daemon.ended(number)
+            self.addCleanup(os.kill, int(left.read_text().split()[-1]), signal.SIGKILL)
+            self.assertEqual(deploy["state"], "succeeded", deploy["reason"])
+            self.assertIn("A background process of the script still runs", daemon.log(number))
 
     def test_a_script_that_prints_without_end(self) -> None:
         """It is stopped when its log is full, and the log says so at its end (threat 67)."""

@@ -503,6 +503,22 @@ class History(Archive):
         self.assertEqual(numbers(REPO, 1, d), [b])
         self.assertEqual(numbers("github.com/acme/none", 10), [])
 
+    def test_a_clock_that_goes_back(self) -> None:
+        """Order is that of the numbers, whatever the clock says of the times (threat 72)."""
+        first, second, third = (
+            self.enqueue(branch=name, now=now)
+            for name, now in (("a", 9000.0), ("b", 100.0), ("c", 5000.0))
+        )
+        found = self.write(lambda tx: deploys.newest(tx, None, 10))
+        self.assertEqual([one.id for one in found], [third, second, first])
+        found = self.write(deploys.unfinished)
+        self.assertEqual([one.id for one in found], [first, second, third])
+        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        assert waiting is not None
+        self.assertEqual(waiting.id, first)
+        newest = self.enqueue(branch="a", now=1.0)
+        self.assertEqual(self.get(first).superseded_by, newest)
+
     def test_no_such_deploy(self) -> None:
         """A number that no deploy has gives nothing."""
         number = self.enqueue()
