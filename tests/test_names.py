@@ -236,7 +236,7 @@ class UrlTests(SynchronousTestCase):
             self.assertNotEqual(repository_of_url(url), SITE, url)
 
     def test_unusual_urls_name_nothing(self) -> None:
-        """Other protocols, options, local paths and broken URLs name no repository."""
+        """Other protocols, options, local paths and broken URLs name no repository (threat 29)."""
         for url in (
             "",
             "ext::sh -c touch% /tmp/pwn",
@@ -320,7 +320,7 @@ class BranchTests(SynchronousTestCase):
             self.assertFalse(is_branch(name), repr(name))
 
     def test_names_that_git_takes_for_something_else(self) -> None:
-        """A name that git would read as an option, a forced refspec or HEAD is no branch."""
+        """A name that git would read as an option, a forced refspec or HEAD is no branch (threat 26)."""
         for name in ("-x", "--upload-pack=touch${IFS}/tmp/x", "+main", "@", "HEAD"):
             self.assertFalse(is_branch(name), name)
 
@@ -333,7 +333,7 @@ class BranchTests(SynchronousTestCase):
 
 class OtherNameTests(SynchronousTestCase):
     def test_remotes(self) -> None:
-        """A remote is a short plain word; an option or a path is none."""
+        """A remote is a short plain word; an option or a path is none (threats 26 and 56)."""
         for name in ("origin", "my-fork_2", "a.b"):
             self.assertTrue(is_remote(name), name)
         for name in ("", "-x", ".git", "a/b", "a b", "origin\n", "é", "a:b", "x" * 65):

@@ -239,7 +239,7 @@ class TrustTableTests(SynchronousTestCase):
         )
 
     def test_a_trust_replaces_the_default(self) -> None:
-        """With a `[[trust]]`, the generated secret is trusted for nothing besides."""
+        """With a `[[trust]]`, the generated secret is trusted for nothing besides (threat 53)."""
         made = make_settings({"trust": [{"secret_file": "s", "repos": ["github.com/acme/*"]}]}, {})
         self.assertEqual(made.trusts_for(repository("github.com", "other/site")), ())
         self.assertEqual(made.trusts_for(SITE), made.trusts)
@@ -288,7 +288,7 @@ class TrustTableTests(SynchronousTestCase):
             self.assertEqual(make_settings({"trust": [table]}, {}).trusts[0].url, url)
 
     def test_urls_with_secrets(self) -> None:
-        """A password, or a token in the place of a user, is refused and not repeated (threat 46)."""
+        """A password, or a token in the place of a user, is refused and not repeated (threats 46 and 61)."""
         for url in (
             "https://user:s3cret@github.com/{full_name}.git",
             "https://s3cret@github.com/{full_name}.git",
@@ -383,7 +383,7 @@ class TrustTests(SynchronousTestCase):
             self.assertIsNotNone(bounded.violation("/srv/site", "main", "other.sh"))
 
     def test_a_script_cannot_climb_out_of_its_folder(self) -> None:
-        """A path with `..` is judged by where it leads."""
+        """A path with `..` is judged by where it leads (threat 55)."""
         bounded = evolve(TRUST, scripts=("/opt/deploy/**",))
         self.assertIsNone(bounded.violation("/srv/site", "main", "/opt/deploy/a/b.sh"))
         self.assertIsNotNone(bounded.violation("/srv/site", "main", "/opt/deploy/../evil.sh"))

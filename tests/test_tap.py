@@ -215,7 +215,7 @@ class Starting(SynchronousTestCase):
         self.assertEqual([key.secret for key in keys], [b"of acme"])
 
     def test_root(self) -> None:
-        """The server does not start as root, and touches nothing."""
+        """The server does not start as root, and touches nothing (threat 75)."""
         self.patch(os, "geteuid", lambda: 0)
         self.assertIn("--allow-root", self.refused())
         self.assertFalse(self.state.exists())

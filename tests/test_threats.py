@@ -1,26 +1,38 @@
-"""The first threats of `shared/threats.md`, those of the webhook's door, and the tests that show them."""
+"""The threats of the webhook's door (1 to 25), of git (26 to 52), of the config (53 to 59) and of scripts
+(60 to 75), by the numbers of the list they come from, and the tests that show what happens.
+
+What is left to the administrator stands in `docs/threats.md` under the same number.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+TESTS = Path(__file__).parent
+
 
 @frozen
 class Row:
-    """One threat: the tests that show what happens, and why that is not the behaviour of the row."""
+    """One threat: the tests that show what happens, and why that is not the behaviour of the row.
+
+    With `documented`, the page about threats has something to say on it.
+    """
 
     tests: tuple[str, ...]
     otherwise: str = ""
+    documented: bool = False
 
 
-def shown(*tests: str, otherwise: str = "") -> Row:
+def shown(*tests: str, otherwise: str = "", documented: bool = False) -> Row:
     """The row that these tests of the project show."""
-    return Row(tuple(f"tests.{test}" for test in tests), otherwise)
+    return Row(tuple(f"tests.{test}" for test in tests), otherwise, documented)
 
 
 THREATS = {
@@ -105,7 +117,253 @@ THREATS = {
         "web.test_site.ClientTests.test_nobody_is_trusted",
         "web.test_site.EndpointTests.test_who_was_refused",
     ),
+    26: shown(
+        "integration.test_git.Names.test_options",
+        "test_names.BranchTests.test_names_that_git_takes_for_something_else",
+        "test_names.OtherNameTests.test_remotes",
+        "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
+    ),
+    27: shown(
+        "integration.test_git.Names.test_options",
+        "test_settings.TrustTableTests.test_urls_that_git_takes_for_something_else",
+    ),
+    28: shown(
+        "integration.test_git.Names.test_other_protocols",
+        "test_settings.TrustTableTests.test_urls_that_git_takes_for_something_else",
+        "deploy.test_source.ProtocolTests.test_https_and_ssh",
+    ),
+    29: shown(
+        "integration.test_git.Names.test_hosts_that_are_options",
+        "test_settings.TrustTableTests.test_urls_that_git_takes_for_something_else",
+        "test_names.UrlTests.test_unusual_urls_name_nothing",
+    ),
+    30: shown(
+        "deploy.test_git.Running.test_what_is_run",
+        documented=True,
+        otherwise="settled otherwise: off by default, and an opt-in is the repository's affair",
+    ),
+    31: shown(
+        "integration.test_git.HostileSettings.test_settings_of_the_user",
+        "integration.test_matrix.Matrix.test_hooks_safe",
+        "integration.test_matrix.Matrix.test_fsmonitor_safe",
+    ),
+    32: shown(
+        "deploy.test_git.Environment.test_the_allow_list",
+        documented=True,
+    ),
+    33: shown(
+        "integration.test_git.HostileSettings.test_settings_of_the_user",
+        "integration.test_git.Remotes.test_a_credential_helper",
+        "integration.test_matrix.Matrix.test_hostile_user_config_safe",
+        "integration.test_matrix.Matrix.test_hostile_user_config_follow",
+        documented=True,
+    ),
+    34: shown(
+        "integration.test_git.HostileSettings.test_a_checkout_of_another_user",
+        "integration.test_matrix.Matrix.test_another_owner_safe",
+    ),
+    35: shown(
+        "integration.test_matrix.Matrix.test_inside_another_repository_safe",
+        "integration.test_matrix.Matrix.test_inside_another_repository_follow",
+    ),
+    36: shown(
+        "integration.test_update.Updates.test_reading_the_config",
+    ),
+    37: shown(
+        "integration.test_matrix.Matrix.test_tag_named_like_the_branch_safe",
+    ),
+    38: shown(
+        "deploy.test_decide.NotABranchTests.test_deletion",
+        "integration.test_matrix.Matrix.test_branch_deleted_safe",
+        "integration.test_matrix.Matrix.test_branch_deleted_follow",
+    ),
+    39: shown(
+        "integration.test_update.Updates.test_local_commits",
+        "integration.test_matrix.Matrix.test_history_rewritten_safe",
+        "integration.test_matrix.Matrix.test_history_rewritten_ff_only",
+        "integration.test_matrix.Matrix.test_local_commits_ff_only",
+        documented=True,
+        otherwise="settled otherwise: `update` says what happens, and follows only what holds nothing local",
+    ),
+    40: shown(
+        "integration.test_update.Updates.test_an_edited_file_in_the_way",
+        "integration.test_update.Updates.test_an_ignored_file_in_the_way",
+        "integration.test_matrix.Matrix.test_dirty_file_in_the_way_safe",
+        "integration.test_matrix.Matrix.test_untracked_file_in_the_way_safe",
+        "integration.test_matrix.Matrix.test_ignored_file_in_the_way_safe",
+        "integration.test_matrix.Matrix.test_ignored_file_in_the_way_follow",
+        documented=True,
+        otherwise="settled otherwise: `update` says what happens, and `follow` keeps what it overwrites",
+    ),
+    41: shown(
+        "integration.test_matrix.Matrix.test_merge_in_progress_safe",
+        "integration.test_matrix.Matrix.test_bisect_in_progress_safe",
+        "integration.test_matrix.Matrix.test_detached_head_safe",
+    ),
+    42: shown(
+        "integration.test_update.Updates.test_an_update_that_was_cut_off",
+        "integration.test_kills.Kills.test_kills_at_random_moments",
+        "deploy.test_child.Running.test_too_long",
+        "integration.test_matrix.Matrix.test_index_locked_by_another_git_safe",
+    ),
+    43: shown(
+        "integration.test_restart.Restart.test_a_kill_in_the_middle_of_a_fetch",
+        "deploy.test_lanes.OneAtATime.test_woken_while_it_runs",
+    ),
+    44: shown(
+        "integration.test_git.Remotes.test_a_host_that_asks_for_a_password",
+        "deploy.test_git.Environment.test_the_allow_list",
+        "integration.test_matrix.Matrix.test_remote_asking_for_a_password_safe",
+    ),
+    45: shown(
+        "integration.test_git.Remotes.test_a_host_that_hangs",
+        "deploy.test_git.Running.test_what_is_run",
+        "deploy.test_git.Environment.test_the_allow_list",
+        "integration.test_matrix.Matrix.test_remote_hanging_safe",
+    ),
+    46: shown(
+        "test_settings.TrustTableTests.test_urls_with_secrets",
+        "deploy.test_git.Errors.test_no_credentials",
+        "deploy.test_git.Running.test_credentials_in_pieces",
+    ),
+    47: shown(
+        "integration.test_matrix.Matrix.test_shallow_clone_safe",
+    ),
+    49: shown(
+        "deploy.test_script.Commands.test_a_link",
+        documented=True,
+    ),
+    50: shown(
+        "integration.test_git.Remotes.test_a_repository_that_has_moved",
+        "integration.test_matrix.Matrix.test_remote_renamed_at_the_git_host_safe",
+        documented=True,
+    ),
+    51: shown(
+        "integration.test_matrix.Matrix.test_sha256_safe",
+    ),
+    52: shown(
+        "integration.test_git.Remotes.test_a_host_that_hangs",
+        documented=True,
+    ),
+    53: shown(
+        "deploy.test_deployer.Choosing.test_refused",
+        "deploy.test_deployer.Choosing.test_a_move_is_refused_before_it_is_made",
+        "test_settings.TrustTableTests.test_a_trust_replaces_the_default",
+        documented=True,
+        otherwise="settled otherwise: the generated secret is trusted; limits are set by `[[trust]]`",
+    ),
+    54: shown(
+        "deploy.test_bounds.Places.test_a_link_that_leads_out",
+        "integration.test_main_job.MainJob.test_a_location_behind_a_link",
+        "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
+        "integration.test_matrix.Matrix.test_not_a_repository_safe",
+        documented=True,
+    ),
+    55: shown(
+        "deploy.test_script.Commands.test_an_interpreter_that_is_missing",
+        "deploy.test_script.Commands.test_lines_of_windows",
+        "deploy.test_script.Commands.test_a_nul",
+        "deploy.test_script.Commands.test_what_is_not_there",
+        "deploy.test_script.Commands.test_a_link",
+        "integration.test_main_job.MainJob.test_what_a_script_file_may_be",
+        "test_settings.TrustTests.test_a_script_cannot_climb_out_of_its_folder",
+        "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
+        documented=True,
+        otherwise="settled otherwise: absolute scripts are allowed unless a trust limits them",
+    ),
+    56: shown(
+        "test_names.OtherNameTests.test_remotes",
+        "deploy.test_source.ServedByTests.test_another_place",
+        "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
+        "integration.test_matrix.Matrix.test_checkout_of_another_repository_safe",
+    ),
+    57: shown(
+        "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
+        "hostconfig.test_resolve.ComplaintTests.test_an_unknown_key",
+        "hostconfig.test_resolve.ExampleTests.test_values_know_their_layer",
+        "hostconfig.test_resolve.AnyTextTests.test_any_json",
+    ),
+    58: shown(
+        "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
+        "integration.test_main_job.MainJob.test_a_config_that_was_mended",
+    ),
+    59: shown(
+        "integration.test_acts.Acts.test_retry_and_roll_back",
+    ),
+    60: shown(
+        "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
+        "deploy.test_script.Environment.test_the_allow_list",
+        "deploy.test_child.Running.test_the_environment",
+    ),
+    61: shown(
+        "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
+        "integration.test_hook.Hook.test_with_curl_and_openssl",
+        "test_settings.TrustTableTests.test_urls_with_secrets",
+    ),
+    62: shown(
+        "deploy.test_script.Environment.test_ours",
+        documented=True,
+    ),
+    63: shown(
+        "integration.test_main_job.MainJob.test_a_background_process",
+        "deploy.test_child.Running.test_a_grandchild_that_holds_the_output",
+    ),
+    64: shown(
+        "integration.test_main_job.MainJob.test_a_timeout",
+        "deploy.test_child.Signals.test_to_the_group",
+        documented=True,
+    ),
+    65: shown(
+        "deploy.test_script.Ending.test_a_script_that_does_not_listen",
+        "deploy.test_script.Ending.test_a_child_that_does_not_listen",
+    ),
+    66: shown(
+        "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
+        "deploy.test_child.Running.test_descriptors",
+    ),
+    67: shown(
+        "integration.test_main_job.MainJob.test_a_script_that_prints_without_end",
+    ),
+    68: shown(
+        "web.test_stream.Events.test_bytes_that_are_no_text",
+        "web.test_stream.Events.test_characters_are_not_split",
+        "web.test_stream.Events.test_line_breaks_do_not_break_the_stream",
+    ),
+    69: shown(
+        "integration.test_restart.Restart.test_a_script_goes_on_when_the_server_is_killed",
+        "integration.test_restart.Restart.test_two_servers_and_one_location",
+        "deploy.test_script.PickingUp.test_another_process",
+    ),
+    70: shown(
+        "journal.test_store.Tables.test_commits_reach_the_disk",
+        "deploy.test_unfinished.Notes.test_it_reaches_the_disk",
+        "deploy.test_unfinished.Notes.test_half_a_note",
+        "deploy.test_script.Starting.test_status",
+    ),
+    71: shown(
+        "integration.test_restart.Restart.test_two_servers_and_one_location",
+        documented=True,
+    ),
+    72: shown(
+        "journal.test_deploys.History.test_a_clock_that_goes_back",
+        "integration.test_restart.Restart.test_the_deadline_survives",
+        documented=True,
+    ),
+    73: shown(
+        "integration.test_deploys.Deploys.test_many_deploys",
+    ),
+    74: shown(
+        "integration.test_restart.Restart.test_a_script_that_restarts_the_server",
+        documented=True,
+    ),
+    75: shown(
+        "test_tap.Starting.test_root",
+        "integration.test_service.Start.test_not_as_root",
+    ),
 }
+
+#: A disk that is full, read-only or not ours: `tests.integration.test_faults` is to show it.
+ELSEWHERE = {48}
 
 
 def find(name: str) -> Any:
@@ -114,10 +372,15 @@ def find(name: str) -> Any:
     return getattr(getattr(importlib.import_module(module), case), method)
 
 
+def numbers(text: str) -> set[int]:
+    """The numbers in a text such as `39, 40 and 41`."""
+    return {int(number) for number in re.findall(r"\d+", text)}
+
+
 class ThreatTests(SynchronousTestCase):
     def test_every_row(self) -> None:
-        """Every threat of the door is in the table, and is shown by a test."""
-        self.assertEqual(sorted(THREATS), list(range(1, 26)))
+        """Every threat up to the scripts' is in the table, and is shown by a test."""
+        self.assertEqual(sorted({*THREATS, *ELSEWHERE}), list(range(1, 76)))
         self.assertEqual([number for number, row in THREATS.items() if not row.tests], [])
 
     def test_every_test(self) -> None:
@@ -125,13 +388,45 @@ class ThreatTests(SynchronousTestCase):
         for number, row in THREATS.items():
             for name in row.tests:
                 documented = find(name).__doc__ or ""
-                said = re.findall(r"threats? (\d+)(?: and (\d+))?", documented)
-                numbers = {int(one) for pair in said for one in pair if one}
-                self.assertIn(number, numbers, name)
+                said = re.findall(r"threats? ((?:\d+|, | and )+)", documented)
+                self.assertIn(number, numbers(" ".join(said)), name)
+
+    def test_every_test_is_in_the_table(self) -> None:
+        """A test that says that it is about a threat stands in the table."""
+        for path in sorted(TESTS.rglob("test_*.py")):
+            if path == Path(__file__):
+                continue
+            module = ".".join(("tests", *path.relative_to(TESTS).with_suffix("").parts))
+            for node in ast.parse(path.read_text()).body:
+                for test in node.body if isinstance(node, ast.ClassDef) else ():
+                    if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+                        continue
+                    said = re.findall(
+                        r"threats? ((?:\d+|, | and )+)", ast.get_docstring(test) or ""
+                    )
+                    for number in numbers(" ".join(said)) & set(THREATS):
+                        name = f"{module}.{getattr(node, 'name', '')}.{test.name}"
+                        self.assertIn(name, THREATS[number].tests)
 
     def test_the_settled_ones(self) -> None:
-        """What is settled otherwise says so."""
+        """What is settled otherwise says so, and the rest of it is documented."""
         settled = {number: row.otherwise for number, row in THREATS.items() if row.otherwise}
-        self.assertEqual(sorted(settled), [9, 10, 17])
-        for reason in settled.values():
+        self.assertEqual(sorted(settled), [9, 10, 17, 30, 39, 40, 53, 55])
+        for number, reason in settled.items():
             self.assertTrue(reason.startswith("settled otherwise: "), reason)
+            self.assertTrue(number <= 25 or THREATS[number].documented, number)
+
+    def test_the_page(self) -> None:
+        """The page says, under each of its numbers, what happens and what is left to its reader."""
+        said: dict[int, tuple[str, str]] = {}
+        for line in (TESTS.parent / "docs" / "threats.md").read_text().splitlines():
+            found = re.fullmatch(r"\| ([\d, ]+) \| (.+) \| (.+) \|", line)
+            if found:
+                said.update(dict.fromkeys(numbers(found[1]), (found[2], found[3])))
+        self.assertEqual(
+            sorted(said), [number for number, row in THREATS.items() if row.documented]
+        )
+        for number, (happens, left) in said.items():
+            for text in (happens, left):
+                self.assertGreater(len(text.split()), 4, number)
+                self.assertTrue(text.endswith("."), text)

@@ -70,14 +70,14 @@ class Running(SynchronousTestCase):
         self.assertIsNone(process.path)
 
     def test_the_environment(self) -> None:
-        """A child gets exactly the environment that it is given, an empty one too."""
+        """A child gets exactly the environment that it is given, an empty one too (threat 60)."""
         _, process = self.run_child()
         self.assertEqual(process.env, ENVIRONMENT)
         _, process = self.run_child(environment={})
         self.assertEqual(process.env, {})
 
     def test_descriptors(self) -> None:
-        """A child reads nothing from its stdin, writes to us, and gets what is handed on."""
+        """A child reads nothing from its stdin, writes to us, and gets what is handed on (threat 66)."""
         _, process = self.run_child(descriptors={9: 77})
         self.assertEqual(process.stdin, b"")
         stdin = process.descriptors.pop(0)
@@ -126,7 +126,7 @@ class Running(SynchronousTestCase):
         self.assertEqual((self.signals, self.reactor.getDelayedCalls()), ([], []))
 
     def test_too_long(self) -> None:
-        """After its timeout a child is asked to end, and made to after the time of grace."""
+        """After its timeout a child is asked to end, and made to after the time of grace (threat 42)."""
         ended, process = self.run_child(timeout=60.0)
         pid = process.pid
         assert pid is not None
@@ -204,7 +204,7 @@ class Running(SynchronousTestCase):
         self.assertEqual(self.signals, [])
 
     def test_a_grandchild_that_holds_the_output(self) -> None:
-        """A process that a child leaves behind holds up the end for no longer than `DRAIN`."""
+        """A process that a child leaves behind holds up the end for no longer than `DRAIN` (threat 63)."""
         ended, process = self.run_child()
         process.exits()
         process.says(b"late")
@@ -274,7 +274,7 @@ class Signals(SynchronousTestCase):
         return kill
 
     def test_to_the_group(self) -> None:
-        """A signal goes to the whole group."""
+        """A signal goes to the whole group (threat 64)."""
         self.groups.add(5)
         self.processes.add(5)
         self.assertTrue(signal_group(5, TERM))

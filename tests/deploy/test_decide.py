@@ -132,7 +132,7 @@ class NotABranchTests(SynchronousTestCase):
             self.assertLess(len(decide(push(ref), None).reason), 500)
 
     def test_deletion(self) -> None:
-        """The deletion of a branch is ignored, even of a deployed one."""
+        """The deletion of a branch is ignored, even of a deployed one (threat 38)."""
         for known in (None, [], [LIVE]):
             decision = decide(push("refs/heads/main", deleted=True), known)
             self.assertEqual((decision.outcome, decision.targets), (IGNORED, ()))

@@ -107,7 +107,7 @@ class Choosing(SynchronousTestCase):
             choose(deploy(), [moved], [ANYTHING])
 
     def test_refused(self) -> None:
-        """What no trust allows is refused, with the rule that it breaks."""
+        """What no trust allows is refused, with the rule that it breaks (threat 53)."""
         cases = [
             (ONLY_WWW, "/srv/site is not in locations = /www/*"),
             (
@@ -150,7 +150,7 @@ class Choosing(SynchronousTestCase):
         self.assertEqual(choose(deploy(), [SITE], [ONLY_WWW, ONLY_SRV]), SITE)
 
     def test_a_move_is_refused_before_it_is_made(self) -> None:
-        """A deploy does not move to a location that the settings do not allow."""
+        """A deploy does not move to a location that the settings do not allow (threat 53)."""
         moved = Deployment("web1", "/etc/site", "main")
         with self.assertRaises(Refused):
             choose(deploy(), [moved], [ONLY_SRV])

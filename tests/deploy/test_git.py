@@ -73,7 +73,7 @@ class Errors(SynchronousTestCase):
         )
 
     def test_no_credentials(self) -> None:
-        """Neither the reason nor what is kept of the output has credentials."""
+        """Neither the reason nor what is kept of the output has credentials (threat 46)."""
         said = b"hint: https://u:secret@h/x\nfatal: unable to access 'https://u:secret@h/x/'\n"
         failed = GitError("fetch", Exit(128, b"", said))
         self.assertEqual(str(failed), "git fetch failed: unable to access 'https://h/x/'")
@@ -86,7 +86,7 @@ class Errors(SynchronousTestCase):
 
 class Environment(SynchronousTestCase):
     def test_the_allow_list(self) -> None:
-        """Only what is on the list comes from the server's environment."""
+        """Only what is on the list comes from the server's environment (threats 32, 44 and 45)."""
         server = {
             "PATH": "/bin",
             "HOME": "/home/deploy",
@@ -119,7 +119,9 @@ class Environment(SynchronousTestCase):
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_OPTIONAL_LOCKS": "0",
         }
-        self.assertIn("-oBatchMode=yes", made.pop("GIT_SSH_COMMAND").split())
+        ssh = made.pop("GIT_SSH_COMMAND").split()
+        for option in ("-oBatchMode=yes", "-oConnectTimeout=15", "-oServerAliveInterval=15"):
+            self.assertIn(option, ssh)
         self.assertEqual(made, {**server, **ours})
 
     def test_what_is_missing_stays_missing(self) -> None:
@@ -143,7 +145,7 @@ class Running(SynchronousTestCase):
         return printed, self.reactor.spawned[-1]
 
     def test_what_is_run(self) -> None:
-        """Git runs in its folder, before its command come options that keep hooks from running."""
+        """Git runs in its folder, before its command come options that keep hooks from running (threats 30 and 45)."""
         _, process = self.run_git(self.git, "--quiet", "main")
         argv = process.argv
         self.assertEqual(argv[:4], ["setsid", "git", "-C", "/srv/site"])
@@ -155,6 +157,10 @@ class Running(SynchronousTestCase):
             "core.fsmonitor=false",
             "core.askPass=true",
             "gc.auto=0",
+            "submodule.recurse=false",
+            "fetch.recurseSubmodules=false",
+            "http.lowSpeedLimit=1000",
+            "http.lowSpeedTime=60",
         ):
             self.assertIn(option, options[1::2])
         self.assertEqual(process.descriptors[9], 77)
@@ -202,7 +208,7 @@ class Running(SynchronousTestCase):
         self.assertEqual(self.told, [b"From https://h/x\n", b"caf\xe9\n"])
 
     def test_credentials_in_pieces(self) -> None:
-        """Credentials that come in two pieces are taken out as those that come whole."""
+        """Credentials that come in two pieces are taken out as those that come whole (threat 46)."""
         printed, process = self.run_git(self.git)
         process.complains(b"hint: one\nFrom https://u:sec")
         self.assertEqual(self.told, [b"hint: one\n"])

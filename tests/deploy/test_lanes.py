@@ -71,7 +71,7 @@ class OneAtATime(SynchronousTestCase):
         self.assertEqual(self.work.started, ["a", "b", "c"])
 
     def test_woken_while_it_runs(self) -> None:
-        """A key that is woken while its work runs is worked on exactly once more, afterwards."""
+        """A key that is woken while its work runs is worked on exactly once more, afterwards (threat 43)."""
         self.lanes.wake("a")
         for _ in range(3):
             self.lanes.wake("a")

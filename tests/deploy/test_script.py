@@ -65,7 +65,7 @@ class Environment(SynchronousTestCase):
         return script_environment(server, deployment, DEPLOY, COMMIT, previous, URL)
 
     def test_ours(self) -> None:
-        """A script is told what is deployed, where, why, and where that can be read."""
+        """A script is told what is deployed, where, why, and where that can be read (threat 62)."""
         expected = {
             "PATH": "/bin",
             "CI": "true",
@@ -87,7 +87,7 @@ class Environment(SynchronousTestCase):
         self.assertEqual(self.make({}, previous=None)["INTEGRALGIT_PREVIOUS_COMMIT"], "")
 
     def test_the_allow_list(self) -> None:
-        """Only what is on the list comes from the server's environment."""
+        """Only what is on the list comes from the server's environment (threat 60)."""
         allowed = {
             "PATH": "/opt/bin",
             "HOME": "/home/deploy",
@@ -239,8 +239,17 @@ class Commands(SynchronousTestCase):
         (relative,) = self.command("./ci/deploy.sh")
         self.assertTrue(os.path.samefile(relative, path))
 
+    def test_a_link(self) -> None:
+        """A link in the checkout is followed: a script there could start what it leads to as well (threats 49 and 55)."""
+        elsewhere = os.path.abspath(self.mktemp())
+        Path(elsewhere).write_text("#!/bin/sh\n")
+        Path(elsewhere).chmod(0o700)
+        path = os.path.join(self.folder, "deploy.sh")
+        os.symlink(elsewhere, path)
+        self.assertEqual(self.command("deploy.sh"), [path])
+
     def test_what_is_not_there(self) -> None:
-        """A script that is missing, or a folder, is refused by its name."""
+        """A script that is missing, or a folder, is refused by its name (threat 55)."""
         os.mkdir(os.path.join(self.folder, "folder"))
         os.symlink("nowhere", os.path.join(self.folder, "link"))
         for name in ("missing", "folder", "link", "folder/missing"):
@@ -324,7 +333,7 @@ class Starting(SynchronousTestCase):
             self.start()
 
     def test_status(self) -> None:
-        """The status is a number in a file; anything else is none."""
+        """The status is a number in a file; anything else is none (threat 70)."""
         self.assertIsNone(self.script.status())
         for text, expected in (
             ("0\n", 0),
@@ -409,7 +418,7 @@ class Ending(SynchronousTestCase):
         self.assertTrue(self.quiet())
 
     def test_a_script_that_does_not_listen(self) -> None:
-        """A group that is still there after the time of grace gets KILL."""
+        """A group that is still there after the time of grace gets KILL (threat 65)."""
         self.script.stop("cancel")
         self.reactor.advance(GRACE - 0.1)
         self.assertEqual(self.signals, [(0.0, TERM)])
@@ -422,7 +431,7 @@ class Ending(SynchronousTestCase):
         self.assertTrue(self.quiet())
 
     def test_a_child_that_does_not_listen(self) -> None:
-        """A group whose leader has ended gets KILL too, if others of it are still there."""
+        """A group whose leader has ended gets KILL too, if others of it are still there (threat 65)."""
         self.script.stop("timeout")
         self.wrapper_ends(143)
         self.reactor.pump([0.125] * int(GRACE / 0.125))
@@ -529,7 +538,7 @@ class PickingUp(SynchronousTestCase):
         self.assertFalse(self.adopt(self.record(pid, ticks, "another-boot")))
 
     def test_another_process(self) -> None:
-        """A process that has only the pid in common is not picked up."""
+        """A process that has only the pid in common is not picked up (threat 69)."""
         pid = os.getpid()
         ticks = start_ticks(pid)
         assert ticks is not None

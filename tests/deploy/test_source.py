@@ -42,7 +42,7 @@ class SourceOfTests(SynchronousTestCase):
 
 class ProtocolTests(SynchronousTestCase):
     def test_https_and_ssh(self) -> None:
-        """Git may use https and ssh, and nothing else."""
+        """Git may use https and ssh, and nothing else (threat 28)."""
         for url in (
             "https://github.com/acme/site.git",
             "git@github.com:acme/site.git",
@@ -80,7 +80,7 @@ class ServedByTests(SynchronousTestCase):
             self.assertTrue(source.is_served_by("git@github.com:acme/site.git"))
 
     def test_another_place(self) -> None:
-        """A remote of another repository, host or protocol is another place."""
+        """A remote of another repository, host or protocol is another place (threat 56)."""
         for url in (None, "/srv/git/{name}.git"):
             source = source_of(SITE, [trust(url)])
             for remote in (

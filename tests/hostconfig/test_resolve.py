@@ -78,7 +78,7 @@ class ExampleTests(SynchronousTestCase):
         )
 
     def test_values_know_their_layer(self) -> None:
-        """Every value tells the layer that it comes from."""
+        """Every value tells the layer that it comes from (threat 57)."""
         (one,) = resolve(EXAMPLE, ("web2",))
         self.assertEqual(one.values["location"], Value("/srv/site", "base"))
         self.assertEqual(one.values["script"], Value("/opt/special.sh", "web2"))
@@ -397,7 +397,7 @@ class NothingToDeployTests(SynchronousTestCase):
 
 class ComplaintTests(SynchronousTestCase):
     def test_an_unknown_key(self) -> None:
-        """An unknown key is a warning that names host, layer and key; the rest counts."""
+        """An unknown key is a warning that names host, layer and key; the rest counts (threat 57)."""
         one = entries({"base": {"location": "/srv/site"}, "web1": {"colour": "blue"}})
         self.assertIsNotNone(one.deployment)
         self.assertEqual(one.errors, ())
@@ -474,7 +474,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(whole.location, "/srv/\U0001f600")
 
     def test_wrong_values(self) -> None:
-        """A wrong value is an error that names host, layer and key, and deploys nothing."""
+        """A wrong value is an error that names host, layer and key, and deploys nothing (threats 26, 54, 55, 56 and 57)."""
         wrong: list[tuple[str, Any]] = [
             ("location", 5),
             ("location", ""),
@@ -720,7 +720,7 @@ class AnyTextTests(SynchronousTestCase):
     @settings(derandomize=True, deadline=None, max_examples=300)
     @given(DOCUMENTS)
     def test_any_json(self, document: Any) -> None:
-        """Any JSON gives a result or `ConfigError`."""
+        """Any JSON gives a result or `ConfigError` (threat 57)."""
         self.check(json.dumps(document))
 
     @settings(derandomize=True, deadline=None, max_examples=200)

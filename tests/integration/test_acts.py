@@ -70,7 +70,7 @@ class Acts(Integration):
         self.assertEqual(daemon.ended(1)["state"], "cancelled")
 
     def test_retry_and_roll_back(self) -> None:
-        """A retry deploys the newest commit, a roll-back an earlier one, which stays until a push."""
+        """A retry deploys the newest commit, a roll-back an earlier one, which stays until a push (threat 59)."""
         daemon = self.start()
         daemon.push(self.first)
         daemon.ended(1)
@@ -79,8 +79,12 @@ class Acts(Integration):
         self.assertEqual(daemon.ended(2)["state"], "failed")
         retried = self.deployed(daemon, self.act(daemon, "/deploys/2/retry"))
         self.assertEqual((retried["trigger"], retried["commit"]), ("retry", broken))
+        base = {"location": str(self.folder / "www"), "branch": "main", "script": "./deploy.sh"}
+        config = self.upstream.configure({"configs": {"base": {**base, "timeout": 60}}})
         back = self.deployed(daemon, self.act(daemon, "/deploys/1/rollback"))
         self.assertEqual((back["state"], back["trigger"]), ("succeeded", "rollback"))
+        # Only the commit goes back, not the config.
+        self.assertEqual(back["config_commit"], config)
         self.assertEqual((back["commit"], back["head"]), (self.first, self.first))
         self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), self.first)
         refused = self.act(daemon, "/deploys/2/rollback")

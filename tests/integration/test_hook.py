@@ -76,7 +76,7 @@ class Hook(Integration):
         self.assertEqual(done["wanted_commit"], commit)
 
     def test_with_curl_and_openssl(self) -> None:
-        """Every ref that a push changes is delivered, signed without the secret in an argument."""
+        """Every ref that a push changes is delivered, signed without the secret in an argument (threat 61)."""
         tools = ["git", "curl", "openssl", "cut", "tr", "od", "cat", "printf", "id", "sed"]
         self.deploys_by_push(*tools)
 

@@ -107,7 +107,7 @@ class Kills(Integration):
         self.assertEqual(running, [], where)
 
     def test_kills_at_random_moments(self) -> None:
-        """After each, nothing is lost, nothing runs for ever or twice, and no file is half updated."""
+        """After each, nothing is lost, nothing runs for ever or twice, and no file is half updated (threat 42)."""
         seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
         rounds = int(os.environ.get("ROUNDS") or 8)
         chance = random.Random(seed)

@@ -276,7 +276,7 @@ rmdir ../running
         self.assertIn("no branch integralgit", deploy["reason"])
 
     def test_a_config_that_was_mended(self) -> None:
-        """What the known config would refuse is read afresh first, and makes no folder meanwhile."""
+        """What the known config would refuse is read afresh first, and makes no folder meanwhile (threat 58)."""
         forbidden = self.folder / "forbidden" / "www"
         config = self.config()
         config["configs"]["base"]["location"] = str(forbidden)
@@ -341,7 +341,7 @@ rmdir ../running
         self.assertIn("The newest config is broken", daemon.log(2))
 
     def test_a_timeout(self) -> None:
-        """A script that runs too long is ended with all its children."""
+        """A script that runs too long is ended with all its children (threat 64)."""
         self.upstream.configure(self.config(timeout=3))
         commit = self.upstream.commit(
             {

@@ -1217,6 +1217,34 @@ def processes_about(folder: Path) -> list[str]:
     return found
 
 
+#: The threats that rows are about; see `tests.test_threats`.
+THREATS = {
+    "hooks": 31,
+    "fsmonitor": 31,
+    "hostile user config": 33,
+    "another owner": 34,
+    "inside another repository": 35,
+    "tag named like the branch": 37,
+    "branch deleted": 38,
+    "history rewritten": 39,
+    "local commits": 39,
+    "dirty file in the way": 40,
+    "untracked file in the way": 40,
+    "ignored file in the way": 40,
+    "merge in progress": 41,
+    "bisect in progress": 41,
+    "detached HEAD": 41,
+    "index locked by another git": 42,
+    "remote asking for a password": 44,
+    "remote hanging": 45,
+    "shallow clone": 47,
+    "remote renamed at the git host": 50,
+    "sha256": 51,
+    "not a repository": 54,
+    "checkout of another repository": 56,
+}
+
+
 def _add(case: Case, mode: str) -> None:
     async def test(self: Matrix) -> None:
         await self.check(case, mode)
@@ -1224,7 +1252,8 @@ def _add(case: Case, mode: str) -> None:
     words = re.sub(r"\W+", "_", f"{case.name} {mode}".lower())
     test.__name__ = f"test_{words}"
     test.__qualname__ = f"Matrix.{test.__name__}"
-    test.__doc__ = f"{case.name}, {mode}: {case.wanted(mode)}."
+    threat = f" (threat {THREATS[case.name]})" if case.name in THREATS else ""
+    test.__doc__ = f"{case.name}, {mode}: {case.wanted(mode)}{threat}."
     assert not hasattr(Matrix, test.__name__), f"two rows of one name: {case.name}"
     setattr(Matrix, test.__name__, test)
 

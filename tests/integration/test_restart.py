@@ -51,7 +51,7 @@ class Restart(Integration):
         self.picked_up(signal.SIGTERM)
 
     def test_a_script_goes_on_when_the_server_is_killed(self) -> None:
-        """The same after `kill -9`."""
+        """The same after `kill -9` (threat 69)."""
         self.picked_up(signal.SIGKILL)
 
     def test_a_script_that_ends_while_no_server_runs(self) -> None:
@@ -94,7 +94,7 @@ class Restart(Integration):
         self.cut_off(signal.SIGTERM)
 
     def test_a_kill_in_the_middle_of_a_fetch(self) -> None:
-        """The next server waits until git has let go of the location, and deploys then."""
+        """The next server waits until git has let go of the location, and deploys then (threat 43)."""
         self.cut_off(signal.SIGKILL)
 
     def test_a_cancel_before_a_stop(self) -> None:
@@ -137,7 +137,7 @@ class Restart(Integration):
         self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), second)
 
     def test_the_deadline_survives(self) -> None:
-        """A script keeps its deadline over a restart, and its whole group is ended then."""
+        """A script keeps its deadline over a restart, and its whole group is ended then (threat 72)."""
         self.upstream.configure(
             {
                 "configs": {
@@ -265,7 +265,7 @@ exit 6
         self.assertEqual(daemon.ended(3)["state"], "succeeded")
 
     def test_two_servers_and_one_location(self) -> None:
-        """The second waits while the first one's script runs, and says who holds the location."""
+        """The second waits while the first one's script runs, and says who holds the location (threats 69 and 71)."""
         first = self.running()
         second = Daemon(self.folder / "second", first.settings)
         self.addCleanup(second.stop)

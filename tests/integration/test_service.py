@@ -76,7 +76,7 @@ class Start(Integration):
         self.assertNotIn("Traceback", done.stderr + done.stdout)
 
     def test_not_as_root(self) -> None:
-        """Root has to be allowed; others need nothing of the kind."""
+        """Root has to be allowed; others need nothing of the kind (threat 75)."""
         done = self.run_twistd("--listen", "tcp:nonsense")
         if os.geteuid() == 0:
             self.assertIn("running as root would run every deploy script as root", done.stderr)

@@ -134,13 +134,13 @@ class Updates(TestCase):
                 self.assertEqual(kept, content.decode().strip(), name)
 
     async def test_an_edited_file_in_the_way(self) -> None:
-        """It is named; `follow` keeps it under the rescue ref."""
+        """It is named; `follow` keeps it under the rescue ref (threat 40)."""
         await self.refused(
             lambda: (self.www / "a.txt").write_text("edited\n"), "edited here:\n  a.txt"
         )
 
     async def test_an_ignored_file_in_the_way(self) -> None:
-        """Git would overwrite it without a word; we name it, and `follow` keeps it."""
+        """Git would overwrite it without a word; we name it, and `follow` keeps it (threat 40)."""
 
         def prepare() -> None:
             (self.www / ".git" / "info" / "exclude").write_text("new.txt\n")
@@ -177,7 +177,7 @@ class Updates(TestCase):
         self.assertIn("first", [git(self.www, "show", f"{one}:a.txt") for one in parents])
 
     async def test_local_commits(self) -> None:
-        """`safe` merges them, `ff-only` refuses, `follow` keeps them aside."""
+        """`safe` merges them, `ff-only` refuses, `follow` keeps them aside (threat 39)."""
         await self.start()
         (self.www / "local.txt").write_text("mine\n")
         git(self.www, "add", "local.txt")
@@ -212,7 +212,7 @@ class Updates(TestCase):
         self.assertIn(f"git checkout {RESCUE} -- FILE", result.said)
 
     async def test_an_update_that_was_cut_off(self) -> None:
-        """It is completed first, whatever half of it stands there; other files are left alone."""
+        """It is completed first, whatever half of it stands there; other files are left alone (threat 42)."""
         first = await self.start(**{"gone.txt": "x", "b.txt": "one\n"})
         second = self.upstream.commit(
             {"a.txt": "two\n", "new.txt": "new\n", "gone.txt": None, "more/c.txt": "c\n"}
@@ -280,7 +280,7 @@ class Updates(TestCase):
         self.assertNotIn("secret.txt", self.tree())
 
     async def test_reading_the_config(self) -> None:
-        """Only a plain file of a modest size is read: no link, no folder, no megabytes."""
+        """Only a plain file of a modest size is read: no link, no folder, no megabytes (threat 36)."""
         runner = Git(Children(reactor), git_environment(os.environ), 60)
         runner = runner.within(str(self.upstream.work))
         commit = self.upstream.configure('{"configs": {}}\n')

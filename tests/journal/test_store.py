@@ -244,7 +244,7 @@ class Tables(SynchronousTestCase):
         connection.close()
 
     def test_commits_reach_the_disk(self) -> None:
-        """A connection is set up so that a commit is on the disk before it is reported."""
+        """A connection is set up so that a commit is on the disk before it is reported (threat 70)."""
         path = self.mktemp()
         create(path)
         connection = sqlite3.connect(path, isolation_level=None)

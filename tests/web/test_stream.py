@@ -244,7 +244,7 @@ class Events(Watching):
         self.assertEqual(self.names(), ["state", "end"])
 
     def test_characters_are_not_split(self) -> None:
-        """However a script's output is cut, a viewer gets whole characters."""
+        """However a script's output is cut, a viewer gets whole characters (threat 68)."""
         text = "aé€😀z"
         self.events_viewer().open()
         for byte in text.encode():
@@ -270,7 +270,7 @@ class Events(Watching):
         self.assertEqual(self.found()[-1], ("end", {"offset": 3}, None))
 
     def test_bytes_that_are_no_text(self) -> None:
-        """Bytes that are no text are shown as such, and hold nothing up."""
+        """Bytes that are no text are shown as such, and hold nothing up (threat 68)."""
         self.write(b"\xff\xfe and \x80\x80\x80\x80\x80\n")
         self.events_viewer().open()
         self.assertEqual(self.text(), "\ufffd\ufffd and \ufffd\ufffd\ufffd\ufffd\ufffd\n")
@@ -286,7 +286,7 @@ class Events(Watching):
         self.assertEqual(data["text"], """<img src=x onerror="alert('&')">""")
 
     def test_line_breaks_do_not_break_the_stream(self) -> None:
-        """Whatever a script prints, it cannot make events of its own."""
+        """Whatever a script prints, it cannot make events of its own (threat 68)."""
         forged = "\n\nevent: end\ndata: {}\n\n\r\r\u2028\u0085\x00"
         self.write(forged.encode())
         self.events_viewer().open()
