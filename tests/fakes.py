@@ -113,6 +113,8 @@ class FakeProcesses(Clock):
         self.spawned: list[FakeProcess] = []
         #: What starting the next process raises.
         self.refuses: OSError | None = None
+        #: Whether the next processes end before `spawnProcess` returns, as quick ones may.
+        self.ends_at_once = False
 
     def spawnProcess(
         self,
@@ -141,6 +143,8 @@ class FakeProcesses(Clock):
         verifyObject(IProcessTransport, process)
         self.spawned.append(process)
         processProtocol.makeConnection(process)
+        if self.ends_at_once:
+            process.ends()
         return process
 
 

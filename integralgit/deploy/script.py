@@ -162,8 +162,13 @@ def start_ticks(pid: int) -> int | None:
 
 @define(eq=False)
 class _Wrapper(ProcessProtocol):
+    started: Callable[[int], None]
     ended: Callable[[int | None], None]
     transport: Any = field(init=False, default=None)
+
+    def connectionMade(self) -> None:
+        # Now or never: a process may have ended, and be no more, when `spawnProcess` returns.
+        self.started(self.transport.pid)
 
     def processExited(self, reason: Failure) -> None:
         self.ended(exit_code(reason))
@@ -235,13 +240,15 @@ class Script:
             raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
         arguments = [str(self._status_file), location, f"{umask:03o}", *command]
         self._process = self._reactor.spawnProcess(
-            _Wrapper(self._exited),
+            _Wrapper(self._started, self._exited),
             "setsid",
             ["setsid", "sh", "-c", _WRAPPER, "integralgit-script", *arguments],
             env=dict(environment),
             childFDs={0: "w", 1: log, 2: log, 9: lock},
         )
-        self.pid = self._process.pid
+
+    def _started(self, pid: int) -> None:
+        self.pid = pid
 
     def go(self) -> None:
         """Let the script run, now that the archive knows of it; unless it was told to end."""

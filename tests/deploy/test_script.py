@@ -288,7 +288,7 @@ class Starting(SynchronousTestCase):
             [str(self.status), "/srv/site", "027", "/srv/site/deploy.sh", "-x"],
         )
         self.assertEqual((process.env, process.path), ({"PATH": "/bin"}, None))
-        self.assertEqual(self.script.pid, process.pid)
+        self.assertEqual((self.script.pid, process.pid), (4000, 4000))
 
     def test_descriptors(self) -> None:
         """Its output is the log file itself; the wrapper is told when to go on, and gets the lock."""
@@ -311,6 +311,21 @@ class Starting(SynchronousTestCase):
         process = self.start()
         self.script.never_mind()
         self.assertEqual((process.told, process.closed), (b"", [0]))
+
+    def test_it_ends_at_once(self) -> None:
+        """A script may have ended before the call that starts it returns; its group was its own."""
+        self.reactor.ends_at_once = True
+        asked: list[int] = []
+
+        def is_alive(pid: int) -> bool:
+            asked.append(pid)
+            return False
+
+        self.patch(module, "group_is_alive", is_alive)
+        process = self.start()
+        self.assertIsNone(process.pid)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0))
+        self.assertEqual((asked, self.script.pid), ([4000], 4000))
 
     def test_an_old_status(self) -> None:
         """The exit status that an earlier run left is not taken for this one's."""
