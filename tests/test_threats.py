@@ -319,6 +319,7 @@ THREATS = {
     ),
     66: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
+        "deploy.test_script.Starting.test_descriptors",
         "deploy.test_child.Running.test_descriptors",
     ),
     67: shown(
