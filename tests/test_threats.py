@@ -131,6 +131,7 @@ THREATS = {
         "integration.test_git.Names.test_other_protocols",
         "test_settings.TrustTableTests.test_urls_that_git_takes_for_something_else",
         "deploy.test_source.ProtocolTests.test_https_and_ssh",
+        "integration.test_submodules.Submodules.test_an_address_that_is_a_command",
     ),
     29: shown(
         "integration.test_git.Names.test_hosts_that_are_options",
@@ -139,8 +140,10 @@ THREATS = {
     ),
     30: shown(
         "deploy.test_git.Running.test_what_is_run",
+        "integration.test_submodules.Submodules.test_off_by_default",
+        "integration.test_submodules.VersionTests.test_versions",
         documented=True,
-        otherwise="settled otherwise: off by default, and an opt-in is the repository's affair",
+        otherwise="settled otherwise: off by default, and the opt-in warns of an old git",
     ),
     31: shown(
         "integration.test_git.HostileSettings.test_settings_of_the_user",
@@ -149,6 +152,7 @@ THREATS = {
     ),
     32: shown(
         "deploy.test_git.Environment.test_the_allow_list",
+        "integration.test_submodules.Submodules.test_files_in_lfs",
         documented=True,
     ),
     33: shown(
