@@ -131,6 +131,8 @@ class Restart(Integration):
         second = git(self.upstream.work, "rev-parse", "HEAD")
         daemon.stop(how)
         daemon.start()
+        if how is signal.SIGKILL:
+            eventually(lambda: "waiting for the location, which" in daemon.log(2), "it waits")
         (self.folder / "slow.go").touch()
         deploy = daemon.ended(2)
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
