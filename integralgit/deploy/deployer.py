@@ -339,10 +339,8 @@ class Deployer:
             self._go_on(run)
             async with run.step("update"):
                 updated = await self._update(run, deployment, checkout, tips)
-        except GitError:
-            raise
-        except Exception:
-            if is_ours:
+        except Exception as error:
+            if is_ours and not (isinstance(error, GitError) and error.was_ended):
                 leftovers.end(folder)
             raise
         leftovers.end(folder)

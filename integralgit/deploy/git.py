@@ -53,11 +53,15 @@ _LEVEL = re.compile(r"^(fatal|error): ")
 
 
 class GitError(Exception):
-    """git failed; the text is what it said, in a line, without credentials."""
+    """git failed; the text is what it said, in a line, without credentials.
+
+    `was_ended` says that it was made to end, and may have left locks.
+    """
 
     def __init__(self, command: str, ended: Exit) -> None:
         self.command = command
         self.code = ended.code
+        self.was_ended = ended.timed_out or ended.code < 0
         self.said = redact(ended.err.decode("utf-8", "replace")).strip()
         if ended.timed_out:
             reason = "it took too long and was stopped"

@@ -60,7 +60,7 @@ class State(Faults):
         return disk, self.daemon(prefix=disk.prefix, seen=disk.seen)
 
     def test_pushes_to_a_full_disk(self) -> None:
-        """What cannot be stored is answered 503; sent again when there is room, it is deployed."""
+        """What cannot be stored is answered 503; sent again when there is room, it is deployed (threat 48)."""
         self.configure(self.folder / "www", None)
         disk, daemon = self.on_a_small_disk()
         daemon.push(self.upstream.commit({"x": "1"}))
@@ -120,7 +120,7 @@ class State(Faults):
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", commit))
 
     def test_a_database_that_another_holds(self) -> None:
-        """Longer than is waited: 503; a start in that time waits, and makes good what it finds."""
+        """Longer than is waited: 503; a start in that time waits, and makes good what it finds (threat 48)."""
         self.configure(self.folder / "www")
         daemon = self.daemon()
         daemon.push(self.waits())
@@ -186,7 +186,7 @@ class Location(Faults):
         self.is_at(commit)
 
     def test_a_full_disk(self) -> None:
-        """No room for a fetch, or for an update: that and where is said, and the next succeeds."""
+        """No room for a fetch, or for an update: that and where is said, and the next succeeds (threat 48)."""
         full = f"the disk is full at {self.www}"
         self.small.fill()
         self.fails(2, self.upstream.commit({"x": "2"}), full)
@@ -207,7 +207,7 @@ class Location(Faults):
         self.succeeds(7, self.upstream.commit({"x": "7"}))
 
     def test_read_only(self) -> None:
-        """A location that cannot be written fails, says why, and nothing else suffers."""
+        """A location that cannot be written fails, says why, and nothing else suffers (threat 48)."""
         self.small.remount("ro")
         second = self.upstream.commit({"x": "2"})
         self.fails(2, second, f"the file system is read-only at {self.www}")

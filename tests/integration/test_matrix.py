@@ -30,6 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
+from integralgit.deploy import leftovers
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
@@ -385,7 +386,7 @@ def everything(folder: Path, without: tuple[str, ...] = ()) -> dict[str, bytes]:
 
 
 #: What a fetch may change in a git folder.
-FETCHED = ("objects", "refs/remotes", "logs/refs/remotes", "shallow", "packed-refs")
+FETCHED = ("objects", "refs/remotes", "logs/refs/remotes", "shallow", "packed-refs", leftovers.NOTE)
 #: What git keeps while something is in progress.
 IN_PROGRESS = {
     "MERGE_HEAD",
