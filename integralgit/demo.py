@@ -140,14 +140,16 @@ def main() -> int:
         if port != PORT:
             print(f"\nPort {PORT} is taken, so the demo uses {port}.")
         make_repository(root, url)
-        print("\nThe first push: config and code.\n", flush=True)
+        is_new = not (root / "www").exists()
+        if is_new:
+            print("\nThe first push: config and code.\n", flush=True)
         git(root / "work", "push", "--quiet", "--set-upstream", "origin", "integralgit", "main")
         where = os.path.relpath(root / "work")
         print(
             f"""
 IntegralGit runs at {url} and deploys into {os.path.relpath(root / "www")}.
 
-  1. Open {url} and watch the first deploy, live.
+  1. Open {url} and watch {"the first deploy, live" if is_new else "what was deployed"}.
   2. In another terminal, change something and push it:
 
          cd {where}

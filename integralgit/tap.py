@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import socket
 import sqlite3
 import sys
@@ -49,7 +50,7 @@ from integralgit.web.addresses import Addresses
 from integralgit.web.logview import LogViews
 from integralgit.web.metrics import Metrics
 from integralgit.web.routes import Pages
-from integralgit.web.site import BoundedSite, Root
+from integralgit.web.site import WAITING, BoundedSite, Root
 from integralgit.web.stream import Ticker
 from integralgit.web.update import Door, Update
 
@@ -60,6 +61,8 @@ LOG_NAME = "integralgit.log"
 LOG_SIZE, LOG_FILES = 10_000_000, 5
 #: Seconds that answers in flight have at the end.
 FINISH = 5.0
+#: How many open files are kept for the archive, for git and for scripts.
+FILES = 200
 
 
 class Options(usage.Options):
@@ -348,7 +351,7 @@ def assemble(
     }
     secure = (settings.url or "").startswith("https:")
     access = Access(token, settings.public, frozenset(hosts), secure)
-    background, ticker = Background(), Ticker(reactor)
+    background, ticker = Background(), Ticker(reactor, most_viewers())
     metrics = Metrics(archive, ticker, background)
     hub.watch(metrics.heard)
     pages = Pages(
@@ -394,6 +397,12 @@ def assemble(
     return IntegralGit(
         [refusals, poll, workshop, listener], [writer, reader], settings.umask, observer
     )
+
+
+def most_viewers() -> int:
+    """How many event streams the limit of open files (getrlimit(2)) leaves room for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(50, min(5000, files - WAITING - FILES))
 
 
 def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -198,6 +198,23 @@ class FakeRequest:
         for finish in finishes:
             finish.callback(None)
 
+    @property
+    def channel(self) -> FakeRequest:
+        """The connection; as little of it as is used."""
+        return self
+
+    def hang_up(self) -> None:
+        """Our side closes the connection."""
+        self.hangs_up()
+
+    responded: int = field(default=200, init=False)
+
+    def setResponseCode(self, code: int) -> None:
+        self.responded = code
+
+    def setHeader(self, name: str, value: str) -> None:
+        pass
+
     def hangs_up(self) -> None:
         """The other side closes the connection."""
         self._gone = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from attrs import define, field
@@ -27,7 +27,7 @@ from integralgit.background import Background
 from integralgit.journal.events import DeployChanged, Event, StepChanged
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs, whole_characters
-from integralgit.web.answers import set_headers
+from integralgit.web.answers import json_bytes, set_headers
 
 log = Logger()
 
@@ -35,6 +35,8 @@ log = Logger()
 TICK = 0.25
 #: Seconds between heartbeats, so that proxies keep the connection open.
 HEARTBEAT = 15.0
+#: Seconds after which a viewer that takes nothing is let go; it may come again where it was.
+STALLED = 60.0
 
 
 def event(name: str, data: object, number: int | None = None) -> bytes:
@@ -45,9 +47,10 @@ def event(name: str, data: object, number: int | None = None) -> bytes:
 
 @define
 class Ticker:
-    """One clock for all viewers, which runs only while there are any."""
+    """One clock for all viewers, of whom there are at most so many; it runs only while there are any."""
 
     _reactor: Any
+    _most: int = 1000
     _viewers: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
 
@@ -55,6 +58,11 @@ class Ticker:
     def viewers(self) -> int:
         """How many there are."""
         return len(self._viewers)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more viewers can be served."""
+        return len(self._viewers) >= self._most
 
     def add(self, viewer: object, tick: Callable[[], None]) -> None:
         """Call `tick` every `TICK` seconds from now on."""
@@ -93,6 +101,12 @@ class Viewer:
     _paused: bool = field(default=False, init=False)
     _gone: bool = field(default=False, init=False)
     _silent: float = field(default=0.0, init=False)
+    _stalled: float = field(default=0.0, init=False)
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether there are as many viewers already as can be served."""
+        return self._ticker.is_full
 
     def open(self) -> None:
         """Begin to write; ends by itself when the other side hangs up."""
@@ -140,6 +154,10 @@ class Viewer:
 
     def _ticked(self) -> None:
         self._silent += TICK
+        self._stalled = self._stalled + TICK if self._paused else 0.0
+        if self._stalled >= STALLED:
+            cast(Any, self._request.channel).hang_up()
+            return
         if self._silent >= HEARTBEAT and (beat := self.heartbeat()) and self.ready:
             self.write(beat)
         self.pump()
@@ -161,6 +179,10 @@ class Streaming(Resource):
     def render(self, request: Request) -> int | bytes:
         if request.method == b"HEAD":
             return b""
+        if self._viewer.is_too_many:
+            request.setHeader("Retry-After", "60")
+            text = "Too many are watching; come again later."
+            return json_bytes(request, {"error": text}, 503)
         self._viewer.open()
         return NOT_DONE_YET
 

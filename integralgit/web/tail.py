@@ -51,8 +51,9 @@ class Tail:
 
     def leave(self, viewer: LineEvents) -> bool:
         """Tell a viewer no more; whether it was the last one."""
-        if viewer in self._viewers:
-            self._viewers.remove(viewer)
+        if viewer not in self._viewers:
+            return False
+        self._viewers.remove(viewer)
         if not self._viewers:
             self._ticker.remove(self)
         return not self._viewers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +34,17 @@ class Hook(Integration):
             "secretFile": str(daemon.state / "webhook-secret"),
         }.items():
             git(self.upstream.bare, "config", f"integralgit.{name}", value)
+
+    def said(self, *refs: str) -> list[str]:
+        """What the hook says to somebody who pushes those refs."""
+        done = subprocess.run(
+            ["git", "-C", str(self.upstream.work), "push", "--quiet", "origin", *refs],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        lines = (line.removeprefix("remote: ").strip() for line in done.stderr.splitlines())
+        return [line for line in lines if line.startswith("integralgit: ")]
 
     def deploys_by_push(self, *programs: str, secret: bytes | None = None) -> None:
         www = self.folder / "www"
@@ -74,6 +86,14 @@ class Hook(Integration):
         deploys = daemon.get("/git.example.com/acme/site")["deploys"]
         done = daemon.get(f"/git.example.com/acme/site/deploys/{deploys[-1]['id']}")
         self.assertEqual(done["wanted_commit"], commit)
+        git(self.upstream.work, "commit", "--quiet", "--allow-empty", "-m", "Next")
+        (main,) = self.said("main")
+        page = f"{daemon.url}/git.example.com/acme/site/deploys/"
+        self.assertTrue(main.startswith(f"integralgit: main: deploys, see {page}"), main)
+        marker = self.folder / "ran"
+        (other,) = self.said(f"main:refs/heads/x|e`touch${{IFS}}{marker}`&$(id)")
+        self.assertTrue(other.endswith("is not deployed here (main is)"), other)
+        self.assertFalse(marker.exists())
 
     def test_with_curl_and_openssl(self) -> None:
         """Every ref that a push changes is delivered, signed without the secret in an argument (threat 61)."""

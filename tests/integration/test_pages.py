@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.browser import chromium, page
-from tests.integration.harness import Daemon, Integration, eventually, git
+from tests.integration.harness import PATIENCE, Daemon, Integration, eventually, git
 
 DEPLOY = "/github.com/acme/site/deploys/{}"
 #: As `bidi` and other tricks come in names and messages.
@@ -348,6 +350,19 @@ class HarmTests(PageTests):
         self.assertLess((static / "style.css").stat().st_size, 15_000)
 
 
+def count(viewer: socket.socket, character: bytes) -> int:
+    """How often a character comes in a stream of events, until its end."""
+    viewer.settimeout(PATIENCE)
+    found, last = 0, b""
+    while b"event: end" not in last:
+        data = viewer.recv(1 << 20)
+        if not data:
+            raise AssertionError("the stream was cut off")
+        found += data.count(character)
+        last = last[-20:] + data
+    return found
+
+
 class ProgramTests(PageTests):
     def test_metrics_and_badge(self) -> None:
         """What was done in numbers, for those who may read; a badge for all, where that is set."""
@@ -370,6 +385,37 @@ class ProgramTests(PageTests):
         badge = daemon.request("GET", f"/{site}/badge.svg", headers={})
         self.assertEqual((badge.status, badge.headers["Content-Type"]), (200, "image/svg+xml"))
         self.assertIn("deploy: succeeded", badge.body.decode())
+
+    def test_a_hundred_viewers(self) -> None:
+        """Each gets every byte, one that never reads costs little, and the script does not notice (threat 87)."""
+        lines, wide = 20_000, 200
+        wait = "while [ ! -e ../go ]; do sleep 0.05; done\n"
+        script = f"{wait}yes '{'~' * wide}' | head -n {lines}\n"
+        daemon = self.serve(script)
+        self.addCleanup((self.folder / "go").touch)
+        eventually(lambda: "script" in daemon.log(1), "the script has begun")
+        assert daemon.process is not None
+        status = Path(f"/proc/{daemon.process.pid}/status")
+
+        def memory() -> int:
+            found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
+            assert found is not None
+            return int(found[1])
+
+        port = urlsplit(daemon.url).port
+        asked = f"GET {DEPLOY.format(1)}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        viewers = [socket.create_connection(("127.0.0.1", port)) for _ in range(101)]
+        before = memory()
+        for viewer in viewers:
+            self.addCleanup(viewer.close)
+            viewer.sendall(asked)
+        (self.folder / "go").touch()
+        with ThreadPoolExecutor(20) as threads:
+            counts = list(threads.map(lambda viewer: count(viewer, b"~"), viewers[1:]))
+        # Each piece comes as text and as HTML.
+        self.assertEqual(set(counts), {2 * lines * wide})
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
+        self.assertLess(memory() - before, 60_000, "kB more, for 400 MB of events")
 
     def test_lines_and_find(self) -> None:
         """A log by its lines, and what is wrong with the question where something is."""
