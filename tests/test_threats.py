@@ -370,7 +370,36 @@ THREATS = {
         "test_tap.Starting.test_root",
         "integration.test_service.Start.test_not_as_root",
     ),
+    76: shown(
+        "integration.test_pages.HarmTests.test_hostile_names",
+        "integration.test_pages.ProgramTests.test_headers",
+    ),
+    77: shown("web.test_ansi.RenderTests.test_what_would_act"),
+    78: shown("integration.test_pages.HarmTests.test_hostile_names"),
+    79: shown(
+        "integration.test_pages.ActTests.test_forms_of_others",
+        "web.test_access.ActingTests.test_a_form_of_another_site",
+    ),
+    80: shown("integration.test_service.Access.test_unknown_hosts"),
+    81: shown("integration.test_pages.ProgramTests.test_headers"),
+    82: shown("integration.test_pages.ActTests.test_ways_out"),
+    83: shown("integration.test_service.Access.test_reading_needs_the_token"),
+    87: shown(
+        "web.test_tail.Following.test_one_that_never_reads",
+        "integration.test_pages.ProgramTests.test_a_hundred_viewers",
+    ),
+    88: shown(
+        "web.test_tail.Following.test_one_look_for_all",
+        "web.test_tail.Following.test_too_many",
+    ),
+    89: shown("web.test_tail.Following.test_odd_bytes"),
+    90: shown("integration.test_pages.ProgramTests.test_numbers_only"),
+    92: shown("integration.test_pages.ProgramTests.test_metrics_and_badge"),
 }
+
+
+#: Those of requests that we send; the room for that is not there yet.
+OUTGOING = {84, 85, 86, 91}
 
 
 def find(name: str) -> Any:
@@ -386,8 +415,8 @@ def numbers(text: str) -> set[int]:
 
 class ThreatTests(SynchronousTestCase):
     def test_every_row(self) -> None:
-        """Every threat up to the scripts' is in the table, and is shown by a test."""
-        self.assertEqual(sorted(THREATS), list(range(1, 76)))
+        """Every threat is in the table, and is shown by a test."""
+        self.assertEqual(sorted({*THREATS, *OUTGOING}), list(range(1, 93)))
         self.assertEqual([number for number, row in THREATS.items() if not row.tests], [])
 
     def test_every_test(self) -> None:

@@ -364,13 +364,40 @@ def count(viewer: socket.socket, character: bytes) -> int:
 
 
 class ProgramTests(PageTests):
+    def test_headers(self) -> None:
+        """No page can be framed, or runs anything but our own script (threats 76 and 81)."""
+        daemon = self.serve("true")
+        daemon.ended(1)
+        for path in ("/", "/github.com/acme/site", DEPLOY.format(1), "/-/deliveries", "/no/thing"):
+            headers = daemon.request("GET", path, headers={"Accept": "text/html"}).headers
+            policy = dict(
+                part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
+            )
+            self.assertEqual(policy["default-src"], "'none'", path)
+            self.assertEqual(policy["script-src"], "'self'", path)
+            self.assertEqual(policy["frame-ancestors"], "'none'", path)
+            self.assertEqual(headers["X-Frame-Options"], "DENY", path)
+            self.assertEqual(headers["X-Content-Type-Options"], "nosniff", path)
+
+    def test_numbers_only(self) -> None:
+        """A deploy is a number, and never a path (threat 90)."""
+        daemon = self.serve("true")
+        daemon.ended(1)
+        for number in ("..%2f..%2fintegralgit.sqlite", "1.log", "-1", "1%00", "9" * 30):
+            for path in (
+                f"/github.com/acme/site/deploys/{quote(number, safe='%')}{rest}"
+                for rest in ("", "/log")
+            ):
+                self.assertIn(daemon.request("GET", path).status, (400, 404), path)
+
     def test_metrics_and_badge(self) -> None:
-        """What was done in numbers, for those who may read; a badge for all, where that is set."""
+        """What was done in numbers, for those who may read; a badge for all, where that is set (threat 92)."""
         from prometheus_client.parser import text_string_to_metric_families
 
         daemon = self.serve("true", settings="badges = true")
         daemon.ended(1)
         self.assertEqual(daemon.request("GET", "/-/metrics", headers={}).status, 401)
+        self.assertEqual(daemon.request("GET", "/-/health", headers={}).json, {"status": "ok"})
         text = daemon.request("GET", "/-/metrics").body.decode()
         samples = {
             (one.name, *sorted(one.labels.values())): one.value

@@ -149,7 +149,7 @@ class Start(Integration):
 
 class Access(Integration):
     def test_reading_needs_the_token(self) -> None:
-        """Pages and data are for those with the token or a session; health and webhook are not."""
+        """Pages and data are for those with the token or a session; health and webhook are not (threat 83)."""
         daemon = self.daemon()
         html = {"Accept": "text/html"}
         self.assertEqual(daemon.request("GET", "/-/health", headers={}).json, {"status": "ok"})
@@ -174,7 +174,7 @@ class Access(Integration):
         self.assertEqual(daemon.request("POST", "/-/sign-in", body, foreign).status, 403)
 
     def test_unknown_hosts(self) -> None:
-        """Pages answer only under known names; the webhook under any."""
+        """Pages answer only under known names; the webhook under any (threat 80)."""
         daemon = self.daemon('allowed_hosts = ["deploy.example.com"]\npublic = true')
         for host, status in {"evil.test": 421, "deploy.example.com": 200, "localhost": 200}.items():
             answer = daemon.request("GET", "/-/health", headers={"Host": host})

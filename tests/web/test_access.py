@@ -331,7 +331,7 @@ class ActingTests(SynchronousTestCase):
             self.assertFalse(self.acts(self.cookie, self.OURS, csrf=csrf), ascii(csrf))
 
     def test_a_form_of_another_site(self) -> None:
-        """A form that another site has sent may not act, with the right proof too."""
+        """A form that another site has sent may not act, with the right proof too (threat 79)."""
         for name, value in (
             ("Origin", b"https://evil.example"),
             ("Origin", b"http://["),
