@@ -41,6 +41,14 @@ function showTimes() {
   }
 }
 
+/** How long what goes on has gone on. */
+function showDurations() {
+  for (const place of document.querySelectorAll("[data-since]")) {
+    const seconds = Math.max(0, Math.floor((Date.now() - new Date(place.dataset.since)) / 1000));
+    place.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
+  }
+}
+
 /** Lines in one element of the page; those far from the screen are empty elements of their height. */
 const CHUNK = 200;
 /** More lines than that are too high for a browser's page; the first ones are in the text. */
@@ -351,6 +359,7 @@ async function ask(address) {
 }
 
 showTimes();
+setInterval(showDurations, 1000);
 const log = document.getElementById("log");
 if (log) new Log(log);
 const main = document.querySelector("main[data-live]");
