@@ -12,12 +12,16 @@ import ipaddress
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from integralgit import quantities
 from integralgit.names import Repository, matches
+from integralgit.receivers import FORGE_READERS, NOTIFY_READERS, Forge, Notify, forge, notify
+from integralgit.values import HOST_NAME, flag, text, texts
+
+T = TypeVar("T")
 
 #: Hosts whose repositories the generated secret speaks for where no `[[trust]]` is given.
 KNOWN_HOSTS = (
@@ -114,30 +118,12 @@ class Settings:
     max_log: int = 256_000_000
     allow_root: bool = False
     trusts: tuple[Trust, ...] = ()
-    #: Settings that this version knows by name but does not act on yet.
-    unused: tuple[str, ...] = field(default=())
+    forges: tuple[Forge, ...] = ()
+    notifies: tuple[Notify, ...] = ()
 
     def trusts_for(self, repo: Repository) -> tuple[Trust, ...]:
         """The trusts that cover a repository, in the order of the file."""
         return tuple(trust for trust in self.trusts if trust.covers(repo))
-
-
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
-_HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"must be text, not {value!r}")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"must be a list of texts, not {value!r}")
-    return tuple(_text(item) for item in value)
 
 
 def _clone_url(value: object) -> str:
@@ -147,7 +133,7 @@ def _clone_url(value: object) -> str:
     own config, for everybody on the host to read; over https even a user name
     may be a token. The message does not repeat it.
     """
-    url = _text(value)
+    url = text(value)
     scheme, is_url, rest = url.partition("://")
     if (is_url and scheme not in ("https", "ssh", "http", "file")) or re.match(r"\w+::", url):
         raise ValueError("must be an https or ssh URL, host:path, or a local path")
@@ -160,12 +146,6 @@ def _clone_url(value: object) -> str:
     if user.startswith("-") or host.startswith("-"):
         raise ValueError("must not begin with `-`, nor may its user or host")
     return url
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
-    return value
 
 
 def _whole(value: object) -> int:
@@ -186,17 +166,17 @@ def _umask(value: object) -> int:
 
 
 def _base_url(value: object) -> str:
-    url = _text(value).rstrip("/")
-    found = re.fullmatch(rf"https?://{_HOST_NAME}(?::([0-9]{{1,5}}))?", url, re.ASCII)
+    url = text(value).rstrip("/")
+    found = re.fullmatch(rf"https?://{HOST_NAME}(?::([0-9]{{1,5}}))?", url, re.ASCII)
     if not found or not 0 < int(found[1] or 80) < 65536:
         raise ValueError(f"must be like https://deploy.example.com, not {value!r}")
     return url
 
 
 def _host_names(value: object) -> tuple[str, ...]:
-    names = _texts(value)
+    names = texts(value)
     for name in names:
-        if not re.fullmatch(_HOST_NAME, name, re.ASCII):
+        if not re.fullmatch(HOST_NAME, name, re.ASCII):
             raise ValueError(f"has {name!r}, which is not the name of a host")
     return names
 
@@ -217,7 +197,7 @@ def _max_log(value: object) -> int:
 
 def _networks(value: object) -> tuple[str, ...]:
     """Addresses and networks, such as `10.0.0.0/8`."""
-    return tuple(str(ipaddress.ip_network(text)) for text in _texts(value))
+    return tuple(str(ipaddress.ip_network(text)) for text in texts(value))
 
 
 def _positive_seconds(value: object) -> float:
@@ -228,32 +208,30 @@ def _positive_seconds(value: object) -> float:
 
 
 _READERS: dict[str, Callable[[object], Any]] = {
-    "listen": _texts,
-    "state": _text,
+    "listen": texts,
+    "state": text,
     "url": _base_url,
     "host_names": _host_names,
-    "allowed_hosts": lambda value: tuple(name.lower() for name in _texts(value)),
+    "allowed_hosts": lambda value: tuple(name.lower() for name in texts(value)),
     "trusted_proxies": _networks,
-    "public": _flag,
-    "badges": _flag,
+    "public": flag,
+    "badges": flag,
     "umask": _umask,
     "workers": _whole,
     "git_timeout": _positive_seconds,
     "poll": quantities.seconds,
     "max_body": _max_body,
     "max_log": _max_log,
-    "allow_root": _flag,
+    "allow_root": flag,
 }
-_LATER = ("forge", "notify")
-
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
-    "secret_file": _texts,
-    "repos": _texts,
-    "locations": _texts,
-    "branches": _texts,
-    "scripts": _texts,
+    "secret_file": texts,
+    "repos": texts,
+    "locations": texts,
+    "branches": texts,
+    "scripts": texts,
     "url": _clone_url,
-    "allow_sha1": _flag,
+    "allow_sha1": flag,
 }
 
 
@@ -273,17 +251,38 @@ def _read(
     return values
 
 
-def _trusts(tables: object) -> tuple[Trust, ...]:
+def _trust(values: Mapping[str, Any]) -> Trust:
+    if "repos" not in values:
+        raise ValueError("`repos` is missing")
+    bounds = {key: value for key, value in values.items() if key != "secret_file"}
+    return Trust(values.get("secret_file", (WEBHOOK_SECRET,)), **bounds)
+
+
+def _tables(
+    name: str,
+    tables: object,
+    readers: Mapping[str, Callable[[object], Any]],
+    make: Callable[[Mapping[str, Any]], T],
+) -> tuple[T, ...]:
+    """What each of the tables of that name makes; raises `SettingsError` that says which is wrong."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SettingsError("`trust` must be written as [[trust]] tables")
-    trusts = []
+        raise SettingsError(f"`{name}` must be written as [[{name}]] tables")
+    made = []
     for number, table in enumerate(tables, 1):
-        where = f" in [[trust]] number {number}"
-        values = _read(table, _TRUST_READERS, where)
-        if "repos" not in values:
-            raise SettingsError(f"`repos` is missing{where}")
-        trusts.append(Trust(values.pop("secret_file", (WEBHOOK_SECRET,)), **values))
-    return tuple(trusts)
+        where = f" in [[{name}]] number {number}"
+        values = _read(table, readers, where)
+        try:
+            made.append(make(values))
+        except ValueError as error:
+            raise SettingsError(f"{error}{where}") from None
+    return tuple(made)
+
+
+def _only_one_of_a_name(notifies: tuple[Notify, ...]) -> None:
+    names = [one.name for one in notifies]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"two [[notify]] are called {name}; give each a `name` of its own")
 
 
 def make_settings(toml: Mapping[str, object], options: Mapping[str, object]) -> Settings:
@@ -294,9 +293,11 @@ def make_settings(toml: Mapping[str, object], options: Mapping[str, object]) -> 
     repository of the known git hosts.
     """
     table = {**toml, **options}
-    trusts = _trusts(table.pop("trust", []))
-    unused = tuple(key for key in _LATER if table.pop(key, None) is not None)
+    trusts = _tables("trust", table.pop("trust", []), _TRUST_READERS, _trust)
+    forges = _tables("forge", table.pop("forge", []), FORGE_READERS, forge)
+    notifies = _tables("notify", table.pop("notify", []), NOTIFY_READERS, notify)
+    _only_one_of_a_name(notifies)
     values = _read(table, _READERS, "")
     if not trusts:
         trusts = (Trust((WEBHOOK_SECRET,), tuple(f"{host}/**" for host in KNOWN_HOSTS)),)
-    return Settings(trusts=trusts, unused=unused, **values)
+    return Settings(trusts=trusts, forges=forges, notifies=notifies, **values)

@@ -390,8 +390,6 @@ def assemble(
         for path in secrets:
             log.info("the webhook secret is in {path}", path=path)
         log.info("the access token for {url} is in {path}", url=addresses.base, path=token_file)
-        for name in settings.unused:
-            log.warn("the setting {name} has no effect in this version", name=name)
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(

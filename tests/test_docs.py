@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.hooks.generic import _Push
 from integralgit.hostconfig.keys import KEYS, NOT_YET
 from integralgit.hostconfig.resolve import deployments, resolve
+from integralgit.receivers import FORGE_READERS, NOTIFY_READERS
 from integralgit.settings import _READERS, _TRUST_READERS, make_settings
 
 ROOT = Path(__file__).parents[1]
@@ -43,16 +44,16 @@ class Examples(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """Every settings file in the pages is accepted, and together they show every setting."""
+        tables = {"trust": _TRUST_READERS, "forge": FORGE_READERS, "notify": NOTIFY_READERS}
         shown: set[str] = set()
         for text in blocks("toml"):
-            table = tomllib.loads(text)
-            make_settings(table, {})
-            shown |= table.keys()
-            for trust in table.get("trust", []):
-                shown |= {f"trust.{key}" for key in trust}
-        self.assertEqual(
-            shown - {"trust"}, set(_READERS) | {f"trust.{key}" for key in _TRUST_READERS}
-        )
+            file = tomllib.loads(text)
+            make_settings(file, {})
+            shown |= file.keys() - tables.keys()
+            for name in tables.keys() & file.keys():
+                shown |= {f"{name}.{key}" for table in file[name] for key in table}
+        known = {f"{name}.{key}" for name, readers in tables.items() for key in readers}
+        self.assertEqual(shown, set(_READERS) | known)
 
     def test_keys(self) -> None:
         """Every key of a config stands in its page."""

@@ -200,11 +200,6 @@ class ValueTests(SynchronousTestCase):
         for name in ("git_timeout", "max_body"):
             self.assertEqual(complaint({name: 10**400}), f"the setting `{name}` is out of range")
 
-    def test_known_but_not_used_yet(self) -> None:
-        """A setting of the contract that this version does not act on is taken, and remembered."""
-        made = make_settings({"forge": []}, {})
-        self.assertEqual(made.unused, ("forge",))
-
 
 class TrustTableTests(SynchronousTestCase):
     def test_every_key(self) -> None:
