@@ -18,6 +18,7 @@ setup(
     install_requires=[
         "Twisted[tls]>=26.4",
         "klein>=24.8",
+        "treq>=24.9",
         "attrs>=25.1",
         "msgspec>=0.20",
         "Jinja2>=3.1.6",

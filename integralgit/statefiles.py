@@ -8,9 +8,15 @@ import os
 import secrets
 from pathlib import Path
 
+from attrs import frozen
+
 from integralgit.hooks.receive import Key
 from integralgit.hooks.signatures import PUBLIC_KEY
+from integralgit.receivers import Notify, require_https
+from integralgit.report.forges import Account
+from integralgit.report.notify import Doorbell
 from integralgit.settings import ACCESS_TOKEN, WEBHOOK_SECRET, Settings, SettingsError
+from integralgit.values import address
 
 
 def make_private_folder(path: Path) -> Path:
@@ -85,6 +91,48 @@ def read_keys(settings: Settings, state: Path, beside: Path, credentials: str | 
         for trust in settings.trusts
         for name in trust.secret_files
     ]
+
+
+@frozen
+class Secrets:
+    """Where secret files are looked for: see `secret_path`."""
+
+    state: Path
+    beside: Path
+    credentials: str | None
+
+    def text(self, name: str) -> str:
+        """The secret in a file of that name, which is to go into a header or to be a URL."""
+        path = secret_path(name, self.state, self.beside, self.credentials)
+        secret = read_secret(path)
+        if not all(32 < byte < 127 for byte in secret):
+            raise SettingsError(f"the secret file {path} must hold printable ASCII without spaces")
+        return secret.decode()
+
+    def accounts(self, settings: Settings) -> tuple[Account, ...]:
+        """Every `[[forge]]` with its token."""
+        return tuple(Account(forge, self.text(forge.token_file)) for forge in settings.forges)
+
+    def doorbells(self, settings: Settings) -> tuple[Doorbell, ...]:
+        """Every `[[notify]]` of the web with its URL and its secret."""
+        bells = []
+        for notify in settings.notifies:
+            if notify.form == "mail":
+                continue
+            secret = self.text(notify.secret_file).encode() if notify.secret_file else b""
+            bells.append(Doorbell(notify, self._url(notify), secret))
+        return tuple(bells)
+
+    def _url(self, notify: Notify) -> str:
+        if notify.url is not None:
+            return notify.url
+        assert notify.url_file is not None
+        url = self.text(notify.url_file)
+        try:
+            require_https(address(url), notify.allow_http)
+        except ValueError as error:
+            raise SettingsError(f"the URL in the file {notify.url_file} {error}") from None
+        return url
 
 
 def access_token(state: Path) -> bytes:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.application.service import IService, Service
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
@@ -43,8 +43,19 @@ from integralgit.journal import store
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
+from integralgit.report.forges import Account, GitHost
+from integralgit.report.http import Http, client
+from integralgit.report.notify import Doorbell, Webhook
+from integralgit.report.outbox import Outbox, Receiver
+from integralgit.report.recorder import Recorder
 from integralgit.settings import ACCESS_TOKEN, Settings, SettingsError, make_settings
-from integralgit.statefiles import access_token, make_private_folder, read_keys, secret_files
+from integralgit.statefiles import (
+    Secrets,
+    access_token,
+    make_private_folder,
+    read_keys,
+    secret_files,
+)
 from integralgit.web.access import Access, host_of
 from integralgit.web.addresses import Addresses
 from integralgit.web.logview import LogViews
@@ -275,8 +286,11 @@ def _make_service(options: Options) -> IntegralGit:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     keys = read_keys(settings, state, beside, credentials)
     files = secret_files(settings, state, beside, credentials)
-    token, observer = access_token(state), log_observer(options, state)
-    return assemble(reactor, settings, state, keys, files, token, observer)
+    hidden = Secrets(state, beside, credentials)
+    known = Known(
+        keys, files, access_token(state), hidden.accounts(settings), hidden.doorbells(settings)
+    )
+    return assemble(reactor, settings, state, known, log_observer(options, state))
 
 
 def _pool(reactor: Any, path: Path) -> ConnectionPool:
@@ -292,14 +306,39 @@ def _pool(reactor: Any, path: Path) -> ConnectionPool:
     )
 
 
+@frozen
+class Known:
+    """The secrets as they were read at the start, and where those of the webhooks are."""
+
+    keys: list[Key]
+    files: list[Path]
+    token: bytes
+    accounts: tuple[Account, ...] = ()
+    bells: tuple[Doorbell, ...] = ()
+
+
+def _receivers(reactor: Any, known: Known) -> dict[str, Receiver]:
+    """Everybody who is told how deploys go, by the names of their queues."""
+    http = Http(reactor, client(reactor))
+    hosts = dict.fromkeys(account.forge.host for account in known.accounts)
+    receivers: list[Receiver] = [Webhook(bell, http, time.time) for bell in known.bells]
+    for host in hosts:
+        accounts = tuple(one for one in known.accounts if one.forge.host == host)
+        receivers.append(GitHost(host, accounts, http))
+    return {receiver.name: receiver for receiver in receivers}
+
+
+def _recorder(settings: Settings, names: tuple[str, ...], addresses: Addresses) -> Recorder | None:
+    """What writes down who is to be told of an event; None where nobody is told of anything."""
+    if not settings.forges and not settings.notifies:
+        return None
+    forges, notifies = settings.forges, settings.notifies
+    url, repo_url = addresses.deploy, addresses.repository
+    return Recorder(forges, notifies, names, url, repo_url, time.time)
+
+
 def assemble(
-    reactor: Any,
-    settings: Settings,
-    state: Path,
-    keys: list[Key],
-    secrets: list[Path],
-    token: bytes,
-    observer: Any,
+    reactor: Any, settings: Settings, state: Path, known: Known, observer: Any
 ) -> IntegralGit:
     """The rooms, from the archive up to the windows; raises `SettingsError`."""
     try:
@@ -316,9 +355,11 @@ def assemble(
 
     hub = Hub()
     writer, reader = _pool(reactor, database), _pool(reactor, database)
-    archive = store.Store(writer, reader, hub.publish)
-    logs = Logs(make_private_folder(state / "logs"))
     addresses = Addresses(settings.url or "")
+    recorder = _recorder(settings, names, addresses)
+    archive = store.Store(writer, reader, hub.publish, recorder)
+    logs = Logs(make_private_folder(state / "logs"))
+    outbox = Outbox(reactor, archive, hub, _receivers(reactor, known), time.time, random.random)
 
     children = Children(reactor)
     git = Git(children, git_environment(os.environ), settings.git_timeout)
@@ -350,7 +391,7 @@ def assemble(
         *([host_of(settings.url.split("//")[1])] if settings.url else []),
     }
     secure = (settings.url or "").startswith("https:")
-    access = Access(token, settings.public, frozenset(hosts), secure)
+    access = Access(known.token, settings.public, frozenset(hosts), secure)
     background, ticker = Background(), Ticker(reactor, most_viewers())
     metrics = Metrics(archive, ticker, background)
     hub.watch(metrics.heard)
@@ -365,7 +406,7 @@ def assemble(
         ticker,
         names,
         time.time,
-        ", ".join(map(str, secrets)),
+        ", ".join(map(str, known.files)),
         workshop,
         metrics,
         settings.badges,
@@ -378,7 +419,9 @@ def assemble(
         refusals.add(source, status, cause)
 
     proxies = settings.trusted_proxies
-    door = Door(keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided)
+    door = Door(
+        known.keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided
+    )
     update = Update(door)
     root = Root(update, pages.resource(), access)
     site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
@@ -387,13 +430,13 @@ def assemble(
 
     def listening() -> None:
         log.info("hosts are told to send to {url}", url=addresses.hook)
-        for path in secrets:
+        for path in known.files:
             log.info("the webhook secret is in {path}", path=path)
         log.info("the access token for {url} is in {path}", url=addresses.base, path=token_file)
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
-        [refusals, poll, workshop, listener], [writer, reader], settings.umask, observer
+        [refusals, outbox, poll, workshop, listener], [writer, reader], settings.umask, observer
     )
 
 

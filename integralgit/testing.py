@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from integralgit.journal.events import Event
-from integralgit.journal.store import Store, migrate
+from integralgit.journal.store import Store, Witness, migrate
 
 
 @define
@@ -28,6 +28,7 @@ class ImmediatePool:
 class MemoryStore:
     """A store in memory, and every event that it published, in order."""
 
+    witness: Witness | None = None
     connection: sqlite3.Connection = field(init=False)
     store: Store = field(init=False)
     events: list[Event] = field(factory=list, init=False)
@@ -37,4 +38,4 @@ class MemoryStore:
         self.connection.execute("PRAGMA foreign_keys=ON")
         migrate(self.connection)
         pool = ImmediatePool(self.connection)
-        self.store = Store(pool, pool, self.events.append)
+        self.store = Store(pool, pool, self.events.append, self.witness)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit import tap
 from integralgit.hooks.receive import Key
 from integralgit.settings import Settings, SettingsError
-from integralgit.tap import Options, assemble, local_url, makeService, read_settings
+from integralgit.tap import Known, Options, assemble, local_url, makeService, read_settings
 
 
 def options(*arguments: str) -> Options:
@@ -186,22 +186,24 @@ class Starting(SynchronousTestCase):
     def test_a_first_start(self) -> None:
         """The first start makes a private state folder with a webhook secret and an access token."""
         makeService(options("--state", str(self.state)))
-        ((_, settings, state, keys, secrets, token, *_),) = self.assembled
+        ((_, settings, state, known, *_),) = self.assembled
         self.assertEqual((settings.state, state), (str(self.state), self.state))
         self.assertEqual(state.stat().st_mode & 0o777, 0o700)
         files = {name: state / name for name in ("webhook-secret", "access-token")}
         for path in files.values():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
-        self.assertEqual([key.secret for key in keys], [files["webhook-secret"].read_bytes()[:-1]])
-        self.assertEqual(token, files["access-token"].read_bytes()[:-1])
-        self.assertEqual(secrets, [files["webhook-secret"]])
+        self.assertEqual(
+            [key.secret for key in known.keys], [files["webhook-secret"].read_bytes()[:-1]]
+        )
+        self.assertEqual(known.token, files["access-token"].read_bytes()[:-1])
+        self.assertEqual(known.files, [files["webhook-secret"]])
 
     def test_a_second_start(self) -> None:
         """A second start has the same secrets."""
         for _ in range(2):
             makeService(options("--state", str(self.state)))
         first, second = self.assembled
-        self.assertEqual(first[3:5], second[3:5])
+        self.assertEqual(first[3], second[3])
 
     def test_secrets_beside_the_settings(self) -> None:
         """Secret files are looked up beside the settings file, wherever the server is started."""
@@ -211,7 +213,7 @@ class Starting(SynchronousTestCase):
         config = folder / "integralgit.toml"
         config.write_text('[[trust]]\nrepos = ["github.com/acme/*"]\nsecret_file = "acme.secret"\n')
         makeService(options("--state", str(self.state), "--config", str(config)))
-        keys: list[Key] = self.assembled[0][3]
+        keys: list[Key] = self.assembled[0][3].keys
         self.assertEqual([key.secret for key in keys], [b"of acme"])
 
     def test_root(self) -> None:
@@ -249,7 +251,7 @@ class Starting(SynchronousTestCase):
 class Assembling(SynchronousTestCase):
     def assemble(self, settings: Settings, state: Path) -> None:
         """Put a server together on a reactor in memory."""
-        assemble(MemoryReactorClock(), settings, state, [], [], b"token", None)
+        assemble(MemoryReactorClock(), settings, state, Known([], [], b"token"), None)
 
     def test_what_is_no_endpoint(self) -> None:
         """A `listen` that is no endpoint is a wrong setting."""

@@ -10,6 +10,7 @@ import msgspec
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal.events import (
     Commit,
+    ConfigRead,
     RepositoryChanged,
     RepositoryRecord,
     StoredDelivery,
@@ -255,4 +256,5 @@ def set_config(
             "UPDATE repositories SET good_commit = ?, good_text = ? WHERE repo = ?",
             (commit, text, repo),
         )
+    tx.emit(ConfigRead(repo))
     tx.emit(RepositoryChanged(repo))

@@ -218,6 +218,44 @@ def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list
     return list(dict.fromkeys(commit for (commit,) in rows))
 
 
+def telling(tx: Transaction, repo: str, host: str, commit: str) -> Deploy | None:
+    """The deploy that says how it stands with a commit at a host: the newest that came to anything.
+
+    One that ended before it began counts only where there is no other.
+    """
+    found = _deploys(
+        tx,
+        "WHERE repo = ? AND host = ? AND coalesce(commit_id, wanted) = ?"
+        " ORDER BY state IN ('superseded', 'skipped') OR (state = 'cancelled' AND started IS NULL),"
+        " id DESC LIMIT 1",
+        (repo, host, commit),
+    )
+    return found[0] if found else None
+
+
+def result_before(tx: Transaction, deploy: Deploy) -> Deploy | None:
+    """The newest deploy before this one that succeeded or failed where this one went.
+
+    Where either never had a location, the branch is the place.
+    """
+    where, values = "branch = ?", [deploy.branch]
+    if deploy.location is not None:
+        where, values = (
+            f"(location = ? OR location IS NULL AND {where})",
+            [
+                deploy.location,
+                deploy.branch,
+            ],
+        )
+    found = _deploys(
+        tx,
+        f"WHERE repo = ? AND id < ? AND state IN ('succeeded', 'failed', 'timed_out') AND {where}"
+        " ORDER BY id DESC LIMIT 1",
+        (deploy.repo, deploy.id, *values),
+    )
+    return found[0] if found else None
+
+
 def prune(tx: Transaction, repo: str, now: float) -> list[int]:
     """Forget old deploys of a repository, a few at a time; their numbers, for their logs.
 

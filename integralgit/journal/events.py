@@ -184,6 +184,44 @@ class RunningScript:
     ending: str | None
 
 
+class ItemState(StrEnum):
+    """What became of something in the outbox."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    GIVEN_UP = "given_up"
+
+
+@frozen
+class Item:
+    """Something in the outbox: what one receiver is to be told of one subject."""
+
+    id: int
+    receiver: str
+    subject: str
+    repo: str
+    deploy: int | None
+    wanted: str
+    version: int
+    created: float
+    state: ItemState
+    tries: int
+    doubt: bool
+    next_try: float
+    problem: str | None
+    given_back: str | None
+    finished: float | None
+
+
+@frozen
+class Pause:
+    """A receiver that is not to be asked before that time, and why."""
+
+    receiver: str
+    until: float
+    problem: str
+
+
 @frozen
 class DeployChanged:
     """The deploy has a new state, or something else of its row changed."""
@@ -209,4 +247,18 @@ class RepositoryChanged:
     repo: str
 
 
-Event = DeployChanged | StepChanged | RepositoryChanged
+@frozen
+class ConfigRead:
+    """A config of the repository was read that is not the one known before."""
+
+    repo: str
+
+
+@frozen
+class OutboxChanged:
+    """Something waits for that receiver, or has a new state."""
+
+    receiver: str
+
+
+Event = DeployChanged | StepChanged | RepositoryChanged | ConfigRead | OutboxChanged

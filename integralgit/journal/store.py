@@ -14,13 +14,18 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from integralgit.journal import schema
 from integralgit.journal.events import Event
 
+log = Logger()
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
+Witness = Callable[["Transaction", Event], None]
+#: What a piece of work gave, what it tells, and how its witness failed.
+_Written = tuple[Any, list[Event], list[Failure]]
 
 #: How long a connection waits for another process that holds the database, in milliseconds.
 BUSY_TIMEOUT = 5000
@@ -121,12 +126,16 @@ def create(path: str) -> None:
 class Store:
     """Work on the database, in the order it was asked for.
 
-    `publish` is called with each event after its transaction is on disk.
+    `publish` is called with each event after its transaction is on disk. The
+    `witness` is called with each event before that, in the database's thread
+    and within the same transaction, for what has to be on disk together with
+    the event; if it fails, what it wrote is undone, and nothing else.
     """
 
     _writer: Pool
     _reader: Pool
     _publish: Callable[[Event], None]
+    _witness: Witness | None = None
     _waiting: list[tuple[Work[Any], Deferred[Any]]] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
 
@@ -151,7 +160,8 @@ class Store:
             return
         batch, self._waiting = self._waiting, []
         self._writing = True
-        done = self._writer.runWithConnection(_write, [work for work, _ in batch])
+        works = [work for work, _ in batch]
+        done = self._writer.runWithConnection(_write, works, self._witness)
         done.addBoth(self._written, [result for _, result in batch])
 
     def _written(self, outcome: Any, results: list[Deferred[Any]]) -> None:
@@ -161,7 +171,9 @@ class Store:
             for result in results:
                 result.errback(outcome)
             return
-        for (value, events), result in zip(outcome, results, strict=True):
+        for (value, events, failures), result in zip(outcome, results, strict=True):
+            for failure in failures:
+                log.failure("the witness of an event failed", failure)
             for event in events:
                 self._publish(event)
             result.callback(value)
@@ -182,18 +194,20 @@ def _read(connection: Any, work: Work[T]) -> T:
         plain.execute("ROLLBACK")
 
 
-def _write(connection: Any, batch: list[Work[Any]]) -> list[tuple[Any, list[Event]]]:
+def _write(connection: Any, batch: list[Work[Any]], witness: Witness | None) -> list[_Written]:
     plain = _plain(connection)
-    results: list[tuple[Any, list[Event]]] = []
+    results: list[_Written] = []
     plain.execute("BEGIN IMMEDIATE")
     try:
         for work in batch:
             transaction = Transaction(plain)
             plain.execute("SAVEPOINT work")
             try:
-                results.append((work(transaction), transaction.events))
+                value = work(transaction)
+                failures = _witnessed(plain, transaction, witness) if witness else []
+                results.append((value, transaction.events, failures))
             except Exception:
-                results.append((Failure(), []))
+                results.append((Failure(), [], []))
                 plain.execute("ROLLBACK TO work")
             plain.execute("RELEASE work")
         plain.execute("COMMIT")
@@ -202,3 +216,21 @@ def _write(connection: Any, batch: list[Work[Any]]) -> list[tuple[Any, list[Even
             plain.execute("ROLLBACK")
         raise
     return results
+
+
+def _witnessed(
+    plain: sqlite3.Connection, transaction: Transaction, witness: Witness
+) -> list[Failure]:
+    """Let the witness see each event once; its failures, which harm nobody else."""
+    failures = []
+    for event in dict.fromkeys(transaction.events):
+        told = len(transaction.events)
+        plain.execute("SAVEPOINT witness")
+        try:
+            witness(transaction, event)
+        except Exception:
+            failures.append(Failure())
+            del transaction.events[told:]
+            plain.execute("ROLLBACK TO witness")
+        plain.execute("RELEASE witness")
+    return failures

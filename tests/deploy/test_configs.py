@@ -13,7 +13,7 @@ from integralgit.deploy.git import GitError
 from integralgit.hooks.delivery import Delivery
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries
-from integralgit.journal.events import RepositoryChanged, RepositoryRecord
+from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
 
@@ -62,8 +62,9 @@ class Refreshing(SynchronousTestCase):
 
     def changes(self) -> int:
         """How often watchers heard of a change since the last time."""
-        heard = len(self.memory.events)
-        self.assertEqual(self.memory.events, [RepositoryChanged(str(SITE))] * heard)
+        heard = len(self.memory.events) // 2
+        told = [ConfigRead(str(SITE)), RepositoryChanged(str(SITE))] * heard
+        self.assertEqual(self.memory.events, told)
         self.memory.events.clear()
         return heard
 

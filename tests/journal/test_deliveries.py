@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys
 from integralgit.journal import events as kept
-from integralgit.journal.events import RepositoryChanged, State, StoredPush, Trigger
+from integralgit.journal.events import ConfigRead, RepositoryChanged, State, StoredPush, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
@@ -365,4 +365,5 @@ class Configs(Archive):
         self.add()
         self.events.clear()
         self.set_config(ONE, "good", None)
-        self.assertEqual(self.events, [RepositoryChanged(str(SITE))])
+        told = [ConfigRead(str(SITE)), RepositoryChanged(str(SITE))]
+        self.assertEqual(self.events, told)

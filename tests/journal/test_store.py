@@ -219,7 +219,7 @@ class Tables(SynchronousTestCase):
         """A database of a newer version of the program is refused, and left as it is."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.execute("PRAGMA user_version=99")
-        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 1$"):
+        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 2$"):
             migrate(connection)
         self.assertEqual(connection.execute("SELECT * FROM sqlite_schema").fetchall(), [])
 
@@ -253,3 +253,54 @@ class Tables(SynchronousTestCase):
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
         connection.close()
         self.assertEqual(found, ["wal", 2, 1])
+
+
+class Witnesses(SynchronousTestCase):
+    """Who sees each event in the transaction that it happens in."""
+
+    def store(self, witness: Any) -> Store:
+        self.memory = MemoryStore(witness)
+        make_table(self.memory.connection)
+        return self.memory.store
+
+    def names(self) -> list[str]:
+        """What is in the test's table."""
+        return names(Transaction(self.memory.connection))
+
+    def test_together_with_the_event(self) -> None:
+        """What a witness writes and tells is there exactly where the event is."""
+
+        def witness(tx: Transaction, event: Event) -> None:
+            add(f"saw {getattr(event, 'repo', '')}")(tx)
+
+        store = self.store(witness)
+        self.successResultOf(store.write(add("a")))
+        self.failureResultOf(store.write(add_and_fail), LookupError)
+        self.assertEqual(self.names(), ["a", "saw a"])
+        told = [RepositoryChanged("a"), RepositoryChanged("saw a")]
+        self.assertEqual(self.memory.events, told)
+
+    def test_an_event_that_is_told_twice(self) -> None:
+        """A witness sees it once."""
+        seen: list[Event] = []
+        store = self.store(lambda tx, event: seen.append(event))
+
+        def twice(tx: Transaction) -> None:
+            tx.emit(RepositoryChanged("a"))
+            tx.emit(RepositoryChanged("a"))
+
+        self.successResultOf(store.write(twice))
+        self.assertEqual(seen, [RepositoryChanged("a")])
+
+    def test_a_witness_that_fails(self) -> None:
+        """What it wrote and told is undone and the failure logged; the work does not notice."""
+
+        def witness(tx: Transaction, event: Event) -> None:
+            add("half")(tx)
+            raise LookupError("a witness that fails")
+
+        store = self.store(witness)
+        self.assertEqual(self.successResultOf(store.write(add("a"))), "a")
+        self.assertEqual(self.names(), ["a"])
+        self.assertEqual(self.memory.events, [RepositoryChanged("a")])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)

@@ -1,0 +1,163 @@
+"""Asking other servers: bounded in time and size, without redirects, and never in the clear.
+
+What goes wrong is a value with a sentence in it, and no sentence of ours ever
+holds more of a URL than its host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from attrs import define, field
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, DNSLookupError, SSLError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from integralgit import __version__
+from integralgit.report.answers import Answer, NoAnswer, Told
+
+#: Seconds for a connection, and for everything until the whole answer is there.
+CONNECT, WHOLE = 10.0, 30.0
+#: How much of an answer is read, in bytes.
+MOST = 64 * 1024
+USER_AGENT = f"IntegralGit/{__version__}"
+
+
+@implementer(IAgent)
+@define(eq=False)
+class AsItCame:
+    """An agent that takes bodies as they are, for a small one can unpack into a large one."""
+
+    _agent: Any
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """Send a request that asks for a body without any encoding, and take it as such."""
+        plain = headers.copy() if headers is not None else Headers()
+        plain.setRawHeaders(b"accept-encoding", [b"identity"])
+
+        def take(response: IResponse) -> IResponse:
+            response.headers.removeHeader(b"content-encoding")
+            return response
+
+        asked: Deferred[IResponse] = self._agent.request(method, uri, plain, bodyProducer)
+        return asked.addCallback(take)
+
+
+@define(eq=False)
+class _Bounded(Protocol):
+    """Collects a body up to `MOST` bytes, and hangs up on what is longer, or late."""
+
+    done: Deferred[bytes] = field(init=False)
+    _body: bytearray = field(factory=bytearray, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.done = Deferred(lambda _: self._hang_up())
+
+    def _hang_up(self) -> None:
+        cast(Any, self.transport).loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._body += data[: MOST - len(self._body)]
+        if len(self._body) >= MOST:
+            self._finish()
+            self._hang_up()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002 - Twisted's
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.done.called:
+            self.done.callback(bytes(self._body))
+
+
+@define(eq=False)
+class Http:
+    """The one way out for HTTP."""
+
+    _reactor: Any
+    _client: Any
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        allow_http: bool = False,
+        timeout: float = WHOLE,
+    ) -> Told:
+        """The answer to a request, or why there is none; cancelling gives it up."""
+        if not url.startswith("https://") and not (allow_http and url.startswith("http://")):
+            return NoAnswer("the URL does not begin with https://", heard=False)
+        asking = Deferred.fromCoroutine(self._ask(method, url, headers, body))
+        asking.addTimeout(timeout, self._reactor, lambda late, seconds: _late(seconds))
+        return await asking
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Told:
+        try:
+            response = await self._client.request(
+                method,
+                url,
+                headers=Headers(
+                    {"User-Agent": [USER_AGENT]} | {name: [text] for name, text in headers.items()}
+                ),
+                data=body,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            body_of = _Bounded()
+            response.original.deliverBody(body_of)
+            told = await body_of.done
+        except CancelledError:
+            raise
+        except Exception as error:
+            return no_answer(error)
+        return Answer(response.code, _plain(response.headers), told)
+
+
+def client(reactor: Any) -> Any:
+    """The client that the world is asked with: it checks certificates, and keeps no cookies of note."""
+    return HTTPClient(AsItCame(Agent(reactor, connectTimeout=CONNECT)))
+
+
+def _late(seconds: float) -> NoAnswer:
+    return NoAnswer(f"there was no answer within {seconds:g} seconds", heard=True)
+
+
+def _plain(headers: Headers) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): values[-1].decode("latin-1")
+        for name, values in headers.getAllRawHeaders()
+    }
+
+
+def no_answer(error: Exception) -> NoAnswer:
+    """Why there was no answer, in words that hold nothing of the request."""
+    if isinstance(error, DNSLookupError):
+        return NoAnswer("the name of the host is not known", heard=False)
+    if isinstance(error, ResponseFailed):
+        causes = [reason.value for reason in error.reasons]
+        tls = [one for one in causes if type(one).__module__.startswith("OpenSSL")]
+        if tls or any(isinstance(one, SSLError) for one in causes):
+            return NoAnswer("the connection is not to be trusted: TLS failed", heard=False)
+        return NoAnswer("the connection was cut before the answer", heard=True)
+    if isinstance(error, ConnectError):
+        return NoAnswer(f"there is no connection: {type(error).__name__}", heard=False)
+    return NoAnswer(f"the request failed: {type(error).__name__}", heard=True)
