@@ -5,6 +5,6 @@ them all known.
 """
 
 from integralgit.web.app import Pages
-from integralgit.web.routes import acts, deploys, overview, own
+from integralgit.web.routes import acts, deploys, outbox, overview, own
 
-__all__ = ["Pages", "acts", "deploys", "overview", "own"]
+__all__ = ["Pages", "acts", "deploys", "outbox", "overview", "own"]
