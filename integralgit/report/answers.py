@@ -158,7 +158,7 @@ def _judge(told: Told, item: Item, now: float, chance: float) -> Verdict:
     problem = f"the answer was {told.status}" + (f": {words}" if words else "")
     if told.status == 429 or (told.status == 403 and is_limited(told, now)):
         # GitHub wants at least a minute after a secondary limit without a header.
-        at = max(later, now + 60.0 if asked is None else asked)
+        at = max(later, now + 60.0) if asked is None else max(asked, now + 1.0)
         return Verdict(ItemState.WAITING, problem, at, pause=at)
     if told.status >= 500 or told.status in (408, 425):
         at = max(later, asked or 0.0)
