@@ -45,6 +45,7 @@ from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
 from integralgit.report.forges import Account, GitHost
 from integralgit.report.http import Http, client
+from integralgit.report.mail import Mail, smtp
 from integralgit.report.notify import Doorbell, Webhook
 from integralgit.report.outbox import Outbox, Receiver
 from integralgit.report.recorder import Recorder
@@ -317,11 +318,13 @@ class Known:
     bells: tuple[Doorbell, ...] = ()
 
 
-def _receivers(reactor: Any, known: Known) -> dict[str, Receiver]:
+def _receivers(reactor: Any, settings: Settings, known: Known) -> dict[str, Receiver]:
     """Everybody who is told how deploys go, by the names of their queues."""
     http = Http(reactor, client(reactor))
+    mailed = [one for one in settings.notifies if one.form == "mail"]
     hosts = dict.fromkeys(account.forge.host for account in known.accounts)
     receivers: list[Receiver] = [Webhook(bell, http, time.time) for bell in known.bells]
+    receivers += [Mail(one, smtp(reactor)) for one in mailed]
     for host in hosts:
         accounts = tuple(one for one in known.accounts if one.forge.host == host)
         receivers.append(GitHost(host, accounts, http))
@@ -359,7 +362,9 @@ def assemble(
     recorder = _recorder(settings, names, addresses)
     archive = store.Store(writer, reader, hub.publish, recorder)
     logs = Logs(make_private_folder(state / "logs"))
-    outbox = Outbox(reactor, archive, hub, _receivers(reactor, known), time.time, random.random)
+    outbox = Outbox(
+        reactor, archive, hub, _receivers(reactor, settings, known), time.time, random.random
+    )
 
     children = Children(reactor)
     git = Git(children, git_environment(os.environ), settings.git_timeout)
