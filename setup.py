@@ -25,7 +25,12 @@ setup(
         "prometheus-client>=0.22",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "playwright>=1.50", "axe-playwright-python>=0.1.4"],
+        "dev": [
+            "hypothesis>=6.100",
+            "openapi-schema-validator>=0.6",
+            "playwright>=1.50",
+            "axe-playwright-python>=0.1.4",
+        ],
         "lint": ["mypy>=2.0", "mypy-zope>=1.0.14", "ruff>=0.16"],
     },
 )
