@@ -1,4 +1,4 @@
-"""Build statuses of Bitbucket Data Center (7.4 and newer).  Pure.
+"""Build statuses of Bitbucket Data Center, 7.14 and newer.  Pure.
 
 <https://developer.atlassian.com/server/bitbucket/rest/latest/api-group-builds-and-deployments/>
 """

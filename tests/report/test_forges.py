@@ -27,6 +27,35 @@ OURS = {
     "target_url": URL,
     "description": "Deploy 7 runs",
 }
+#: From the pages that the modules name; GitHub has a test of its own, against its OpenAPI.
+DOCUMENTED: dict[str, dict[str, set[str]]] = {
+    "gitlab": {
+        "required": {"state"},
+        "fields": {
+            *("state", "ref", "name", "context", "target_url", "description", "coverage"),
+            "pipeline_id",
+        },
+        "states": {"pending", "running", "success", "failed", "canceled"},
+    },
+    "bitbucket": {
+        "required": {"key", "state", "url"},
+        "fields": {"key", "state", "url", "name", "description", "refname"},
+        "states": {"SUCCESSFUL", "FAILED", "INPROGRESS", "STOPPED"},
+    },
+    "bitbucket-server": {
+        "required": {"key", "state", "url"},
+        "fields": {
+            *("key", "state", "url", "name", "description", "buildNumber", "duration", "ref"),
+            *("lastUpdated", "parent", "testResults"),
+        },
+        "states": {"SUCCESSFUL", "FAILED", "INPROGRESS", "CANCELLED", "UNKNOWN"},
+    },
+    "gitea": {
+        "required": {"state"},
+        "fields": {"state", "target_url", "description", "context"},
+        "states": {"pending", "success", "error", "failure", "warning"},
+    },
+}
 
 
 class Telling(SynchronousTestCase):
@@ -131,6 +160,16 @@ class Statuses(Telling):
             expected = {**asked.headers, **headers, "Content-Type": "application/json"}
             self.assertEqual(asked.headers, expected)
             self.assertEqual(self.line.paced, 1)
+
+    def test_documented_bodies(self) -> None:
+        """What is sent has the fields and words of the provider's own documentation, and no others."""
+        for kind, documented in DOCUMENTED.items():
+            for state in State:
+                body = KINDS[kind].tell(evolve(STATUS, state=state)).body
+                assert body is not None
+                self.assertLessEqual(documented["required"], set(body), kind)
+                self.assertLessEqual(set(body), documented["fields"], kind)
+                self.assertIn(body["state"], documented["states"], kind)
 
     def test_every_state(self) -> None:
         """Every kind has a word for every state."""
