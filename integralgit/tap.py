@@ -44,6 +44,7 @@ from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
 from integralgit.report.forges import Account, GitHost
+from integralgit.report.health import prober
 from integralgit.report.http import Http, client
 from integralgit.report.mail import Mail, smtp
 from integralgit.report.notify import Doorbell, Webhook
@@ -318,9 +319,8 @@ class Known:
     bells: tuple[Doorbell, ...] = ()
 
 
-def _receivers(reactor: Any, settings: Settings, known: Known) -> dict[str, Receiver]:
+def _receivers(reactor: Any, settings: Settings, known: Known, http: Http) -> dict[str, Receiver]:
     """Everybody who is told how deploys go, by the names of their queues."""
-    http = Http(reactor, client(reactor))
     mailed = [one for one in settings.notifies if one.form == "mail"]
     hosts = dict.fromkeys(account.forge.host for account in known.accounts)
     receivers: list[Receiver] = [Webhook(bell, http, time.time) for bell in known.bells]
@@ -359,11 +359,11 @@ def assemble(
     hub = Hub()
     writer, reader = _pool(reactor, database), _pool(reactor, database)
     addresses = Addresses(settings.url or "")
-    recorder = _recorder(settings, names, addresses)
-    archive = store.Store(writer, reader, hub.publish, recorder)
+    archive = store.Store(writer, reader, hub.publish, _recorder(settings, names, addresses))
     logs = Logs(make_private_folder(state / "logs"))
+    http = Http(reactor, client(reactor))
     outbox = Outbox(
-        reactor, archive, hub, _receivers(reactor, settings, known), time.time, random.random
+        reactor, archive, hub, _receivers(reactor, settings, known, http), time.time, random.random
     )
 
     children = Children(reactor)
@@ -384,6 +384,7 @@ def assemble(
         in_thread,
         time.time,
         addresses.deploy,
+        prober(http),
     )
     workshop = Workshop(
         reactor, settings, archive, logs, configs, looks, deployer, children, time.time

@@ -28,6 +28,14 @@ from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.health import (
+    GivenUp,
+    Patience,
+    Probe,
+    Unhealthy,
+    check_of,
+    go_back,
+)
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom, hindrance, is_no_room
@@ -44,7 +52,15 @@ from integralgit.deploy.source import source_of
 from integralgit.deploy.update import InThread, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State, Trigger
+from integralgit.journal.events import (
+    Check,
+    Deploy,
+    RepositoryRecord,
+    RunningScript,
+    State,
+    StepState,
+    Trigger,
+)
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
@@ -75,6 +91,8 @@ class Outcome:
     state: State
     reason: str | None = None
     exit_code: int | None = None
+    #: Whether the last good commit is to be brought back.
+    roll_back: bool = False
 
 
 CANCELLED_EARLY = Outcome(State.CANCELLED, "cancelled before its script ran")
@@ -162,8 +180,8 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
 class Deployer:
     """Runs deploys; the lanes see to it that there is one at a time per location.
 
-    `host_names` are this host's own, `environment` is the server's, and `url`
-    gives the address of a deploy's page.
+    `host_names` are this host's own, `environment` is the server's, `url`
+    gives the address of a deploy's page, and `probe` asks whether it is healthy.
     """
 
     _reactor: Any
@@ -178,7 +196,9 @@ class Deployer:
     _in_thread: InThread
     _now: Callable[[], float]
     _url: Callable[[Deploy], str]
+    _probe: Probe
     _waits: Waits = field(factory=Waits, init=False)
+    _patience: dict[int, Patience] = field(factory=dict, init=False)
     _scripts: dict[int, Script] = field(factory=dict, init=False)
     _cancelled: set[int] = field(factory=set, init=False)
     _archive: Patient = field(init=False)
@@ -247,12 +267,15 @@ class Deployer:
         finished = self._now() if at is None else at
 
         def end(tx: Transaction) -> None:
+            reason = outcome.reason
+            if outcome.roll_back:
+                reason = f"{reason}; {go_back(tx, deploys.known(tx, deploy), self._now())}"
             deploys.end(
                 tx,
                 deploy,
                 outcome.state,
                 finished,
-                reason=outcome.reason,
+                reason=reason,
                 exit_code=outcome.exit_code,
                 log_size=size,
             )
@@ -311,13 +334,13 @@ class Deployer:
         try:
             deployment, tips, updated = await self._bring(run, repo, trusts, lock)
             self._go_on(run)
-            if deployment.script is None:
-                return Outcome(State.SUCCEEDED)
-            async with run.step("script"):
-                outcome = await self._script(run, deployment, tips.branch, updated, lock)
-                if outcome.state is not State.SUCCEEDED:
-                    raise ScriptFailed(outcome)
-            return outcome
+            outcome = Outcome(State.SUCCEEDED)
+            if deployment.script is not None:
+                async with run.step("script"):
+                    outcome = await self._script(run, deployment, tips.branch, updated, lock)
+                    if outcome.state is not State.SUCCEEDED:
+                        raise ScriptFailed(outcome)
+            return await self._healthy(run, check_of(deployment), outcome)
         finally:
             os.close(lock)
 
@@ -496,7 +519,7 @@ class Deployer:
             deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
         )
         try:
-            await run.started(record)
+            await run.started(record, check_of(deployment))
         except Exception:
             # Nobody could pick it up again, so it must not run.
             script.never_mind()
@@ -555,12 +578,60 @@ class Deployer:
                 return
         else:
             ended = ScriptEnd(script.status(), record.ending)
+        outcome, at = script_outcome(ended), script.ended_at()
+        check = await self._store.read(lambda tx: deploys.check_of(tx, deploy.id))
         with suppress(Stopping):
-            await self._end(deploy.id, script_outcome(ended), script.ended_at())
+            if check is not None and outcome.state is State.SUCCEEDED:
+                outcome, at = await self._healthy_now(deploy, check, outcome, at), None
+            await self._end(deploy.id, outcome, at)
+
+    async def _healthy_now(
+        self, deploy: Deploy, check: Check, outcome: Outcome, at: float | None
+    ) -> Outcome:
+        """Go on with the health step of a deploy whose script an earlier server started."""
+        number, script_end = deploy.id, self._now() if at is None else at
+        await self.record(
+            lambda tx: deploys.end_step(tx, number, "script", StepState.SUCCEEDED, script_end, "")
+        )
+        run = Run(deploy, self._logs.open(number), self._archive, self._logs, self._now)
+        try:
+            return await self._healthy(run, check, outcome)
+        finally:
+            os.close(run.log)
+
+    async def _healthy(self, run: Run, check: Check | None, outcome: Outcome) -> Outcome:
+        """The outcome after the health step, if there is one: an unhealthy deploy has failed."""
+        if check is None:
+            return outcome
+        number = run.deploy.id
+        if check.deadline is None:
+            check = evolve(check, deadline=self._now() + check.timeout)
+            await self.record(lambda tx: deploys.add_check(tx, number, check))
+        patience = Patience(self._reactor, self._probe, self._now, run.say, self._waits, check)
+        self._patience[number] = patience
+        try:
+            async with run.step("health"):
+                if number in self._cancelled:
+                    raise GivenUp
+                await patience.until_healthy()
+        except Unhealthy as unhealthy:
+            run.say(f"Failed: {unhealthy}")
+            reason, back = str(unhealthy), check.rollback
+            return Outcome(State.FAILED, reason, outcome.exit_code, roll_back=back)
+        except GivenUp:
+            run.say("Cancelled.")
+            reason = "cancelled while its health was awaited"
+            return Outcome(State.CANCELLED, reason, outcome.exit_code)
+        finally:
+            del self._patience[number]
+        return outcome
 
     async def cancel(self, number: int) -> None:
         """Ask a running deploy to end: its script, or else its fetch, or before its next step."""
         self._cancelled.add(number)
+        if number in self._patience:
+            self._patience[number].give_up()
+            return
         script = self._scripts.get(number)
         if script is not None:
             await self._store.write(lambda tx: deploys.end_script(tx, number, CANCEL))

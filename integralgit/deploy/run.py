@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from integralgit.journal import deploys
-from integralgit.journal.events import Commit, Deploy, RunningScript, StepState
+from integralgit.journal.events import Check, Commit, Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs, Mark
-from integralgit.journal.store import Store, Work, may_pass
+from integralgit.journal.store import Store, Transaction, Work, may_pass
 
 T = TypeVar("T")
 log = Logger()
@@ -175,6 +175,12 @@ class Run:
             lambda tx: deploys.end_step(tx, self.deploy.id, name, state, self._now(), detail)
         )
 
-    async def started(self, script: RunningScript) -> None:
-        """Record the script's process group, before anything depends on it."""
-        await self._archive.write(lambda tx: deploys.add_script(tx, script))
+    async def started(self, script: RunningScript, check: Check | None) -> None:
+        """Record the script's process group, and what is asked after it, before it runs."""
+
+        def work(tx: Transaction) -> None:
+            deploys.add_script(tx, script)
+            if check is not None:
+                deploys.add_check(tx, script.deploy, check)
+
+        await self._archive.write(work)

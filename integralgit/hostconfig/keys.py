@@ -126,6 +126,3 @@ KEYS: dict[str, Key] = {
     "rollback": Key(False, _flag),
     "submodules": Key(False, _flag),
 }
-
-#: Keys that this version checks but does not act on; a config that sets one is told so.
-NOT_YET = ("health", "health_timeout", "rollback")

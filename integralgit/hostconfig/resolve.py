@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from integralgit.hostconfig.keys import KEYS, NOT_YET
+from integralgit.hostconfig.keys import KEYS
 
 DEFAULT = "default"
 BASE = "base"
@@ -41,6 +41,9 @@ class Deployment:
     env: Mapping[str, str] = field(factory=dict)
     update: str = "safe"
     submodules: bool = False
+    health: str | None = None
+    health_timeout: float = 30.0
+    rollback: bool = False
 
 
 @frozen
@@ -182,16 +185,16 @@ def _resolve_host(
                     env.update({name: Value(text, layer) for name, text in checked.items()})
                 else:
                     values[key] = Value(checked, layer)
-                if key in NOT_YET and checked:
-                    warnings.append(f"{where}: this version does not act on it yet")
+    if values["rollback"].value and not values["health"].value:
+        where = f"host {host}, layer {values['rollback'].layer}, key rollback"
+        warnings.append(f"{where}: it has no effect without `health`")
     variables = {name: v for name, v in env.items() if v.value is not None}
     deployment = None
     if values["location"].value is None:
         if any(layer != BASE for layer in layers):
             errors.append(f"host {host}, layer {layers[-1]}, key location: no location results")
     elif not errors:
-        taken = ("location", "branch", "remote", "script", "timeout", "update", "submodules")
-        settings: dict[str, Any] = {key: values[key].value for key in taken}
+        settings: dict[str, Any] = {key: one.value for key, one in values.items() if key != "env"}
         settings["env"] = {name: v.value for name, v in variables.items()}
         deployment = Deployment(host=host, **settings)
     shown = {key: value for key, value in values.items() if key != "env"}

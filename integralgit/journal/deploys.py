@@ -12,6 +12,7 @@ from typing import Any
 
 from integralgit.journal.deliveries import decode_commits, encode_commits
 from integralgit.journal.events import (
+    Check,
     Commit,
     Deploy,
     DeployChanged,
@@ -33,7 +34,7 @@ _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
     " previous_commit, head, config_commit, exit_code, created, started, finished,"
     " superseded_by, commits, log_size,"
-    " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push)"
+    " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
 )
 
 
@@ -100,18 +101,24 @@ def enqueue(
     push: int | None = None,
     wanted: str | None = None,
     commits: Sequence[Any] = (),
+    rolls_back: int | None = None,
 ) -> int:
     """Put a deploy in the queue, superseding those that wait for the same; its number.
 
     The same means: of the same repository and branch, for the same location.
+    `rolls_back` is the deploy that this one takes back, which is told so.
     """
+    told = encode_commits(commits[-50:])
     added = tx.execute(
         "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
-        " commits) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
-        (repo, branch, host, location, trigger, push, wanted, now, encode_commits(commits[-50:])),
+        " commits, rolls_back) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+        (repo, branch, host, location, trigger, push, wanted, now, told, rolls_back),
     )
     deploy = added.lastrowid
     assert deploy is not None
+    if rolls_back is not None:
+        tx.execute("UPDATE deploys SET rolled_back_by = ? WHERE id = ?", (deploy, rolls_back))
+        _changed(tx, rolls_back)
     _coalesce(tx, known(tx, deploy), now)
     _changed(tx, deploy)
     return deploy
@@ -132,18 +139,14 @@ def enqueue_again(
         wanted=like.wanted,
         commits=like.commits,
         now=now,
+        rolls_back=like.rolls_back,
     )
 
 
 def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
     """Queue a deploy again that the machine went down under, unless a newer one waits for the same."""
     one = known(tx, number)
-    newer = tx.one(
-        "SELECT 1 FROM deploys INDEXED BY deploys_waiting"
-        " WHERE state = 'queued' AND location = ? AND repo = ? AND branch = ?",
-        (one.location, one.repo, one.branch),
-    )
-    if newer is None:
+    if waiting_for_the_same(tx, one) is None:
         enqueue_again(tx, one, now, host=one.host, location=one.location)
 
 
@@ -301,6 +304,7 @@ def begin(tx: Transaction, deploy: int, now: float) -> bool:
     ).rowcount:
         return False
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
+    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
     _changed(tx, deploy)
     return True
 
@@ -361,11 +365,17 @@ def end(
         ),
     )
     tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
+    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
     _changed(tx, deploy)
 
 
 def begin_step(tx: Transaction, deploy: int, name: str, now: float, log_start: int) -> None:
-    """A step of the deploy begins."""
+    """A step of the deploy begins; one of that name that runs already goes on."""
+    goes_on = tx.one(
+        "SELECT 1 FROM steps WHERE deploy = ? AND name = ? AND state = 'running'", (deploy, name)
+    )
+    if goes_on is not None:
+        return
     tx.execute(
         "INSERT INTO steps (deploy, position, name, state, started, detail, log_start)"
         " SELECT ?, coalesce(max(position), 0) + 1, ?, 'running', ?, '', ? FROM steps"
@@ -416,6 +426,42 @@ def add_script(tx: Transaction, script: RunningScript) -> None:
 def end_script(tx: Transaction, deploy: int, ending: str) -> None:
     """Record why a script is about to be ended, before the signal: KILL leaves no other trace."""
     tx.execute("UPDATE scripts SET ending = ? WHERE deploy = ?", (ending, deploy))
+
+
+def add_check(tx: Transaction, deploy: int, check: Check) -> None:
+    """Record what is to be asked after the deploy's script, or until when it is asked now."""
+    tx.execute(
+        "INSERT OR REPLACE INTO checks (deploy, url, timeout, rollback, deadline)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (deploy, check.url, check.timeout, check.rollback, check.deadline),
+    )
+
+
+def check_of(tx: Transaction, deploy: int) -> Check | None:
+    """What is to be asked after the deploy's script, or None."""
+    row = tx.one("SELECT url, timeout, rollback, deadline FROM checks WHERE deploy = ?", (deploy,))
+    return Check(row[0], row[1], bool(row[2]), row[3]) if row else None
+
+
+def last_good(tx: Transaction, deploy: Deploy) -> Deploy | None:
+    """The newest deploy that brought another commit of the branch there, and succeeded."""
+    found = _deploys(
+        tx,
+        "WHERE repo = ? AND location = ? AND branch = ? AND state = 'succeeded' AND id < ?"
+        " AND commit_id <> coalesce(?, '') ORDER BY id DESC LIMIT 1",
+        (deploy.repo, deploy.location, deploy.branch, deploy.id, deploy.commit),
+    )
+    return found[0] if found else None
+
+
+def waiting_for_the_same(tx: Transaction, deploy: Deploy) -> int | None:
+    """The deploy that waits for the repository, branch and location of this one, or None."""
+    row = tx.one(
+        "SELECT id FROM deploys INDEXED BY deploys_waiting"
+        " WHERE state = 'queued' AND location = ? AND repo = ? AND branch = ?",
+        (deploy.location, deploy.repo, deploy.branch),
+    )
+    return row[0] if row else None
 
 
 def script_of(tx: Transaction, deploy: int) -> RunningScript | None:

@@ -91,6 +91,8 @@ class Deploy:
     commits: tuple[Commit, ...]
     log_size: int | None
     pusher: str = ""
+    rolls_back: int | None = None
+    rolled_back_by: int | None = None
 
 
 @frozen
@@ -220,6 +222,19 @@ class Pause:
     receiver: str
     until: float
     problem: str
+
+
+@frozen
+class Check:
+    """What is asked after a deploy's script: a URL, for how many seconds, and whether to go back.
+
+    `deadline` is when it must have answered, once it is asked.
+    """
+
+    url: str
+    timeout: float
+    rollback: bool
+    deadline: float | None = None
 
 
 @frozen

@@ -208,7 +208,7 @@ class Recorder:
         before = deploys.result_before(tx, deploy)
         was_bad = before is not None and before.state is not State.SUCCEEDED
         if deploy.state is not State.SUCCEEDED:
-            events = [] if was_bad else [words.FAILED]
+            events = [] if was_bad and deploy.rolls_back is None else [words.FAILED]
         else:
             events = [words.RECOVERED, words.SUCCEEDED] if was_bad else [words.SUCCEEDED]
         for one in self.notifies:

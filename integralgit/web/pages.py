@@ -80,6 +80,8 @@ def deploy_json(
         "commits": msgspec.to_builtins(deploy.commits),
         "pusher": deploy.pusher,
         "superseded_by": deploy.superseded_by,
+        "rolls_back": deploy.rolls_back,
+        "rolled_back_by": deploy.rolled_back_by,
         "log_size": deploy.log_size if log_size is None else log_size,
         "links": {
             "self": page,

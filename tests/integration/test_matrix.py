@@ -40,6 +40,7 @@ from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
+from integralgit.report.health import prober
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.integration.harness import Upstream, git
@@ -303,6 +304,7 @@ class Scene:
             deferToThread,
             lambda: 1.0,
             lambda deploy: "",
+            prober(None),
         )
 
         def queue(tx: Transaction) -> Deploy:

@@ -166,6 +166,8 @@ class DeployTests(SynchronousTestCase):
             "finished_at": "2024-02-29T12:01:01.250Z",
             "commits": [{"id": "0b" * 20, "message": "Say hello", "author": "Ann"}],
             "superseded_by": None,
+            "rolls_back": None,
+            "rolled_back_by": None,
             "log_size": 1234,
         }
         self.assertEqual({key: told.get(key, "missing") for key in wanted}, wanted)

@@ -37,3 +37,18 @@ CREATE TABLE silences (
     repo            TEXT PRIMARY KEY,
     since           REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A deploy that goes back to the last good commit, because another was not healthy.
+ALTER TABLE deploys ADD COLUMN rolls_back INTEGER REFERENCES deploys ON DELETE SET NULL;
+ALTER TABLE deploys ADD COLUMN rolled_back_by INTEGER REFERENCES deploys ON DELETE SET NULL;
+CREATE INDEX deploys_by_rolled_back ON deploys (rolls_back) WHERE rolls_back IS NOT NULL;
+CREATE INDEX deploys_by_roll_back ON deploys (rolled_back_by) WHERE rolled_back_by IS NOT NULL;
+
+-- What is asked after a script, recorded before it starts: another server may have to go on there.
+CREATE TABLE checks (
+    deploy          INTEGER PRIMARY KEY REFERENCES deploys ON DELETE CASCADE,
+    url             TEXT NOT NULL,
+    timeout         REAL NOT NULL,     -- seconds from the script's end
+    rollback        INTEGER NOT NULL,  -- 1: go back if it is not healthy
+    deadline        REAL               -- once it is asked
+) STRICT;

@@ -1,0 +1,132 @@
+"""Whether what was deployed is healthy: asked until it is, or for too long; and going back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+
+from integralgit.deploy.run import Waits
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal import deploys
+from integralgit.journal.events import Check, Deploy, Trigger
+from integralgit.journal.store import Transaction
+
+T = TypeVar("T")
+
+#: Seconds between two questions, at first and after the first ten; and for one answer, at most.
+OFTEN, SELDOM, ANSWER = 1.0, 5.0, 10.0
+
+
+@frozen
+class Probed:
+    """What a question was answered, in words, and whether that is good."""
+
+    is_good: bool
+    said: str
+
+
+#: Asks a URL, and waits no longer than so many seconds.
+Probe = Callable[[str, float], Awaitable[Probed]]
+
+
+class Unhealthy(Exception):
+    """It did not become healthy in time; the text says what was asked, and answered last."""
+
+
+class GivenUp(Exception):
+    """Somebody has cancelled the deploy meanwhile."""
+
+
+def check_of(deployment: Deployment) -> Check | None:
+    """What is to be asked after a deploy by that config."""
+    if deployment.health is None:
+        return None
+    return Check(deployment.health, deployment.health_timeout, deployment.rollback)
+
+
+def shown(url: str) -> str:
+    """A URL for everybody to read: without its user and password, and without its query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
+
+
+@define
+class Patience:
+    """Asks a check's URL until it answers well, or until its deadline; at least once."""
+
+    _reactor: Any
+    _probe: Probe
+    _now: Callable[[], float]
+    _say: Callable[[str], None]
+    _waits: Waits
+    _check: Check
+    _waiting: Deferred[Any] | None = field(default=None, init=False)
+
+    async def until_healthy(self) -> None:
+        """Return when it is healthy; raises `Unhealthy`, `GivenUp` or `Stopping` where it is not."""
+        assert self._check.deadline is not None
+        where, asked = shown(self._check.url), 0
+        while True:
+            remaining = self._check.deadline - self._now()
+            probed = await self._ask(min(max(1.0, remaining), ANSWER))
+            asked += 1
+            self._say(f"GET {where}: {probed.said}")
+            if probed.is_good:
+                return
+            pause = OFTEN if asked < 10 else SELDOM
+            if self._now() + pause > self._check.deadline:
+                raise Unhealthy(
+                    f"{where} was not healthy within {self._check.timeout:g} seconds: {probed.said}"
+                )
+            await self._wait(deferLater(self._reactor, pause, lambda: None))
+
+    async def _ask(self, seconds: float) -> Probed:
+        async def ask() -> Probed:
+            return await self._probe(self._check.url, seconds)
+
+        return await self._wait(Deferred.fromCoroutine(ask()))
+
+    async def _wait(self, event: Deferred[T]) -> T:
+        self._waiting = event
+        try:
+            return await self._waits.until(event)
+        except CancelledError:
+            raise GivenUp from None
+        finally:
+            self._waiting = None
+
+    def give_up(self) -> None:
+        """End the wait with `GivenUp`."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+
+def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:
+    """Queue the last good commit where a deploy was not healthy; what comes of it, in words."""
+    if deploy.trigger is Trigger.ROLLBACK:
+        return "a roll-back is not rolled back"
+    newer = deploys.waiting_for_the_same(tx, deploy)
+    if newer is not None:
+        return f"deploy {newer} waits for the same and is newer, so nothing is rolled back"
+    good = deploys.last_good(tx, deploy)
+    if good is None or good.commit is None:
+        return "there is no earlier good commit to go back to"
+    number = deploys.enqueue(
+        tx,
+        repo=deploy.repo,
+        branch=deploy.branch,
+        host=deploy.host,
+        location=deploy.location,
+        trigger=Trigger.ROLLBACK,
+        wanted=good.commit,
+        commits=good.commits,
+        now=now,
+        rolls_back=deploy.id,
+    )
+    return f"deploy {number} rolls back to {good.commit[:12]}"
