@@ -113,6 +113,13 @@ def https_url(repo: Repository, provider: str = "") -> str:
     return f"https://{repo.host}/{path}.git"
 
 
+def public_url(url: str) -> str:
+    """A URL for everybody to read: without its user and password, and without its query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
+
+
 def is_branch(name: str) -> bool:
     """Whether a branch may have that name, and git cannot take it for anything else.
 

@@ -14,6 +14,7 @@ from integralgit.names import (
     is_remote,
     matches,
     parse_repository,
+    public_url,
     repository,
     repository_of_url,
 )
@@ -268,6 +269,13 @@ class UrlTests(SynchronousTestCase):
         """A checkout's remote may be any text; it never raises."""
         found = repository_of_url(start + rest)
         self.assertTrue(found is None or parse_repository(str(found)) == found)
+
+
+class PublicUrlTests(SynchronousTestCase):
+    def test_what_is_shown(self) -> None:
+        """A URL is shown without what may be secret in it."""
+        self.assertEqual(public_url("https://a.b/c"), "https://a.b/c")
+        self.assertEqual(public_url("https://u:p@[::1]:8/c?d=e"), "https://[::1]:8/c?…")
 
 
 class BranchTests(SynchronousTestCase):

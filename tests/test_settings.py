@@ -32,7 +32,7 @@ def complaint(toml: dict[str, Any], options: dict[str, Any] | None = None) -> st
 
 class DefaultTests(SynchronousTestCase):
     def test_everything_has_a_default(self) -> None:
-        """Without options and file, the server listens on loopback and asks for its token."""
+        """Without options and file, the server listens on loopback and asks for its token (threat 83)."""
         made = make_settings({}, {})
         self.assertEqual(evolve(made, trusts=()), Settings())
         self.assertEqual(made.listen, ("tcp:8080:interface=127.0.0.1",))

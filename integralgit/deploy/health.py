@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,6 +14,7 @@ from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, Trigger
 from integralgit.journal.store import Transaction
+from integralgit.names import public_url
 
 T = TypeVar("T")
 
@@ -49,13 +49,6 @@ def check_of(deployment: Deployment) -> Check | None:
     return Check(deployment.health, deployment.health_timeout, deployment.rollback)
 
 
-def shown(url: str) -> str:
-    """A URL for everybody to read: without its user and password, and without its query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
-
-
 @define
 class Patience:
     """Asks a check's URL until it answers well, or until its deadline; at least once."""
@@ -71,7 +64,7 @@ class Patience:
     async def until_healthy(self) -> None:
         """Return when it is healthy; raises `Unhealthy`, `GivenUp` or `Stopping` where it is not."""
         assert self._check.deadline is not None
-        where, asked = shown(self._check.url), 0
+        where, asked = public_url(self._check.url), 0
         while True:
             remaining = self._check.deadline - self._now()
             probed = await self._ask(min(max(1.0, remaining), ANSWER))

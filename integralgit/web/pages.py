@@ -18,7 +18,7 @@ from integralgit.journal.events import (
     Step,
     StoredDelivery,
 )
-from integralgit.names import CONFIG_BRANCH
+from integralgit.names import CONFIG_BRANCH, public_url
 from integralgit.web import githost
 from integralgit.web.addresses import Addresses
 
@@ -148,11 +148,17 @@ def _host_json(config: HostConfig) -> Json:
         "host": config.host,
         "deploys": config.deployment is not None,
         "values": {
-            key: {"value": one.value, "layer": one.layer} for key, one in config.values.items()
+            key: {"value": _readable(key, one.value), "layer": one.layer}
+            for key, one in config.values.items()
         },
         "warnings": list(config.warnings),
         "errors": list(config.errors),
     }
+
+
+def _readable(key: str, value: object) -> object:
+    """A value of the config as every reader may see it: a URL without its password."""
+    return public_url(value) if key == "health" and isinstance(value, str) else value
 
 
 def _nothing(host: str, *errors: str) -> Json:

@@ -15,7 +15,6 @@ from integralgit.deploy.health import (
     Unhealthy,
     check_of,
     go_back,
-    shown,
 )
 from integralgit.deploy.run import Stopping, Waits
 from integralgit.hostconfig.resolve import Deployment
@@ -92,11 +91,6 @@ class Asking(SynchronousTestCase):
         wait = self.patience(BAD)
         self.waits.stop()
         self.failureResultOf(wait, Stopping)
-
-    def test_what_is_shown(self) -> None:
-        """A URL is shown without what may be secret in it."""
-        self.assertEqual(shown("https://a.b/c"), "https://a.b/c")
-        self.assertEqual(shown("https://u:p@[::1]:8/c?d=e"), "https://[::1]:8/c?…")
 
     def test_what_the_config_asks_for(self) -> None:
         """A config without `health` asks for nothing."""

@@ -547,6 +547,23 @@ class ComplaintTests(SynchronousTestCase):
                 one.errors[0],
             )
 
+    def test_a_roll_back_without_health(self) -> None:
+        """`rollback` without `health` has no effect, and a warning says so."""
+        base = {"location": "/srv/site", "rollback": True}
+        (one,) = resolve(json.dumps({"configs": {"web1": base}}), ("web1",))
+        self.assertEqual(
+            one.warnings,
+            ("host web1, layer web1, key rollback: it has no effect without `health`",),
+        )
+        asked = {**base, "health": "http://127.0.0.1/", "health_timeout": "1m"}
+        (one,) = resolve(json.dumps({"configs": {"web1": asked}}), ("web1",))
+        self.assertEqual(one.warnings, ())
+        assert one.deployment is not None
+        self.assertEqual(
+            (one.deployment.health, one.deployment.health_timeout, one.deployment.rollback),
+            ("http://127.0.0.1/", 60.0, True),
+        )
+
     def test_every_error_is_told(self) -> None:
         """Several wrong values are several errors, and the first of them is raised."""
         one = entries({"base": {"location": "srv"}, "web1": {"branch": 5, "timeout": "x"}})

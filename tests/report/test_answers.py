@@ -74,7 +74,7 @@ class Verdicts(SynchronousTestCase):
         self.assertEqual(verdict(used_up), Verdict(ItemState.SENT, pause=NOW + 60))
 
     def test_no_answer(self) -> None:
-        """It is told again, in order; whether it was heard is remembered. Shows threat 91."""
+        """It is told again, in order; whether it was heard is remembered (threat 91)."""
         for told in (CUT, REFUSED):
             one = verdict(told, tries=3)
             self.assertEqual(

@@ -86,7 +86,7 @@ class Asking(SynchronousTestCase):
         self.assertEqual(self.server.bodies, [b"{}"])
 
     def test_only_https(self) -> None:
-        """Nothing is asked in the clear, unless that is allowed. Shows threat 84."""
+        """Nothing is asked in the clear, unless that is allowed (threat 84)."""
         for url in ("http://a.example/good", "ftp://a.example/", "file:///etc/passwd"):
             self.assertIsInstance(self.ask(url), NoAnswer)
         self.assertIsInstance(self.ask("file:///etc/passwd", allow_http=True), NoAnswer)
@@ -94,13 +94,13 @@ class Asking(SynchronousTestCase):
         self.assertIsInstance(self.ask("http://a.example/good", allow_http=True), Answer)
 
     def test_a_redirect(self) -> None:
-        """A redirect is an answer like others, and is not followed. Shows threat 85."""
+        """A redirect is an answer like others, and is not followed (threat 85)."""
         told = self.ask("https://a.example/redirect")
         assert isinstance(told, Answer)
         self.assertEqual((told.status, len(self.server.asked)), (307, 1))
 
     def test_a_long_answer(self) -> None:
-        """Of a body no more than the bound is taken. Shows threat 84."""
+        """Of a body no more than the bound is taken (threat 84)."""
         told = self.ask("https://a.example/long")
         assert isinstance(told, Answer)
         self.assertEqual(len(told.body), MOST)
@@ -114,7 +114,7 @@ class Asking(SynchronousTestCase):
         self.assertEqual(request.getHeader("accept-encoding"), "identity")
 
     def test_late(self) -> None:
-        """An answer that does not come, or does not end, is not waited for. Shows threat 84."""
+        """An answer that does not come, or does not end, is not waited for (threat 84)."""
         for path in ("never", "drips"):
             asked = self.asking(f"https://a.example/{path}", timeout=5.0)
             self.clock.advance(4.9)

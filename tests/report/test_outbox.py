@@ -197,7 +197,7 @@ class Queues(Office):
         self.assertEqual(len(self.a.told), told)
 
     def test_secrets(self) -> None:
-        """A receiver that repeats a secret does not bring it into the archive. Shows threat 86."""
+        """A receiver that repeats a secret does not bring it into the archive (threat 86)."""
         self.a.secrets = ("canary",)
         self.replies = [answer(422, {"message": "the token canary is not for this"})]
         self.want("1")

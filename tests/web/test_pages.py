@@ -280,6 +280,14 @@ class ConfigTests(SynchronousTestCase):
         (warning,) = one["warnings"]
         self.assertIn("colour", warning)
 
+    def test_a_password(self) -> None:
+        """The URL that is asked for health is shown without what may be secret in it."""
+        text = (
+            '{"configs": {"web1": {"location": "/srv", "health": "http://a:canary@b/c?d=canary"}}}'
+        )
+        (one,) = config_json(evolve(RECORD, good_text=text), ("web1",))
+        self.assertEqual(one["values"]["health"]["value"], "http://b/c?…")
+
     def test_one_entry_for_each_name(self) -> None:
         """A server with several names shows each of them, also those with nothing to deploy."""
         text = '{"configs": {"web1": {"location": "/srv/site"}}}'
