@@ -312,9 +312,9 @@ def _pool(reactor: Any, path: Path) -> ConnectionPool:
 class Known:
     """The secrets as they were read at the start, and where those of the webhooks are."""
 
-    keys: list[Key]
+    keys: list[Key] = field(repr=False)
     files: list[Path]
-    token: bytes
+    token: bytes = field(repr=False)
     accounts: tuple[Account, ...] = ()
     bells: tuple[Doorbell, ...] = ()
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.generic import _Push
 from integralgit.hostconfig.keys import KEYS
 from integralgit.hostconfig.resolve import deployments, resolve
+from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.receivers import FORGE_READERS, NOTIFY_READERS
+from integralgit.report.notify import payload
+from integralgit.report.words import FAILED, Message, facts
 from integralgit.settings import _READERS, _TRUST_READERS, make_settings
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +40,17 @@ class Examples(SynchronousTestCase):
                 (one,) = resolve(text, (host,))
                 self.assertEqual((one.warnings, one.errors), ((), ()))
                 self.assertEqual(deployments([one])[0].location, "/srv/site")
+
+    def test_messages(self) -> None:
+        """Every message to programs in the pages has exactly the facts that are sent."""
+        (text,) = [block for block in blocks("json") if '"type"' in block]
+        shown = msgspec.json.decode(text)
+        nothing: dict[str, Any] = {field.name: None for field in fields(Deploy)}
+        deploy = Deploy(**{**nothing, "state": State.FAILED, "trigger": Trigger.PUSH})
+        message = Message("m", FAILED, 0.0, "", "", "", facts(deploy, ""))
+        sent = msgspec.json.decode(payload(message))
+        self.assertEqual(set(shown), set(sent))
+        self.assertEqual(set(shown["data"]), set(sent["data"]))
 
     def test_plain_pushes(self) -> None:
         """Every plain push in the pages is one that the door can read."""
