@@ -68,7 +68,7 @@ class Verdict:
 
     `at` is the time of the next try of what goes on waiting; `alone` says
     that it waits by itself, and does not hold up the rest of the queue.
-    `pause` is the time before which the receiver is to be asked nothing.
+    `doubt` says that some try may have been heard. `pause` is the time before which the receiver is to be asked nothing.
     """
 
     state: ItemState
@@ -137,6 +137,8 @@ def judge(told: Told, item: Item, now: float, chance: float, in_order: bool = Tr
     Where `in_order`, nothing else is told before it is told or given up.
     """
     verdict = _judge(told, item, now, chance)
+    if item.doubt:
+        verdict = evolve(verdict, doubt=verdict.state is ItemState.WAITING)
     if verdict.alone and in_order:
         verdict = evolve(verdict, alone=False, pause=verdict.at)
     if verdict.state is ItemState.WAITING and verdict.at > item.created + DAY:

@@ -109,7 +109,7 @@ class _Speaking:
         kind = self._account.kind
         if doubt and kind.look is not None and kind.has is not None:
             listed = await self._ask(kind.look(status))
-            if isinstance(listed, Answer) and kind.has(status, listed.json()):
+            if may_pass(listed) or kind.has(status, json_of(listed)):
                 return listed
         told = await self._ask(kind.tell(status))
         if isinstance(told, Answer) and kind.is_known(status, told):
@@ -132,9 +132,25 @@ class _Speaking:
             await self._line.give_back(number)
         elif item.doubt:
             listed = await self._ask(github.look_at_deployment(shipment, number))
-            if isinstance(listed, Answer) and github.deployment_has(shipment, listed.json()):
+            if may_pass(listed) or github.deployment_has(shipment, json_of(listed)):
                 return listed
         return _no_deployments(await self._ask(github.tell_deployment(shipment, number)))
+
+
+def may_pass(told: Told) -> bool:
+    """Whether a look may give something else later, so that telling has to wait for it."""
+    if not isinstance(told, Answer):
+        return True
+    return (
+        told.status >= 500
+        or told.status in (408, 425, 429)
+        or (told.status == 403 and is_limited(told, 0.0))
+    )
+
+
+def json_of(told: Told) -> Any:
+    """What an answer lists, or None."""
+    return told.json() if isinstance(told, Answer) and told.is_good else None
 
 
 def _no_deployments(told: Told) -> Told:

@@ -82,6 +82,13 @@ class Verdicts(SynchronousTestCase):
             )
             self.assertEqual((one.doubt, one.problem), (told.heard, told.reason))
 
+    def test_a_doubt_that_stays(self) -> None:
+        """What may have been heard once stays in doubt until it is told or given up."""
+        for told in (REFUSED, answer(429), answer(404)):
+            one = judge(told, item(doubt=True, created=NOW), NOW, 1.0)
+            self.assertTrue(one.doubt, told)
+        self.assertFalse(judge(answer(200), item(doubt=True), NOW, 1.0).doubt)
+
     def test_too_much(self) -> None:
         """429 and GitHub's 403 of a limit are obeyed, a minute at least where no time is given."""
         for told, at in (

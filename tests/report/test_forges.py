@@ -200,7 +200,9 @@ class Statuses(Telling):
         for listed in ([{**OURS, "state": "success"}, OURS], [], {"message": "no"}, ["x"]):
             self.status("github", answer(200, listed), answer(201), doubt=True)
             self.assertEqual(self.asked()[1:], [f"POST /statuses/{COMMIT}"])
-        self.status("github", CUT, answer(201), doubt=True)
+        for later in (CUT, answer(502), answer(429)):
+            self.assertEqual(self.status("github", later, doubt=True), later)
+        self.status("github", answer(403), answer(201), doubt=True)
         gitea = {**OURS, "context": "integralgit/web1", "status": "pending"}
         self.status("gitea", answer(200, [gitea]), doubt=True)
         self.assertEqual(len(self.http.asked), 1)

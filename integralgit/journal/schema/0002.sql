@@ -38,6 +38,9 @@ CREATE TABLE silences (
     since           REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Which deploys speak of a commit.
+CREATE INDEX deploys_by_commit ON deploys (repo, coalesce(commit_id, wanted));
+
 -- A deploy that goes back to the last good commit, because another was not healthy.
 ALTER TABLE deploys ADD COLUMN rolls_back INTEGER REFERENCES deploys ON DELETE SET NULL;
 ALTER TABLE deploys ADD COLUMN rolled_back_by INTEGER REFERENCES deploys ON DELETE SET NULL;
