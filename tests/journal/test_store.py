@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from importlib import resources
 from typing import Any
 
 from attrs import define, field
@@ -13,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.journal.events import Event, RepositoryChanged
+from integralgit.journal import deploys, schema
+from integralgit.journal.events import Event, RepositoryChanged, State
 from integralgit.journal.store import Store, Transaction, Work, create, migrate, prepare
 from integralgit.testing import MemoryStore
 
@@ -214,6 +216,24 @@ class Tables(SynchronousTestCase):
             memory.connection.execute("SELECT sql FROM sqlite_schema").fetchall(), schema
         )
         self.assertEqual(names(Transaction(memory.connection)), ["kept"])
+
+    def test_from_the_first_version(self) -> None:
+        """What a server of the first version left is there after the upgrade, as it was."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.executescript(
+            resources.files(schema).joinpath("0001.sql").read_text("utf-8")
+            + "PRAGMA user_version=1;"
+        )
+        connection.execute(
+            "INSERT INTO deploys (repo, branch, trigger, state, created)"
+            " VALUES ('github.com/acme/site', 'main', 'push', 'succeeded', 1.0)"
+        )
+        migrate(connection)
+        deploy = deploys.get(Transaction(connection), 1)
+        assert deploy is not None
+        self.assertEqual((deploy.branch, deploy.state), ("main", State.SUCCEEDED))
+        self.assertEqual((deploy.rolls_back, deploy.rolled_back_by), (None, None))
 
     def test_a_newer_database(self) -> None:
         """A database of a newer version of the program is refused, and left as it is."""
