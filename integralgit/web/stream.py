@@ -24,7 +24,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from integralgit.background import Background
-from integralgit.journal.events import DeployChanged, Event, StepChanged
+from integralgit.journal.events import DeployChanged, Event, RepositoryChanged, StepChanged
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs, whole_characters
 from integralgit.web.answers import json_bytes, set_headers
@@ -308,7 +308,7 @@ class Changes(Viewer):
         self.write(b": welcome\n\n")
 
     def _heard(self, change: Event) -> None:
-        if self.ready:
+        if self.ready and isinstance(change, DeployChanged | StepChanged | RepositoryChanged):
             told = msgspec.to_builtins(change) | {"kind": type(change).__name__}
             self.write(event("change", told))
 

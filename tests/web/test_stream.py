@@ -14,7 +14,9 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.background import Background
 from integralgit.journal.events import (
+    ConfigRead,
     DeployChanged,
+    OutboxChanged,
     RepositoryChanged,
     State,
     StepChanged,
@@ -462,6 +464,13 @@ class Overview(Watching):
                 ("change", {"kind": "RepositoryChanged", "repo": REPO}, None),
             ],
         )
+
+    def test_what_is_not_of_the_pages(self) -> None:
+        """It does not hear of what is told to others, by whatever name they are known."""
+        Changes(cast(Request, self.request), self.ticker, self.hub).open()
+        self.hub.publish(OutboxChanged("notify ops@example.com"))
+        self.hub.publish(ConfigRead(REPO))
+        self.assertEqual(self.found(), [])
 
     def test_a_slow_reader(self) -> None:
         """A reader that does not read misses changes, and hears of the next one."""
