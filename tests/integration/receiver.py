@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 from attrs import define, field, frozen
@@ -154,3 +155,45 @@ class Receiver:
     def said(self, path: str) -> list[Any]:
         """The bodies that were posted to a path, oldest first."""
         return [one.body for one in list(self.heard) if one.path == path]
+
+
+@define(eq=False)
+class Relay:
+    """A real SMTP server on 127.0.0.1 that keeps the mails it gets, as their lines."""
+
+    mails: list[list[str]] = field(factory=list, init=False)
+    _server: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        mails = self.mails
+
+        class Handler(StreamRequestHandler):
+            def handle(self) -> None:
+                lines: list[str] | None = None
+                self.wfile.write(b"220 relay\r\n")
+                for raw in self.rfile:
+                    line = raw.decode().rstrip("\r\n")
+                    if lines is not None and line != ".":
+                        lines.append(line)
+                        continue
+                    answer = b"354 go on" if line == "DATA" else b"250 ok"
+                    if lines is not None:
+                        mails.append(lines)
+                    lines = [] if line == "DATA" else None
+                    self.wfile.write(answer + b"\r\n")
+                    if line == "QUIT":
+                        return
+
+        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()

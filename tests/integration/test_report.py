@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.integration.harness import eventually
-from tests.integration.receiver import CUT, HEARD, REDIRECT, SLOW, Receiver
+from tests.integration.receiver import CUT, HEARD, REDIRECT, SLOW, Receiver, Relay
 from tests.integration.reporting import CHAT, SITE, Reporting
 
 
@@ -150,6 +150,23 @@ class Reports(Reporting):
         self.assertEqual(self.told(self.commit, "success"), ["success"])
         events = eventually(lambda: self.receiver.said("/program"), "the program hears of it")
         self.assertEqual([one["type"] for one in events], ["deploy.succeeded"])
+
+    def test_mail(self) -> None:
+        """A failure is told by mail, through the relay that the settings name."""
+        relay = Relay()
+        self.addCleanup(relay.close)
+        daemon = self.daemon(
+            '[[notify]]\nform = "mail"\nto = ["ann@example.com", "bob@example.com"]\n'
+            f'from = "ig@web1.example.com"\nrelay = "{relay.address}"\n'
+        )
+        (self.folder / "fail").touch()
+        daemon.push(self.commit)
+        deploy = daemon.ended(1)
+        (mail,) = eventually(lambda: relay.mails, "the mail comes")
+        self.assertIn("Subject: Deploy 1 of github.com/acme/site main on web1 failed", mail)
+        self.assertIn(deploy["reason"], mail)
+        self.assertIn(deploy["links"]["self"], "".join(line.rstrip("=") for line in mail))
+        self.assertEqual(daemon.get("/-/outbox")["sent"][0]["receiver"], "notify ann@example.com")
 
     def test_secrets(self) -> None:
         """No token, URL or secret is in any file, page, log or output (threat 86)."""
