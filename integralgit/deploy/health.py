@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from integralgit.deploy.run import Waits
+from integralgit.deploy.outcome import Outcome
+from integralgit.deploy.run import Run, Waits
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
-from integralgit.journal.events import Check, Deploy, Trigger
-from integralgit.journal.store import Transaction
+from integralgit.journal.events import Check, Deploy, State, Trigger
+from integralgit.journal.store import Transaction, Work
 from integralgit.names import public_url
 
 T = TypeVar("T")
@@ -98,6 +99,55 @@ class Patience:
         """End the wait with `GivenUp`."""
         if self._waiting is not None:
             self._waiting.cancel()
+
+
+@define
+class Health:
+    """The health steps that run, by the numbers of their deploys; `probe` asks a URL."""
+
+    _reactor: Any
+    _probe: Probe
+    _now: Callable[[], float]
+    _waits: Waits
+    _record: Callable[[Work[Any]], Awaitable[Any]]
+    _running: dict[int, Patience] = field(factory=dict, init=False)
+
+    async def after(
+        self, run: Run, check: Check | None, outcome: Outcome, *, is_cancelled: Callable[[], bool]
+    ) -> Outcome:
+        """The outcome after the health step, if there is one: an unhealthy deploy has failed."""
+        if check is None:
+            return outcome
+        number = run.deploy.id
+        if check.deadline is None:
+            check = evolve(check, deadline=self._now() + check.timeout)
+            await self._record(lambda tx: deploys.add_check(tx, number, check))
+        patience = Patience(self._reactor, self._probe, self._now, run.say, self._waits, check)
+        self._running[number] = patience
+        try:
+            async with run.step("health"):
+                if is_cancelled():
+                    raise GivenUp
+                await patience.until_healthy()
+        except Unhealthy as unhealthy:
+            run.say(f"Failed: {unhealthy}")
+            reason, back = str(unhealthy), check.rollback
+            return Outcome(State.FAILED, reason, outcome.exit_code, roll_back=back)
+        except GivenUp:
+            run.say("Cancelled.")
+            reason = "cancelled while its health was awaited"
+            return Outcome(State.CANCELLED, reason, outcome.exit_code)
+        finally:
+            del self._running[number]
+        return outcome
+
+    def cancel(self, deploy: int) -> bool:
+        """End the health step of a deploy; False where none runs."""
+        patience = self._running.get(deploy)
+        if patience is None:
+            return False
+        patience.give_up()
+        return True
 
 
 def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.deployer import Moved, Outcome, Skipped, choose, script_outcome
+from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment

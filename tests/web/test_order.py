@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from attrs import define, field, fields
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.deploy.bring import LATE_COMMIT, Bring
 from integralgit.deploy.checkout import Checkout, Tips
-from integralgit.deploy.deployer import LATE_COMMIT, Deployer
 from integralgit.deploy.run import Run
 from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, Trigger
@@ -56,10 +56,13 @@ class OrderTests(SynchronousTestCase):
         self.clock = Clock()
         self.memory = MemoryStore()
         # A fetch needs the clock and the archive; of the other collaborators there is none.
-        nobody: dict[str, Any] = {
-            one.name.lstrip("_"): None for one in fields(Deployer) if one.init
-        }
-        self.deployer = Deployer(**{**nobody, "reactor": self.clock, "store": self.memory.store})
+        nobody: dict[str, Any] = {one.name.lstrip("_"): None for one in fields(Bring)}
+
+        def sleep(seconds: float) -> Deferred[None]:
+            return deferLater(self.clock, seconds, lambda: None)
+
+        write = self.memory.store.write
+        self.bring = Bring(**{**nobody, "record": write, "sleep": sleep})
 
     def log(self, wanted: str | None) -> Log:
         """A run of a deploy that was made for that commit."""
@@ -84,7 +87,7 @@ class OrderTests(SynchronousTestCase):
     def fetch(self, remote: Remote, log: Log) -> Deferred[Tips]:
         """Fetch for a deploy, as it does before its update."""
         return Deferred.fromCoroutine(
-            self.deployer._fetch_wanted(cast(Run, log), cast(Checkout, remote), "main")
+            self.bring._fetch_wanted(cast(Run, log), cast(Checkout, remote), "main")
         )
 
     def test_a_commit_that_is_late(self) -> None:

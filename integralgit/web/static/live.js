@@ -164,7 +164,7 @@ class Log {
   }
 
   /** Put the lines of a chunk into the page, from the server unless the page came with them. */
-  async fill(chunk) {
+  async fill(chunk, wanted = false) {
     if (chunk.held >= chunk.last || chunk.filling) return;
     const numbers = Array.from({ length: chunk.last - chunk.first + 1 }, (_, n) => chunk.first + n);
     const given = numbers.map((number) => this.given.get(number));
@@ -176,7 +176,7 @@ class Log {
     chunk.filling = true;
     try {
       const told = await ask(`${this.path}/log?lines=${chunk.first}-${chunk.last}`);
-      if (told) this.put(chunk, rowsOf(told.html));
+      if (told && (chunk.near || wanted)) this.put(chunk, rowsOf(told.html));
     } finally {
       chunk.filling = false;
     }
@@ -276,7 +276,7 @@ class Log {
     if (chunk) {
       if (chunk.section.details) chunk.section.details.open = true;
       if (chunk.held < line) chunk.place.scrollIntoView();
-      await this.fill(chunk);
+      await this.fill(chunk, true);
     }
     for (const old of this.place.querySelectorAll(".target")) old.classList.remove("target");
     const row = document.getElementById(this.target);

@@ -1,0 +1,193 @@
+"""Bringing a location to the newest commit: its lock, one fetch, the config afresh, the update."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve
+
+from integralgit.deploy import leftovers
+from integralgit.deploy.bounds import check_place
+from integralgit.deploy.checkout import (
+    Checkout,
+    Tips,
+    lock_holder,
+    open_location,
+    read_config,
+    try_lock,
+)
+from integralgit.deploy.configs import Configs, Looks
+from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.inbox import known_deployments
+from integralgit.deploy.outcome import Skipped, choose
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.run import Run
+from integralgit.deploy.source import source_of
+from integralgit.deploy.update import InThread, Update, Updated
+from integralgit.hostconfig.resolve import ConfigError, Deployment
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import RepositoryRecord, Trigger
+from integralgit.journal.store import Store, Work
+from integralgit.names import CONFIG_BRANCH, Repository
+from integralgit.settings import Trust
+
+#: Seconds before each further fetch while the pushed commit is not there yet.
+LATE_COMMIT = (1.0, 2.0, 4.0)
+#: Seconds between tries for a location that another process holds.
+LOCK_RETRY = 0.5
+
+
+@define
+class Bring:
+    """What every deploy does before its script.
+
+    `record` writes what must not be lost, `sleep` waits so many seconds, and
+    `go_on` raises where there is to be no next step.
+    """
+
+    _configs: Configs
+    _looks: Looks
+    _store: Store
+    _git: Git
+    _in_thread: InThread
+    _record: Callable[[Work[Any]], Awaitable[Any]]
+    _sleep: Callable[[float], Awaitable[None]]
+    _go_on: Callable[[Run], None]
+
+    async def enter(self, run: Run, repo: Repository, trusts: Sequence[Trust]) -> int:
+        """The open folder of the location, once the config and the settings allow it.
+
+        What the known config would refuse is looked at afresh first: it may
+        have been mended meanwhile.
+        """
+        try:
+            return self._allowed(run, await self._configs.known(repo), trusts)
+        except (Refused, Skipped, ConfigError):
+            return self._allowed(run, await self._looks.look(repo), trusts)
+
+    def _allowed(self, run: Run, record: RepositoryRecord, trusts: Sequence[Trust]) -> int:
+        known = known_deployments(record, self._configs.host_names)
+        deployment = choose(run.deploy, known or (), trusts)
+        check_place(deployment, trusts)
+        return open_location(deployment.location)
+
+    async def forward(
+        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+    ) -> tuple[Deployment, Tips, Updated]:
+        """Fetch and update: what the config says, what was fetched, and where HEAD was and is.
+
+        What a git that is cut off leaves locked is noted for the next deploy.
+        """
+        location = run.deploy.location
+        assert location is not None
+        folder, is_ours = Path(location, ".git"), False
+        try:
+            async with run.step("fetch"):
+                await self._lock(run, lock)
+                is_ours = True
+                for left in await self._in_thread(leftovers.clear, folder, location):
+                    run.say(f"removed {left}, left by a git that was cut off")
+                leftovers.begin(folder)
+                deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
+            self._go_on(run)
+            async with run.step("update"):
+                updated = await self._update(run, deployment, checkout, tips)
+        except Exception as error:
+            if is_ours and not (isinstance(error, GitError) and error.was_ended):
+                leftovers.end(folder)
+            raise
+        leftovers.end(folder)
+        return deployment, tips, updated
+
+    async def _lock(self, run: Run, lock: int) -> None:
+        """Wait until no other process, another server or a script of ours, holds the location."""
+        told = False
+        while not try_lock(lock):
+            if not told:
+                run.say(f"waiting for the location, which {lock_holder(lock)} holds")
+                told = True
+            await self._sleep(LOCK_RETRY)
+            self._go_on(run)
+
+    async def _fetch(
+        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+    ) -> tuple[Deployment, Checkout, Tips]:
+        """Fetch branch and config together until the config agrees with what was fetched."""
+        record = await self._configs.known(repo)
+        source = source_of(repo, trusts, record.provider)
+        known = known_deployments(record, self._configs.host_names)
+        deployment = choose(run.deploy, known or (), trusts)
+        location = run.deploy.location
+        assert location is not None
+        git = self._git.within(location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id)
+        git = git.allowing(source.protocols)
+        while True:
+            fetched = deployment.remote, deployment.branch
+            checkout = Checkout(git, deployment.location, deployment.remote, source)
+            await checkout.prepare(deployment.branch)
+            leftovers.begin(Path(location, ".git"))
+            tips = await self._fetch_wanted(run, checkout, deployment.branch)
+            record = await self._configs.refresh(
+                repo, tips.config, lambda commit: read_config(git, commit)
+            )
+            if record.good_text is None:
+                raise Skipped(
+                    record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+                )
+            if record.config_error is not None:
+                run.say(
+                    f"The newest config is broken ({record.config_error}); the last good one,"
+                    f" of {(record.good_commit or '')[:12]}, is used."
+                )
+            known = known_deployments(record, self._configs.host_names)
+            deployment = choose(run.deploy, known or (), trusts)
+            if (deployment.remote, deployment.branch) == fetched:
+                await run.note(
+                    branch=deployment.branch, commit=tips.branch, config_commit=record.good_commit
+                )
+                return deployment, checkout, tips
+
+    async def _fetch_wanted(self, run: Run, checkout: Checkout, branch: str) -> Tips:
+        """Fetch, and again for a while if the pushed commit is not there yet."""
+        tips = await checkout.fetch(branch)
+        repo, tip = run.deploy.repo, tips.branch
+        await self._record(lambda tx: deliveries.see(tx, repo, branch, tip))
+        wanted = run.deploy.wanted
+        if wanted is None or wanted == tips.branch:
+            return tips
+        if run.deploy.trigger is Trigger.ROLLBACK:
+            if not await checkout.has_commit(wanted):
+                raise Refused(f"the commit {wanted[:12]} is no longer in the repository")
+            return evolve(tips, branch=wanted, branch_before=tips.branch, rollback=True)
+        for delay in LATE_COMMIT:
+            if await checkout.has_commit(wanted):
+                break
+            run.say(f"the pushed commit {wanted[:12]} is not there yet; fetching again")
+            await self._sleep(delay)
+            tips = evolve(await checkout.fetch(branch), branch_before=tips.branch_before)
+        if tips.branch != wanted:
+            run.say(
+                f"{branch} is at {tips.branch[:12]} by now, not at the pushed commit"
+                f" {wanted[:12]}; the newest is deployed"
+            )
+        return tips
+
+    async def _update(
+        self, run: Run, deployment: Deployment, checkout: Checkout, tips: Tips
+    ) -> Updated:
+        location = deployment.location
+        deployed = await self._store.read(lambda tx: deploys.commits_deployed_at(tx, location))
+        update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
+        updated = await update.run(
+            deployment.branch,
+            deployment.update,
+            tips,
+            deployed,
+            f"refs/integralgit/rescue/{run.deploy.id}",
+        )
+        commits = await checkout.commits(updated.previous, updated.head)
+        await run.note(previous_commit=updated.previous, head=updated.head, commits=commits)
+        run.say(f"{location} is at {updated.head[:12]} of {deployment.branch}")
+        return updated

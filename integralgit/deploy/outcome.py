@@ -1,0 +1,116 @@
+"""How a deploy can end, and what the config and a script's end mean for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from integralgit.deploy.decide import why_not
+from integralgit.deploy.git import GitError
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import hindrance
+from integralgit.deploy.script import ScriptEnd
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.settings import Trust
+
+#: Why a script is ended by us.
+TIMEOUT, TOO_MUCH, CANCEL = "timeout", "max_log", "cancel"
+#: What a shell means by an exit code (sh(1), "Exit Status for Commands").
+_MEANING = {
+    126: ", which stands for a command that cannot be executed",
+    127: ", which stands for a command that was not found",
+}
+
+
+@frozen
+class Outcome:
+    """How a deploy ended: one of the end states, with a sentence where it did not succeed."""
+
+    state: State
+    reason: str | None = None
+    exit_code: int | None = None
+    #: Whether the last good commit is to be brought back.
+    roll_back: bool = False
+
+
+CANCELLED_EARLY = Outcome(State.CANCELLED, "cancelled before its script ran")
+
+
+class Moved(Exception):
+    """The fresh config names another location for this deploy, which goes on there."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(f"the config moved it to {deployment.location}")
+        self.deployment = deployment
+
+
+class Skipped(Exception):
+    """The fresh config has nothing for this deploy; the text is the reason."""
+
+
+class Cancelled(Exception):
+    """Somebody has cancelled the deploy."""
+
+
+class ScriptFailed(Exception):
+    """The script did not end well; the text is the outcome's reason."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def script_outcome(ended: ScriptEnd) -> Outcome:
+    """What a script's end means for its deploy."""
+    if ended.ending == TOO_MUCH:
+        return Outcome(State.FAILED, "the script printed more than max_log allows", ended.code)
+    if ended.ending == TIMEOUT:
+        return Outcome(State.TIMED_OUT, "the script ran longer than its timeout", ended.code)
+    if ended.ending is not None:
+        return Outcome(State.CANCELLED, "the script was cancelled", ended.code)
+    if ended.code is None:
+        return Outcome(State.INTERRUPTED, "the machine went down while the script ran")
+    if ended.code:
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        hint = _MEANING.get(ended.code, "")
+        return Outcome(State.FAILED, f"the script failed with {how}{hint}", ended.code)
+    return Outcome(State.SUCCEEDED, None, 0)
+
+
+def why_failed(error: Exception, location: str) -> str:
+    """One sentence about what kept a deploy from its end; of a full disk it says where."""
+    said = str(error)
+    if isinstance(error, OSError):
+        said = f"{error.filename or location} cannot be used: {error.strerror}"
+    if isinstance(error, GitError | OSError):
+        more = hindrance(location, error.said if isinstance(error, GitError) else said)
+        if more is not None:
+            return f"{said}; {more}"
+    return said
+
+
+def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]) -> Deployment:
+    """What the config says about a deploy.
+
+    Raises `Skipped` where it says nothing, `Moved` where it names another
+    location, and `Refused` where the server's settings do not allow it.
+    """
+    here = [one for one in found if one.location == deploy.location]
+    moved = [one for one in found if one.host == deploy.host]
+    if not here and not moved:
+        elsewhere = any(one.branch == deploy.branch for one in found)
+        reason = f"the config has nothing for {deploy.location} any more"
+        raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
+    one = (here or moved)[0]
+    if one.branch != deploy.branch and deploy.trigger in (Trigger.PUSH, Trigger.ROLLBACK):
+        raise Skipped(why_not(deploy.branch, [one]))
+    violations = [trust.violation(one.location, one.branch, one.script) for trust in trusts]
+    if not violations:
+        raise Refused("no [[trust]] of the server's settings covers the repository")
+    if None not in violations:
+        raise Refused(str(violations[0]))
+    if not here:
+        raise Moved(one)
+    return one

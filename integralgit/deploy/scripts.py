@@ -1,0 +1,171 @@
+"""The scripts that run: started, watched until they end, and picked up from an earlier server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from integralgit.deploy.child import cancel
+from integralgit.deploy.health import check_of
+from integralgit.deploy.outcome import CANCEL, TIMEOUT, TOO_MUCH, Outcome, script_outcome
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import NoRoom
+from integralgit.deploy.run import Marks, Run, Waits
+from integralgit.deploy.script import (
+    Script,
+    ScriptEnd,
+    boot_id,
+    script_command,
+    script_environment,
+    start_ticks,
+)
+from integralgit.deploy.update import Updated
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal import deploys
+from integralgit.journal.events import Deploy, RunningScript
+from integralgit.journal.logs import Logs
+from integralgit.journal.store import Store
+from integralgit.settings import Settings
+
+log = Logger()
+
+#: Seconds between looks at how much a script has printed.
+SIZE_LOOK = 1.0
+
+
+@define
+class Scripts:
+    """The scripts of this server, by the numbers of their deploys, until their ends are recorded.
+
+    `environment` is the server's, and `url` gives the address of a deploy's page.
+    """
+
+    _reactor: Any
+    _settings: Settings
+    _store: Store
+    _logs: Logs
+    _environment: Mapping[str, str]
+    _now: Callable[[], float]
+    _url: Callable[[Deploy], str]
+    _waits: Waits
+    _running: dict[int, Script] = field(factory=dict, init=False)
+
+    def __contains__(self, deploy: int) -> bool:
+        return deploy in self._running
+
+    def forget(self, deploy: int) -> None:
+        """The end of the deploy's script is recorded."""
+        self._running.pop(deploy, None)
+
+    async def run(
+        self, run: Run, deployment: Deployment, commit: str, updated: Updated, lock: int
+    ) -> Outcome:
+        """Run the script of a deploy to its end; raises `Refused` or `NoRoom` where that cannot be."""
+        assert deployment.script is not None
+        deploy, location = run.deploy, deployment.location
+        command = script_command(location, deployment.script)
+        environment = script_environment(
+            self._environment, deployment, deploy, commit, updated.previous, self._url(deploy)
+        )
+        script = Script(self._reactor, self._logs.status_file(deploy.id))
+        self._running[deploy.id] = script
+        try:
+            script.start(
+                command,
+                environment,
+                location=location,
+                umask=self._settings.umask,
+                log=run.log,
+                lock=lock,
+            )
+        except NoRoom:
+            del self._running[deploy.id]
+            raise
+        except OSError as error:
+            del self._running[deploy.id]
+            raise Refused(f"the script could not be started: {error.strerror}") from None
+        deadline = self._now() + deployment.timeout
+        record = RunningScript(
+            deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
+        )
+        try:
+            await run.started(record, check_of(deployment))
+        except Exception:
+            # Nobody could pick it up again, so it must not run.
+            script.never_mind()
+            del self._running[deploy.id]
+            raise
+        script.go()
+        ended = await self._until_end(script, record)
+        if ended.left_behind:
+            run.say("A background process of the script still runs; it is left alone.")
+        outcome = script_outcome(ended)
+        if outcome.reason:
+            run.say(f"Failed: {outcome.reason}")
+        return outcome
+
+    async def _until_end(self, script: Script, record: RunningScript) -> ScriptEnd:
+        """Wait for a script's end; at the deadline that is recorded and then brought about."""
+
+        def end(why: str) -> None:
+            if script.ending is None:
+                ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, why))
+                ending.addBoth(lambda _: script.stop(why))
+
+        marks = Marks(self._logs, record.deploy, self._now())
+
+        def look_at_size() -> None:
+            size = self._logs.size(record.deploy)
+            marks.look(size, self._now())
+            if size > self._settings.max_log:
+                end(TOO_MUCH)
+
+        if record.ending is not None:
+            script.stop(record.ending)
+        remaining = max(0.0, record.deadline - self._now())
+        timer = self._reactor.callLater(remaining, end, TIMEOUT)
+        looks = LoopingCall(look_at_size)
+        looks.clock = self._reactor
+        looks.start(SIZE_LOOK, now=False)
+        try:
+            ended = await self._waits.until(script.ended)
+        finally:
+            cancel(timer)
+            looks.stop()
+        return ended
+
+    async def follow(
+        self, deploy: Deploy, record: RunningScript, *, is_cancelled: bool
+    ) -> tuple[Outcome, float | None]:
+        """Follow a script that the server before us started; how it ended, and when.
+
+        Raises `Stopping` if the server stops before it has ended.
+        """
+        script = Script(self._reactor, self._logs.status_file(deploy.id))
+        if script.adopt(record):
+            log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
+            self._running[deploy.id] = script
+            if is_cancelled:
+                script.stop(CANCEL)
+            ended = await self._until_end(script, record)
+        else:
+            ended = ScriptEnd(script.status(), record.ending)
+        return script_outcome(ended), script.ended_at()
+
+    async def cancel(self, deploy: int) -> bool:
+        """Ask a deploy's script to end; False where none runs."""
+        script = self._running.get(deploy)
+        if script is None:
+            return False
+        await self._store.write(lambda tx: deploys.end_script(tx, deploy, CANCEL))
+        script.stop(CANCEL)
+        return True
+
+    def abandon(self) -> None:
+        """Leave all of them running, for the end of this server."""
+        for script in self._running.values():
+            script.abandon()
