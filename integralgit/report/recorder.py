@@ -99,10 +99,11 @@ class Recorder:
                 self._status(tx, forge, one, commit, host)
         if deploy.commit is not None:
             for item in outbox.of_deploy(tx, deploy.id):
-                kind, _, rest = item.subject.partition(" ")
-                if kind == STATUS and item.receiver == queue and commit not in rest.split(" "):
-                    passed_over = rest.split(" ")[1]
-                    self._passed_over(tx, forge, deploy, passed_over, host)
+                if item.receiver == queue and item.subject.startswith(f"{STATUS} "):
+                    # The name of a repository may hold spaces, what is behind it does not.
+                    told = item.subject.rsplit(" ", 2)[1]
+                    if told != commit:
+                        self._passed_over(tx, forge, deploy, told, host)
 
     def _passed_over(
         self, tx: Transaction, forge: Forge, deploy: Deploy, commit: str, host: str

@@ -225,6 +225,22 @@ class Deployments(Recording):
         self.assertEqual(found, {A: State.SUPERSEDED, B: State.RUNNING})
 
 
+class Together(Recording):
+    forges = Deployments.forges
+    notifies = (ALL,)
+
+    def test_everybody(self) -> None:
+        """One deploy is told as status, deployment and message, also when it is touched again."""
+        number = self.queue(A)
+        self.begin(number, B)
+        self.end(number, State.FAILED)
+        self.write(lambda tx: deploys.note(tx, number, head=B))
+        self.assertEqual(self.statuses()["b"][0], State.FAILED)
+        self.assertEqual(len(self.wanted("deployment")), 1)
+        self.assertEqual([one.event for one in self.wanted("message")], ["failed"])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
 class Messages(Recording):
     forges = ()
     notifies = (TEAM, ALL)
