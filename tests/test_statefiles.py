@@ -8,8 +8,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit import statefiles
 from integralgit.hooks.signatures import standard_webhooks_key
-from integralgit.settings import Settings, SettingsError, Trust
+from integralgit.settings import Settings, SettingsError, Trust, make_settings
 from integralgit.statefiles import (
     access_token,
     ensure_secret,
@@ -214,3 +215,51 @@ class Keys(SynchronousTestCase):
         with self.assertRaises(SettingsError) as raised:
             read_keys(Settings(trusts=(trust,)), self.state, self.beside, None)
         self.assertIn(str(self.beside / "acme.secret"), str(raised.exception))
+
+
+class Receivers(SynchronousTestCase):
+    """The files of those who are told how deploys go."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.secrets = statefiles.Secrets(self.folder, self.folder, None)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def test_what_they_hold(self) -> None:
+        """A token, the URL of a chat and a secret are read from files beside the settings."""
+        self.write("token", "t0ken\n")
+        self.write("chat", "https://hooks.example.com/canary\n")
+        self.write("secret", "s3cret\n")
+        settings = make_settings(
+            {
+                "forge": [{"host": "github.com", "token_file": "token"}],
+                "notify": [
+                    {"form": "slack", "url_file": "chat"},
+                    {"form": "json", "url": "https://a.example", "secret_file": "secret"},
+                    {"form": "mail", "to": "a@example.com", "from": "b@example.com"},
+                ],
+            },
+            {},
+        )
+        (account,) = self.secrets.accounts(settings)
+        self.assertEqual(account.token, "t0ken")
+        chat, program = self.secrets.doorbells(settings)
+        self.assertEqual(chat.url, "https://hooks.example.com/canary")
+        self.assertEqual((program.url, program.secret), ("https://a.example", b"s3cret"))
+
+    def test_wrong_ones(self) -> None:
+        """What cannot go into a header, or is no URL of https, stops the start and is not repeated."""
+        for text, reason in (
+            ("canary with spaces", "must hold printable ASCII without spaces"),
+            ("http://hooks.example.com/canary", "must begin with https://"),
+            ("canary", "must be an https URL"),
+        ):
+            self.write("chat", text)
+            settings = make_settings({"notify": [{"form": "slack", "url_file": "chat"}]}, {})
+            with self.assertRaises(SettingsError) as raised:
+                self.secrets.doorbells(settings)
+            self.assertIn(reason, str(raised.exception))
+            self.assertNotIn("canary", str(raised.exception))
