@@ -29,6 +29,7 @@ from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
+from twisted.python.threadpool import ThreadPool
 
 from integralgit.background import Background
 from integralgit.deploy.child import Children
@@ -196,12 +197,20 @@ def local_url(ports: list[IListeningPort]) -> str:
     return "http://localhost"
 
 
+class Readers(ThreadPool):
+    """Threads that start and end with the service."""
+
+    def close(self) -> None:
+        """End the threads."""
+        self.stop()
+
+
 @define(eq=False, slots=False)
 class IntegralGit(Service):
     """The root: starts its parts in order, and stops them one at a time, last first."""
 
     parts: list[IService]
-    _pools: list[ConnectionPool]
+    _pools: list[ConnectionPool | Readers]
     _umask: int
     _observer: Any
     _saved_umask: int = field(default=0, init=False)
@@ -398,7 +407,9 @@ def assemble(
     }
     secure = (settings.url or "").startswith("https:")
     access = Access(known.token, settings.public, frozenset(hosts), secure)
-    background, ticker = Background(), Ticker(reactor, most_viewers())
+    # Whoever reads long logs waits for others who do, and nobody else does.
+    readers, background = Readers(0, 2, "logs"), Background()
+    ticker = Ticker(reactor, most_viewers())
     metrics = Metrics(archive, ticker, background)
     hub.watch(metrics.heard)
     pages = Pages(
@@ -406,7 +417,7 @@ def assemble(
         addresses,
         archive,
         logs,
-        LogViews(logs, in_thread, background),
+        LogViews(logs, _in_pool(reactor, readers), background),
         hub,
         background,
         ticker,
@@ -432,17 +443,20 @@ def assemble(
     root = Root(update, pages.resource(), access)
     site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
 
-    token_file = state / ACCESS_TOKEN
-
     def listening() -> None:
         log.info("hosts are told to send to {url}", url=addresses.hook)
         for path in known.files:
             log.info("the webhook secret is in {path}", path=path)
-        log.info("the access token for {url} is in {path}", url=addresses.base, path=token_file)
+        log.info(
+            "the access token for {url} is in {path}", url=addresses.base, path=state / ACCESS_TOKEN
+        )
 
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
-        [refusals, outbox, poll, workshop, listener], [writer, reader], settings.umask, observer
+        [refusals, outbox, poll, workshop, listener],
+        [writer, reader, readers],
+        settings.umask,
+        observer,
     )
 
 
@@ -453,9 +467,13 @@ def most_viewers() -> int:
 
 
 def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:
+    return _in_pool(reactor, reactor.getThreadPool())
+
+
+def _in_pool(reactor: Any, pool: ThreadPool) -> Callable[..., Deferred[Any]]:
     from twisted.internet.threads import deferToThreadPool
 
     def run(work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
+        return deferToThreadPool(reactor, pool, work, *arguments)
 
     return run

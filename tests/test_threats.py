@@ -375,7 +375,10 @@ THREATS = {
         "integration.test_pages.HarmTests.test_hostile_names",
         "integration.test_pages.ProgramTests.test_headers",
     ),
-    77: shown("web.test_ansi.RenderTests.test_what_would_act"),
+    77: shown(
+        "web.test_ansi.RenderTests.test_what_would_act",
+        "web.test_ansi.RenderTests.test_a_line_that_plays",
+    ),
     78: shown("integration.test_pages.HarmTests.test_hostile_names"),
     79: shown(
         "integration.test_pages.ActTests.test_forms_of_others",

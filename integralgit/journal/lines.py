@@ -9,6 +9,7 @@ meant for a thread.
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -21,8 +22,10 @@ S = TypeVar("S")
 
 #: The most of one line that is given, in bytes; of a progress line that is its end.
 LONGEST = 16 * 1024
-#: The most lines that one search gives.
-MOST_FOUND = 1000
+#: The most lines that one search gives, and the seconds that it may take.
+MOST_FOUND, SEARCH = 1000, 2.0
+#: More than anything that is carried is long, in bytes.
+_KEPT = 256
 
 
 @frozen
@@ -47,6 +50,15 @@ class _Mark(Generic[S]):
     carried: S
 
 
+@frozen
+class Found:
+    """The numbers of lines that were found, up to which line was looked, and whether more follow."""
+
+    lines: list[int]
+    through: int
+    more: bool
+
+
 @define
 class LineIndex(Generic[S]):
     """The index of one deploy's log; `carry` folds what a reader carries over a piece of it."""
@@ -62,6 +74,8 @@ class LineIndex(Generic[S]):
     last: int = field(default=0, init=False)
     _marks: list[_Mark[S]] = field(init=False)
     _carried: S = field(init=False)
+    #: What of the line that is not complete yet has not been carried.
+    _tail: bytes = field(default=b"", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._marks = [_Mark(1, 0, self._start)]
@@ -79,13 +93,18 @@ class LineIndex(Generic[S]):
             piece = self._logs.read(self._deploy, self.size, end)
             if not piece:
                 break
-            newest = piece.rfind(b"\n") + 1
-            self._carried = self._carry(self._carried, piece[:newest] if newest else piece)
+            # From a line's beginning, so that nothing that is carried is cut in two.
+            tail = self._tail + piece
+            whole = tail.rfind(b"\n") + 1
+            self._carried = self._carry(self._carried, tail[:whole])
+            self._tail = tail[whole:]
             self.breaks += piece.count(b"\n")
-            if newest:
-                self.last = self.size + newest
+            if whole:
+                self.last = self.size + len(piece) - len(self._tail)
                 self._marks.append(_Mark(self.breaks + 1, self.last, self._carried))
-                self._carried = self._carry(self._carried, piece[newest:])
+            elif len(self._tail) > CHUNK:
+                most_of_it, self._tail = self._tail[:-_KEPT], self._tail[-_KEPT:]
+                self._carried = self._carry(self._carried, most_of_it)
             self.size += len(piece)
         return self.size >= until
 
@@ -98,12 +117,16 @@ class LineIndex(Generic[S]):
             position += len(piece)
         return number
 
-    def lines(self, first: int, last: int) -> list[Line[S]]:
-        """The lines of those numbers that there are, within the indexed part."""
+    def lines(self, first: int, last: int, most: int = 1 << 40) -> list[Line[S]]:
+        """The lines of those numbers that there are, within the indexed part.
+
+        At least one of them, and no more than so many bytes of the others.
+        """
         mark = self._marks[bisect_right(self._marks, first, key=lambda one: one.line) - 1]
-        found = []
+        found: list[Line[S]] = []
         for line in self._from(mark):
-            if line.number > last:
+            most -= len(line.data) if line.number >= first else 0
+            if line.number > last or (found and most < 0):
                 break
             if line.number >= first:
                 found.append(line)
@@ -145,34 +168,39 @@ class LineIndex(Generic[S]):
         data = tail[rewritten + 1 :] if rewritten >= 0 else whole[:LONGEST]
         return Line(number, begin, data, carried, length - len(data))
 
-    def find(self, text: str, skip: re.Pattern[bytes], after: int = 0) -> list[int]:
-        """The numbers of the lines after one that hold a text, without regard to (ASCII) case.
+    def find(self, text: str, skip: re.Pattern[bytes], after: int = 0) -> Found:
+        """The lines after one that hold a text, without regard to (ASCII) case.
 
-        What `skip` matches is not looked at. At most `MOST_FOUND`.
+        What `skip` matches is not looked at. A search that takes long, or
+        finds much, ends early and says up to where.
         """
-        wanted = re.compile(re.escape(text.encode("utf-8", "surrogateescape")), re.IGNORECASE)
+        wanted = text.encode("utf-8", "surrogateescape").lower()
         found: list[int] = []
         mark = self._marks[bisect_right(self._marks, after + 1, key=lambda one: one.line) - 1]
-        number, position, rest = mark.line, mark.offset, b""
-        while position < self.size and len(found) < MOST_FOUND:
-            piece = self._logs.read(self._deploy, position, self.size, 16 * CHUNK)
+        number, position, rest, size = mark.line, mark.offset, b"", self.size
+        deadline = time.monotonic() + SEARCH
+        while position < size:
+            if len(found) >= MOST_FOUND or time.monotonic() > deadline:
+                return Found(found, max(after, number - 1), more=True)
+            piece = self._logs.read(self._deploy, position, size)
             if not piece:
                 break
             position += len(piece)
             piece = rest + piece
-            newest = piece.rfind(b"\n") + 1
-            if position >= self.size:
-                newest = len(piece)
-            elif not newest:
+            whole = piece.rfind(b"\n") + 1
+            if position >= size:
+                whole = len(piece)
+            elif not whole:
                 # One long line: its end is joined with what follows, so that nothing is cut in two.
-                newest = max(0, len(piece) - len(text) * 4)
-            block, rest = piece[:newest], piece[newest:]
-            plain = skip.sub(b"", block) if b"\x1b" in block else block
+                whole = max(0, len(piece) - len(wanted) - _KEPT)
+            block, rest = piece[:whole], piece[whole:]
+            plain = (skip.sub(b"", block) if b"\x1b" in block else block).lower()
             counted = 0
-            for hit in wanted.finditer(plain):
-                number += plain.count(b"\n", counted, hit.start())
-                counted = hit.start()
+            while (hit := plain.find(wanted, counted)) >= 0:
+                number += plain.count(b"\n", counted, hit)
                 if number > after and found[-1:] != [number]:
                     found.append(number)
+                line_end = plain.find(b"\n", hit)
+                counted = line_end if line_end >= 0 else len(plain)
             number += plain.count(b"\n", counted)
-        return found[:MOST_FOUND]
+        return Found(found, max(after, self.total), more=False)

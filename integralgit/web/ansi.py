@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -31,6 +32,8 @@ _UNSEEN = re.compile("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 #: The most columns of a line that are shown.
 COLUMNS = 4000
+#: The longest sequence that is looked at, and the most cells that a line's sequences may write.
+LONGEST_SEQUENCE, MOST_CELLS = 64, 20_000
 
 
 @frozen
@@ -89,8 +92,11 @@ def _of_256(number: int) -> int:
     return _nearest(*levels)
 
 
+@lru_cache(maxsize=4096)
 def restyle(style: Style, parameters: str) -> Style:
     """The style after a sequence "select graphic rendition" with those parameters."""
+    if len(parameters) > LONGEST_SEQUENCE:
+        return style
     codes = [
         int(code) if code.isdigit() and len(code) < 4 else 0
         for code in re.split("[;:]", parameters)
@@ -124,9 +130,13 @@ def _change(code: int, rest: list[int]) -> dict[str, Any]:
 
 def style_after(style: Style, data: bytes) -> Style:
     """The style in which text goes on behind these bytes."""
-    if b"\x1b[" in data:
-        for found in _SGR.finditer(data):
-            style = restyle(style, found[1].decode("ascii"))
+    if b"\x1b[" not in data:
+        return style
+    reset = max(data.rfind(b"\x1b[0m"), data.rfind(b"\x1b[m"))
+    if reset >= 0:
+        style = PLAIN
+    for found in _SGR.finditer(data, max(0, reset)):
+        style = restyle(style, found[1].decode("ascii"))
     return style
 
 
@@ -146,6 +156,8 @@ class _Screen:
         self.column = 0
         self.style = style
         self.cut = 0
+        #: How many cells were written; a line that plays with its cursor without end is cut.
+        self.written = 0
 
     def write(self, text: str) -> None:
         if not text:
@@ -154,9 +166,16 @@ class _Screen:
         self.cut = max(self.cut, len(text) - room)
         text = text[:room]
         if self.column > len(self.cells):
+            self.written += self.column - len(self.cells)
             self.cells += [(" ", PLAIN)] * (self.column - len(self.cells))
         self.cells[self.column : self.column + len(text)] = [(c, self.style) for c in text]
         self.column += len(text)
+        self.written += len(text)
+
+    @property
+    def is_worn_out(self) -> bool:
+        """Whether the line has had its share."""
+        return self.written > MOST_CELLS
 
     def control(self, character: str) -> None:
         self.column = 0 if character == "\r" else max(0, self.column - 1)
@@ -170,6 +189,7 @@ class _Screen:
             self.cells = []
         elif final == "K" and parameters == "1":
             end = min(self.column, len(self.cells))
+            self.written += end
             self.cells[:end] = [(" ", PLAIN)] * end
         elif final == "G":
             column = int(parameters) - 1 if parameters.isdigit() and len(parameters) < 5 else 0
@@ -190,6 +210,9 @@ def render(line: bytes, style: Style = PLAIN) -> str:
     for found in re.finditer("[\x1b\r\x08]", text):
         if found.start() < position:
             continue
+        if screen.is_worn_out:
+            screen.cut = len(text) - position
+            return _runs(screen.cells) + _cut(screen.cut)
         screen.write(text[position : found.start()])
         position = found.end()
         if found[0] != "\x1b":
@@ -199,8 +222,11 @@ def render(line: bytes, style: Style = PLAIN) -> str:
             if escaped[2]:
                 screen.sequence(escaped[1], escaped[2])
     screen.write(text[position:])
-    cut = f'<i class="cut">… {screen.cut} more characters</i>' if screen.cut else ""
-    return _runs(screen.cells) + cut
+    return _runs(screen.cells) + _cut(screen.cut)
+
+
+def _cut(characters: int) -> str:
+    return f'<i class="cut">… {characters} more characters</i>' if characters else ""
 
 
 def _runs(cells: Iterable[tuple[str, Style]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 import jinja2
@@ -243,5 +244,6 @@ def _at_home(request: Request, name: str, identity: str) -> None:
     if name == identity or request.method not in (b"GET", b"HEAD"):
         return
     path, _, query = request.uri.decode("latin-1").partition("?")
-    rest = path.removeprefix(repository_path(name))
-    raise Elsewhere(repository_path(identity) + rest + (f"?{query}" if query else ""))
+    _, found, rest = unquote(path).partition(f"/{name}")
+    path = repository_path(identity) + (quote(rest, safe="/~:") if found else "")
+    raise Elsewhere(path + (f"?{query}" if query else ""))

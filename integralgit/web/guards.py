@@ -26,6 +26,9 @@ LIMIT, MOST = 30, 200
 
 Handler = Callable[Concatenate["Pages", Request, P], Coroutine[Any, Any, Any]]
 
+_ACT = re.compile(
+    r"/(deploys|cancel|retry|rollback|freeze|unfreeze|deliveries/\d+/replay)$", re.ASCII
+)
 _OWN_PATH = re.compile(r"/(?![/\\])[!#-\[\]-~]{0,1000}", re.ASCII)
 
 
@@ -34,7 +37,11 @@ def _ask_to_sign_in(web: Pages, request: Request) -> Any:
     if wants_json(request):
         request.setHeader("WWW-Authenticate", "Bearer")
         raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
-    to = own_path(request.uri.decode("latin-1"))
+    to = request.uri.decode("latin-1")
+    if request.method == b"POST":
+        # An act is not a page; what it was to change has one.
+        to = _ACT.sub("", to)
+    to = own_path(to)
     return web.page(request, "sign_in.html", {"wrong": False, "to": to}, 401)
 
 
@@ -63,7 +70,7 @@ def form_of(request: Request) -> dict[str, str]:
     """The first value of each field of a small form that was sent."""
     content = cast(BytesIO, request.content)
     content.seek(0)
-    sent = content.read(4096).decode("utf-8", "replace")
+    sent = content.read(16 * 1024).decode("utf-8", "replace")
     return {name: values[0] for name, values in parse_qs(sent).items()}
 
 

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 
 from integralgit.background import Background
-from integralgit.journal.lines import Line, LineIndex
+from integralgit.journal.lines import Found, Line, LineIndex
 from integralgit.journal.logs import Logs, Mark
 from integralgit.web.ansi import ESCAPES, PLAIN, Style, render, style_after
 
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 #: The most lines in one answer, and in one page without JavaScript.
 MOST_LINES, PAGE_LINES = 1000, 400
+#: The most bytes of a log in one answer, but for its first line.
+MOST_BYTES = 256 * 1024
 #: How many logs are remembered by their lines.
 _REMEMBERED = 64
 
@@ -94,8 +96,8 @@ def rows(lines: Sequence[Line[Style]], times: Times) -> Iterator[str]:
         cut = f'<i class="cut">… {line.left_out} more bytes</i>' if line.left_out else ""
         number = line.number
         yield (
-            f'<p id="L{number}"><a href="#L{number}" tabindex="-1">{number}</a>{told}'
-            f"<span>{render(line.data, line.before)}{cut}</span></p>\n"
+            f'<div class="l" id="L{number}"><a href="#L{number}" tabindex="-1">{number}</a>{told}'
+            f"<span>{render(line.data, line.before)}{cut}</span></div>\n"
         )
 
 
@@ -134,7 +136,7 @@ class LogView:
         """Some of the lines of a deploy's log; `deploy` is its JSON."""
 
         def work() -> Rows:
-            lines = self._index.lines(first, min(last, first + MOST_LINES - 1))
+            lines = self._index.lines(first, min(last, first + MOST_LINES - 1), MOST_BYTES)
             times = Times.of(deploy, self._logs.marks(self._deploy))
             return Rows(
                 first,
@@ -150,11 +152,11 @@ class LogView:
         """How many lines there are."""
         return await self._grown(deploy["log_size"] or 0, lambda: self._index.total)
 
-    async def find(self, deploy: Json, text: str, after: int) -> list[int]:
-        """The numbers of the lines after one that hold a text."""
-        return await self._grown(
-            deploy["log_size"] or 0, lambda: self._index.find(text, ESCAPES, after)
-        )
+    async def find(self, deploy: Json, text: str, after: int) -> Found:
+        """The lines after one that hold a text; others may look at the log meanwhile."""
+        await self.total(deploy)
+        found: Found = await self._in_thread(self._index.find, text, ESCAPES, after)
+        return found
 
     async def sections(self, deploy: Json, took: Callable[[Json], str]) -> list[Section]:
         """The parts of the log that belong to its steps, and what stands before them."""

@@ -20,6 +20,7 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP deploy.test 127.0.0.1",
 ]
 
 

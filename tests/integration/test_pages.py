@@ -70,7 +70,7 @@ class LogTests(PageTests):
         daemon = self.serve("seq 200000 | sed 's/^/line number /'\necho the needle\nseq 500\n")
         self.assertEqual(daemon.ended(1)["state"], "succeeded")
         with self.opened(daemon, DEPLOY.format(1)) as opened:
-            rows = opened.locator("#lines p")
+            rows = opened.locator("#lines .l")
             expect(opened.get_by_text("line number 1", exact=True)).to_be_visible()
             opened.get_by_role("searchbox").fill("NEEDLE")
             opened.get_by_role("searchbox").press("Enter")
@@ -100,7 +100,7 @@ class LogTests(PageTests):
             opened.goto(f"{daemon.url}{DEPLOY.format(1)}#L1")
             expect(opened.locator("summary#L1")).to_be_in_viewport()
             opened.goto(f"{daemon.url}{DEPLOY.format(1)}#L2")
-            expect(opened.locator("p#L2")).to_be_in_viewport()
+            expect(opened.locator("#L2")).to_be_in_viewport()
             expect(fetch).to_have_attribute("open", "")
 
     def test_what_a_terminal_would_show(self) -> None:
@@ -117,7 +117,7 @@ class LogTests(PageTests):
             self.assertEqual(lines.locator("a:not([href^='#L'])").count(), 0)
             step = opened.locator("details.step", has_text="script")
             expect(step.locator(".took")).to_have_text(re.compile(r"^[2-9]\.\d s$"))
-            expect(step.locator("p", has_text="late").locator("i")).to_have_text(
+            expect(step.locator(".l", has_text="late").locator("i")).to_have_text(
                 re.compile("^0:0[1-9]$")
             )
             step.locator("summary").click()
@@ -148,8 +148,28 @@ class LogTests(PageTests):
             (self.folder / "go-2").touch()
             expect(opened.get_by_text("end", exact=True)).to_be_in_viewport()
             expect(opened.locator("h1")).to_contain_text("succeeded")
-            numbers = [int(one) for one in opened.locator("#lines p > a").all_inner_texts()]
+            numbers = [int(one) for one in opened.locator("#lines .l > a").all_inner_texts()]
             self.assertEqual(numbers, sorted(set(numbers)))
+
+    def test_many_lines_at_once(self) -> None:
+        """Whoever scrolls down after a burst that was not followed finds every line."""
+        script = "seq 60\nwhile [ ! -e ../go ]; do sleep 0.05; done\nseq 61 5000\n"
+        daemon = self.serve(script)
+        self.addCleanup((self.folder / "go").touch)
+        eventually(lambda: "\n60\n" in daemon.log(1), "the script has begun")
+        with self.opened(daemon, DEPLOY.format(1)) as opened:
+            expect(opened.get_by_text("60", exact=True).last).to_be_in_viewport()
+            opened.mouse.wheel(0, -300)
+            expect(opened.locator("#follow")).to_be_visible()
+            (self.folder / "go").touch()
+            expect(opened.locator("h1")).to_contain_text("succeeded")
+            for _ in range(4):
+                opened.mouse.wheel(0, 500)
+                opened.wait_for_timeout(100)
+            expect(opened.locator("#L150 span")).to_have_text("143")
+            step = opened.locator("details.step", has_text="script")
+            shown = [int(one) for one in step.locator(".l > a").all_text_contents()]
+            self.assertEqual(shown[:150], list(range(shown[0], shown[0] + 150)))
 
     def test_without_javascript(self) -> None:
         """The end of a long log, a way to the rest, and a search."""
@@ -242,6 +262,19 @@ class ActTests(PageTests):
             opened.get_by_role("button", name="Sign out").click()
             opened.goto(daemon.url)
             expect(opened.get_by_label("Access token")).to_be_visible()
+
+    def test_under_another_name(self) -> None:
+        """Signing in and acting work over plain http too, under a name that is not this machine's own."""
+        daemon = self.serve("true", settings='allowed_hosts = ["deploy.test"]')
+        daemon.ended(1)
+        daemon.token()
+        url = daemon.url.replace("127.0.0.1", "deploy.test")
+        with chromium() as browser, page(browser, url) as opened:
+            opened.goto(f"{url}/github.com/acme/site")
+            self.sign_in(opened, daemon)
+            opened.get_by_role("button", name="Deploy now").click()
+            expect(opened).to_have_url(url + DEPLOY.format(2))
+            expect(opened.locator("h1")).to_contain_text("succeeded")
 
     def test_forms_of_others(self) -> None:
         """A form of another site does nothing, whatever cookie the browser has (threat 79)."""

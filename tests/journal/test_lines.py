@@ -56,7 +56,7 @@ class LineTests(LogCase):
         self.assertEqual(self.index(b"").total, 0)
         index = LineIndex(self.logs, 2, 0, count)
         self.assertFalse(index.grow(10))
-        self.assertEqual((index.total, index.lines(1, 9), index.find("x", SKIP)), (0, [], []))
+        self.assertEqual((index.total, index.lines(1, 9), index.find("x", SKIP).lines), (0, [], []))
 
     def test_a_long_log(self) -> None:
         """Far lines are found from the nearest mark, and the marks are few."""
@@ -114,22 +114,26 @@ class FindTests(LogCase):
     def test_find(self) -> None:
         """Lines that hold a text, whatever its case, colours within it, or signs it is made of."""
         index = self.index(b"Error: a\nfine\n\x1b[31mer\x1b[0mROR (b)\nerrr\nerror error")
-        self.assertEqual(index.find("error", SKIP), [1, 3, 5])
-        self.assertEqual(index.find("error", SKIP, after=1), [3, 5])
-        self.assertEqual(index.find("(b)", SKIP), [3])
-        self.assertEqual(index.find("nothing", SKIP), [])
+        self.assertEqual(index.find("error", SKIP).lines, [1, 3, 5])
+        self.assertEqual(index.find("error", SKIP, after=1).lines, [3, 5])
+        self.assertEqual(index.find("(b)", SKIP).lines, [3])
+        self.assertEqual(index.find("nothing", SKIP).lines, [])
 
     def test_find_far_away(self) -> None:
         """A text is found wherever it lies, across the borders of what is read at once."""
         filler = b"y" * 99 + b"\n"
         data = filler * 30_000 + b"needle\n" + filler * 30_000 + b"needle"
         index = self.index(data)
-        self.assertEqual(index.find("needle", SKIP), [30_001, 60_002])
-        self.assertEqual(index.find("needle", SKIP, after=30_001), [60_002])
-        self.assertEqual(len(index.find("y", SKIP)), 1000)
+        self.assertEqual(index.find("needle", SKIP).lines, [30_001, 60_002])
+        self.assertEqual(index.find("needle", SKIP, after=30_001).lines, [60_002])
+        found = index.find("y", SKIP)
+        self.assertTrue(found.more)
+        self.assertEqual(found.lines, list(range(1, found.through + 1)))
+        self.assertLess(len(found.lines), 5000)
+        self.assertEqual(index.find("y", SKIP, found.through).lines[0], found.through + 1)
 
     def test_find_in_a_long_line(self) -> None:
         """Nor does a border within one long line hide it."""
         for before in (16 * CHUNK - 3, 16 * CHUNK - 6, 16 * CHUNK):
             index = self.index(b"z" * before + b"needle" + b"z" * CHUNK + b"\nneedle\n")
-            self.assertEqual(index.find("needle", SKIP), [1, 2], before)
+            self.assertEqual(index.find("needle", SKIP).lines, [1, 2], before)

@@ -79,6 +79,13 @@ class RenderTests(SynchronousTestCase):
         self.assertTrue(shown.endswith('x<i class="cut">… 5 more characters</i>'))
         self.assertLess(len(shown), COLUMNS + 100)
 
+    def test_a_line_that_plays(self) -> None:
+        """A line that moves its cursor without end is cut before it costs much (threat 77)."""
+        for line in (b"\x1b[4000Gx" + b"\x1b[1K" * 4000, b"x\x1b[3999G" * 1600, b"ab\r" * 5000):
+            shown = render(line)
+            self.assertLess(len(shown), 3 * COLUMNS)
+        self.assertEqual(restyle(PLAIN, "1;" * 5000), PLAIN)
+
     def test_a_style_goes_on(self) -> None:
         """A colour that one line begins goes on in the next."""
         style = style_after(PLAIN, b"\x1b[1;32mgreen\n")

@@ -10,9 +10,8 @@ from attrs import asdict
 from markupsafe import Markup
 from twisted.web.server import Request
 
-from integralgit.journal import deploys
+from integralgit.journal import deploys, freezes
 from integralgit.journal.events import DeployChanged, State
-from integralgit.journal.lines import MOST_FOUND
 from integralgit.web import pages
 from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
@@ -22,13 +21,12 @@ from integralgit.web.logview import MOST_LINES, PAGE_LINES
 from integralgit.web.stream import LogEvents, LogText, Streaming, stream
 from integralgit.web.tail import LineEvents, Tail, told
 
-_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})", re.ASCII)
+_RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))", re.ASCII)
 _LINES = re.compile(r"(\d{1,15})-(\d{1,15})", re.ASCII)
 
 
 def _took(web: Pages) -> Callable[[pages.Json], str]:
-    now = web.now()
-    return lambda step: pages.duration(step, now)
+    return lambda step: pages.duration(step, web.now())
 
 
 @Pages.app.route("/<path:repo>/deploys/<int:deploy>", methods=["GET"])
@@ -45,7 +43,7 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
     count = PAGE_LINES if count is None else min(count, PAGE_LINES)
     first = max(1, total - count + 1) if first is None else max(1, min(first, total))
     rows = await view.rows(found, first, first + count - 1)
-    hits = await view.find(found, wanted, 0) if wanted else []
+    hits = (await view.find(found, wanted, 0)).lines if wanted else []
     # A step's section begins with our line that names it, which is its headline here.
     parts = {section: (section.first + bool(section.name), section.last) for section in sections}
     by_line = rows.html.split("\n")
@@ -68,10 +66,19 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
         "wanted": wanted,
         "hits": hits[:200],
         "more_hits": len(hits) > 200,
+        "frozen": await _frozen(web, found),
         "waits_for": await _waits_for(web, found),
         "provider": (await web.repository(request, found["repo"])).provider,
     }
     return web.page(request, "deploy.html", values)
+
+
+async def _frozen(web: Pages, deploy: pages.Json) -> pages.Json | None:
+    """The freeze for whose end a deploy waits, or None."""
+    if deploy["state"] != State.QUEUED:
+        return None
+    now, repo = web.now(), deploy["repo"]
+    return pages.freeze_json(await web.store.read(lambda tx: freezes.freeze_of(tx, repo, now)))
 
 
 async def _waits_for(web: Pages, deploy: pages.Json) -> pages.Json | None:
@@ -90,6 +97,9 @@ async def _waits_for(web: Pages, deploy: pages.Json) -> pages.Json | None:
 async def events(web: Pages, request: Request, repo: str, deploy: int) -> Any:
     """The deploy live: with the text of its log, or with `?view=lines` as rows for a page."""
     await web.find(request, repo, deploy)
+    if request.method == b"HEAD":
+        set_headers(request, "text/event-stream; charset=utf-8")
+        return b""
 
     async def look() -> pages.Json:
         return await web.look(deploy)
@@ -159,7 +169,7 @@ async def _found(web: Pages, request: Request, deploy: pages.Json, wanted: str) 
     """`?find=text`: the numbers of the lines that hold it, behind `?after=`."""
     after = number(request, "after") or 0
     found = await web.views.of(deploy["id"]).find(deploy, wanted, after)
-    return json_bytes(request, {"find": wanted, "lines": found, "more": len(found) == MOST_FOUND})
+    return json_bytes(request, {"find": wanted, **asdict(found)})
 
 
 def _range(request: Request, size: int) -> tuple[int, int]:
@@ -168,7 +178,7 @@ def _range(request: Request, size: int) -> tuple[int, int]:
     found = _RANGE.fullmatch(asked)
     if not found:
         return 0, size
-    start = int(found[1])
+    start = int(found[1]) if found[1] else max(0, size - int(found[3]))
     stop = min(size, int(found[2]) + 1) if found[2] else size
     if start >= stop:
         request.setHeader("Content-Range", f"bytes */{size}")

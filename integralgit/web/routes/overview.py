@@ -87,7 +87,10 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
             }
         return values
 
-    return web.show(request, "deliveries.html", await web.store.read(work))
+    values = await web.store.read(work)
+    if not wants_json(request):
+        values["before"] = before
+    return web.show(request, "deliveries.html", values)
 
 
 @Pages.app.route("/<path:repo>/badge.svg", methods=["GET"])

@@ -25,7 +25,8 @@ async function refresh(selector, address = location.href) {
   }
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   old.replaceChildren(...now.childNodes);
-  if (focused?.isConnected) focused.focus();
+  const same = focused?.getAttribute("href") && `a[href="${CSS.escape(focused.getAttribute("href"))}"]`;
+  (focused?.isConnected ? focused : same && old.querySelector(same))?.focus();
   document.title = fresh.title;
   showTimes();
 }
@@ -63,11 +64,11 @@ class Log {
     this.chunks = [];
     this.sections = [];
     this.hits = [];
-    this.total = 0;
+    [this.total, this.skipped] = [0, 0];
     this.ended = Boolean(root.dataset.ended);
     this.following = !this.ended && !location.hash;
     // What the server has put into the page already.
-    this.given = new Map([...this.place.querySelectorAll("p[id]")].map((row) => [numberOf(row), row]));
+    this.given = new Map([...this.place.querySelectorAll(".l")].map((row) => [numberOf(row), row]));
     for (const link of root.querySelectorAll(".earlier, .later, .found")) link.remove();
     this.place.replaceChildren();
     this.watcher = new IntersectionObserver((seen) => this.seen(seen), { rootMargin: "1200px 0px" });
@@ -82,17 +83,24 @@ class Log {
 
   /** Make sections and chunks for all lines that there are now. */
   layout(sections, total) {
-    const skipped = Math.max(0, sections.length ? this.skipped ?? total - MOST : 0);
-    this.skipped = skipped;
-    if (skipped && !this.place.firstChild) {
-      this.place.append(element("p", "cut", `The first ${skipped} lines are in the text only.`));
+    this.skipped = Math.max(this.skipped, total - MOST);
+    while (this.chunks.length && this.chunks[0].last <= this.skipped) {
+      const { place, section } = this.chunks.shift();
+      place.remove();
+      section.chunks.shift();
+    }
+    if (this.skipped && !this.note) {
+      this.note = element("p", "cut", "The first lines are in the text only.");
+      this.place.prepend(this.note);
     }
     sections.forEach((section, index) => {
       const made = this.sections[index] ??= this.makeSection(section);
-      if (made.chunks.length) this.resize(made.chunks.at(-1), section.last);
+      // A deploy that was queued again begins its steps anew.
+      if (made.name !== section.name || made.first !== section.first) location.reload();
       made.describe?.(section);
-      const first = Math.max(section.first + (section.name ? 1 : 0), skipped + 1);
-      for (let from = made.next ?? first; from <= section.last; from += CHUNK) {
+      const first = Math.max(section.first + (section.name ? 1 : 0), this.skipped + 1);
+      if (made.chunks.length) this.resize(made.chunks.at(-1), section.last);
+      for (let from = Math.max(made.next ?? first, first); from <= section.last; from += CHUNK) {
         this.makeChunk(made, from, section.last);
         made.next = from + CHUNK;
       }
@@ -104,7 +112,7 @@ class Log {
     const rows = element("div", "rows");
     if (!section.name) {
       this.place.append(rows);
-      return { rows, chunks: [] };
+      return { ...section, rows, chunks: [] };
     }
     const details = element("details", "step");
     const [mark, state, took] = ["mark", "unseen", "took"].map((name) => element("span", name));
@@ -125,7 +133,7 @@ class Log {
       mark.textContent = { running: "▶", succeeded: "✓", failed: "✗" }[now.state] ?? "";
       [state.textContent, took.textContent] = [now.state, now.took];
     };
-    return { rows, chunks: [], details, describe };
+    return { ...section, rows, chunks: [], details, describe };
   }
 
   makeChunk(section, first, last) {
@@ -165,26 +173,39 @@ class Log {
 
   /** Put the lines of a chunk into the page, from the server unless the page came with them. */
   async fill(chunk, wanted = false) {
-    if (chunk.held >= chunk.last || chunk.filling) return;
-    const numbers = Array.from({ length: chunk.last - chunk.first + 1 }, (_, n) => chunk.first + n);
-    const given = numbers.map((number) => this.given.get(number));
-    if (given.every(Boolean)) {
-      numbers.forEach((number) => this.given.delete(number));
-      this.put(chunk, given);
-      return;
-    }
-    chunk.filling = true;
-    try {
-      const told = await ask(`${this.path}/log?lines=${chunk.first}-${chunk.last}`);
-      if (told && (chunk.near || wanted)) this.put(chunk, rowsOf(told.html));
-    } finally {
-      chunk.filling = false;
-    }
+    if (chunk.filling) return chunk.filling;
+    const missing = () => (chunk.near || wanted) && chunk.held < chunk.last;
+    const work = async () => {
+      while (missing()) {
+        const from = Math.max(chunk.held + 1, chunk.first);
+        const given = this.takeGiven(from, chunk.last);
+        const told = given ?? await ask(`${this.path}/log?lines=${from}-${chunk.last}`);
+        const rows = given ?? (told ? rowsOf(told.html) : []);
+        if (!missing() || chunk.held >= from) continue;
+        if (rows.length) this.put(chunk, rows);
+        // The server is away, perhaps; what is near the screen is asked for again.
+        else await new Promise((resolve) => setTimeout(resolve, 1000));
+      }
+    };
+    chunk.filling = work();
+    try { await chunk.filling; } finally { chunk.filling = null; }
   }
 
+  takeGiven(first, last) {
+    const rows = Array.from({ length: last - first + 1 }, (_, n) => this.given.get(first + n));
+    if (!rows.every(Boolean)) return null;
+    for (const row of rows) this.given.delete(numberOf(row));
+    return rows;
+  }
+
+  /** Put rows into a chunk, behind those that it holds or in their place. */
   put(chunk, rows) {
-    chunk.place.replaceChildren(...rows);
-    chunk.held = rows.length ? numberOf(rows.at(-1)) : 0;
+    for (const row of rows) {
+      const old = chunk.place.children[numberOf(row) - chunk.first];
+      if (old) old.replaceWith(row);
+      else chunk.place.append(row);
+    }
+    chunk.held = Math.max(chunk.held, numberOf(rows.at(-1)));
     this.pad(chunk);
     this.mark(rows);
     this.follow();
@@ -201,17 +222,20 @@ class Log {
     return this.chunks.find((chunk) => chunk.first <= line && line <= chunk.last);
   }
 
-  // Live
-
   listen() {
     const summary = seldom(() => refresh("#summary", `${this.path}?lines=0`), 150);
     const events = new EventSource(`${this.path}/events?view=lines`);
     events.addEventListener("lines", (event) => this.grow(JSON.parse(event.data)));
-    for (const name of ["state", "step"]) events.addEventListener(name, summary);
+    for (const name of ["state", "step"]) {
+      events.addEventListener(name, (event) => {
+        const { id, state } = JSON.parse(event.data);
+        document.getElementById("said").textContent = `Deploy ${id} ${state.replace("_", " ")}`;
+        summary();
+      });
+    }
     events.addEventListener("end", () => {
       events.close();
-      this.ended = true;
-      this.button.hidden = true;
+      this.ended = this.button.hidden = true;
       summary();
     });
   }
@@ -224,27 +248,10 @@ class Log {
       const chunk = this.chunkOf(numberOf(row));
       if (chunk) groups.set(chunk, [...(groups.get(chunk) ?? []), row]);
     }
-    for (const [chunk, rows] of groups) {
-      const begin = numberOf(rows[0]);
-      if (begin === chunk.first) {
-        this.put(chunk, rows);
-      } else if (chunk.held >= begin - 1) {
-        for (const row of rows) {
-          const old = chunk.place.children[numberOf(row) - chunk.first];
-          if (old) old.replaceWith(row);
-          else chunk.place.append(row);
-        }
-        chunk.held = Math.max(chunk.held, numberOf(rows.at(-1)));
-        this.pad(chunk);
-        this.mark(rows);
-      } else if (chunk.near) {
-        this.fill(chunk);
-      }
-    }
+    for (const [chunk, rows] of groups) if (numberOf(rows[0]) <= Math.max(chunk.held + 1, chunk.first)) this.put(chunk, rows);
+    for (const chunk of this.chunks) if (chunk.near && chunk.held < chunk.last) this.fill(chunk);
     this.follow();
   }
-
-  // Where the reader is
 
   watchScrolling() {
     let before = scrollY;
@@ -267,7 +274,7 @@ class Log {
     if (found) this.goTo(Number(found[1]));
   }
 
-  /** Show one line in the middle of the screen. */
+  /** Show one line, in the middle of the screen unless it is there already. */
   async goTo(line) {
     const chunk = this.chunkOf(line);
     this.following = false;
@@ -277,11 +284,14 @@ class Log {
       if (chunk.section.details) chunk.section.details.open = true;
       if (chunk.held < line) chunk.place.scrollIntoView();
       await this.fill(chunk, true);
+    } else if (line <= this.skipped) {
+      this.find.said.textContent = `line ${line} is in the text only`;
     }
     for (const old of this.place.querySelectorAll(".target")) old.classList.remove("target");
     const row = document.getElementById(this.target);
     row?.classList.add("target");
-    row?.scrollIntoView({ block: "center" });
+    const { top, bottom } = row?.getBoundingClientRect() ?? {};
+    if (top < 120 || bottom > innerHeight) row.scrollIntoView({ block: "center" });
   }
 }
 
@@ -314,15 +324,28 @@ class Find {
   }
 
   async ask(text) {
-    const told = text ? await ask(`${this.log.path}/log?find=${encodeURIComponent(text)}`) : { lines: [] };
-    if (!told || text !== this.text) return;
-    [this.more, this.at, this.log.hits] = [told.more, -1, told.lines];
-    this.log.mark(this.log.place.querySelectorAll("p[id]"));
+    [this.log.hits, this.at, this.through] = [[], -1, 0];
+    await this.more(text);
+    this.log.mark(this.log.place.querySelectorAll(".l"));
     this.show();
+  }
+
+  /** Look behind what was looked at: the server ends a search that takes long. */
+  async more(text) {
+    let told = { more: text !== "" };
+    while (told?.more && this.log.hits.length < 10_000) {
+      told = await ask(`${this.log.path}/log?find=${encodeURIComponent(text)}&after=${this.through}`);
+      if (!told || text !== this.text) return;
+      this.log.hits.push(...told.lines);
+      this.through = told.through;
+      this.show();
+    }
+    this.unfinished = Boolean(told?.more);
   }
 
   async next(step) {
     await this.look();
+    if (this.text && this.log.total > this.through && !this.unfinished) await this.more(this.text);
     const count = this.log.hits.length;
     if (!count) return;
     this.at = this.at < 0 && step < 0 ? count - 1 : (this.at + step + count) % count;
@@ -332,7 +355,7 @@ class Find {
 
   show() {
     const count = this.log.hits.length;
-    const all = this.more ? `${count}+` : count;
+    const all = this.unfinished ? `${count}+` : count;
     this.said.textContent = !this.text ? "" : !count ? "none" : this.at < 0 ? `${all} found` : `${this.at + 1} of ${all}`;
   }
 }
@@ -366,6 +389,8 @@ const main = document.querySelector("main[data-live]");
 if (main) {
   const anew = seldom(() => refresh("main"), 300);
   const events = new EventSource(main.dataset.live);
+  let opened = false;
+  events.addEventListener("open", () => { if (opened) anew(); opened = true; });
   events.addEventListener("change", (event) => {
     const { repo } = JSON.parse(event.data);
     if (!main.dataset.repo || !repo || repo === main.dataset.repo) anew();
