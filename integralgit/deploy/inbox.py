@@ -170,6 +170,11 @@ def settle(
             deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
         deploys.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
         woken += [one.location for one in targets]
+    for ref, deleted in deliveries.refs_to_look_at(tx, repo):
+        # What is said of one push is said of all like it, of which a storm brings thousands.
+        decision = decide(Push(ref, deleted=deleted), known)
+        if decision.outcome == IGNORED and ref != f"refs/heads/{CONFIG_BRANCH}":
+            deliveries.ignore_pushes(tx, repo, ref, deleted, decision.reason)
     for push in deliveries.pushes_to_look_at(tx, repo):
         sent = _as_sent(push)
         decision = decide(sent, known)

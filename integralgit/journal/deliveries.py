@@ -143,6 +143,22 @@ def pushes_to_look_at(tx: Transaction, repo: str) -> list[StoredPush]:
     return [_push(row) for row in rows]
 
 
+def refs_to_look_at(tx: Transaction, repo: str) -> list[tuple[str, bool]]:
+    """The refs of the pushes that wait for a look, each with whether it was deleted."""
+    rows = tx.execute("SELECT DISTINCT ref, deleted FROM pushes WHERE repo = ? AND look", (repo,))
+    return [(ref, bool(deleted)) for ref, deleted in rows]
+
+
+def ignore_pushes(tx: Transaction, repo: str, ref: str, deleted: bool, reason: str) -> None:
+    """After a look, all pushes to a ref that waited for it are still ignored, for that reason."""
+    tx.execute(
+        "UPDATE pushes SET outcome = 'ignored', reason = ?, look = 0"
+        " WHERE repo = ? AND look AND ref = ? AND deleted = ?",
+        (reason, repo, ref, deleted),
+    )
+    tx.emit(RepositoryChanged(repo))
+
+
 def repositories_to_look_at(tx: Transaction) -> list[str]:
     """The repositories with a push that waits for a fresh look at their config."""
     return [repo for (repo,) in tx.execute("SELECT DISTINCT repo FROM pushes WHERE look")]
