@@ -37,6 +37,8 @@ log = Logger()
 PRUNE_EVERY = 20
 #: Seconds until work at a location that met a fault is tried again.
 WORK_AGAIN = 10.0
+#: Seconds between looks at the config of one repository; all that wait share one.
+LOOK_APART = 1.0
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
 
@@ -61,6 +63,8 @@ class Workshop(Service):
     #: Nothing begins before the archive is true again.
     _recovered: bool = field(default=False, init=False)
     _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    #: When a repository's config was last asked for.
+    _looked: dict[str, float] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
@@ -304,6 +308,16 @@ class Workshop(Service):
             self._later(identity, LOOK_AGAIN, self.look)
 
     def look(self, identity: str) -> None:
-        """A repository's config is to be read afresh; before the recovery, that finds it itself."""
-        if self._recovered and not self._stopping:
+        """A repository's config is to be read afresh; before the recovery, that finds it itself.
+
+        However many ask, there is one look in `LOOK_APART` seconds.
+        """
+        if not self._recovered or self._stopping:
+            return
+        now = self._reactor.seconds()
+        due = self._looked.get(identity, now - LOOK_APART) + LOOK_APART
+        if now >= due:
+            self._looked[identity] = now
             self._looks.wake(identity)
+        else:
+            self._later(identity, due - now, self.look)
