@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint wheel picture bench-storm fuzz test-kills test-deploys clean
+.PHONY: demo test lint wheel picture bench fuzz test-kills test-deploys clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
@@ -53,5 +53,5 @@ clean:
 picture: $(VENV)/ready-for-tests
 	$(BIN)/python docs/picture.py
 
-bench-storm: $(VENV)/ready-for-tests
-	PYTHONPATH=. $(BIN)/python benchmarks/storm.py
+bench: $(VENV)/ready-for-tests
+	PYTHONPATH=. $(BIN)/python -m benchmarks.run $(if $(ONLY),--only $(ONLY))

@@ -1,0 +1,1 @@
+"""What IntegralGit is compared with, in one run on one machine: `make bench`."""
