@@ -43,7 +43,7 @@ class MeasureTests(TestCase):
         """A number has the digits that say something."""
         self.assertEqual(
             [number(value) for value in (0.123, 1.0, 12.34, 1234.5)],
-            ["0.12", "1.00", "12.3", "1,234"],  # fmt: skip
+            ["0.12", "1.00", "12.3", "1,234"],
         )
 
     def test_table(self) -> None:
