@@ -37,8 +37,10 @@ log = Logger()
 PRUNE_EVERY = 20
 #: Seconds until work at a location that met a fault is tried again.
 WORK_AGAIN = 10.0
-#: Seconds between looks at the config of one repository; all that wait share one.
+#: Seconds between looks at the config of one repository in a storm; all that wait share one.
 LOOK_APART = 1.0
+#: How many looks may come at once before that.
+LOOKS_AT_ONCE = 10
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
 
@@ -63,8 +65,8 @@ class Workshop(Service):
     #: Nothing begins before the archive is true again.
     _recovered: bool = field(default=False, init=False)
     _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
-    #: When a repository's config was last asked for.
-    _looked: dict[str, float] = field(factory=dict, init=False)
+    #: Until when the looks at a repository's config are used up, had they come at their pace.
+    _looks_used: dict[str, float] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
@@ -310,14 +312,16 @@ class Workshop(Service):
     def look(self, identity: str) -> None:
         """A repository's config is to be read afresh; before the recovery, that finds it itself.
 
-        However many ask, there is one look in `LOOK_APART` seconds.
+        In a storm there is only one look in `LOOK_APART` seconds, once
+        `LOOKS_AT_ONCE` are used up, which come back at that pace.
         """
         if not self._recovered or self._stopping:
             return
         now = self._reactor.seconds()
-        due = self._looked.get(identity, now - LOOK_APART) + LOOK_APART
-        if now >= due:
-            self._looked[identity] = now
+        used_until = max(now, self._looks_used.get(identity, 0.0))
+        wait = used_until - now - (LOOKS_AT_ONCE - 1) * LOOK_APART
+        if wait <= 0:
+            self._looks_used[identity] = used_until + LOOK_APART
             self._looks.wake(identity)
         else:
-            self._later(identity, due - now, self.look)
+            self._later(identity, wait, self.look)
