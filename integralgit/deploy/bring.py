@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from integralgit.deploy import leftovers
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import (
     Checkout,
     Tips,
+    Verified,
     lock_holder,
     open_location,
     read_config,
@@ -55,6 +56,7 @@ class Bring:
     _record: Callable[[Work[Any]], Awaitable[Any]]
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
+    _verified: Verified = field(factory=Verified, init=False)
 
     async def enter(self, run: Run, repo: Repository, trusts: Sequence[Trust]) -> int:
         """The open folder of the location, once the config and the settings allow it.
@@ -125,7 +127,7 @@ class Bring:
         git = git.allowing(source.protocols)
         while True:
             fetched = deployment.remote, deployment.branch
-            checkout = Checkout(git, deployment.location, deployment.remote, source)
+            checkout = Checkout(git, location, deployment.remote, source, self._verified)
             await checkout.prepare(deployment.branch)
             leftovers.begin(Path(location, ".git"))
             tips = await self._fetch_wanted(run, checkout, deployment.branch)

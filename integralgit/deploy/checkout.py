@@ -8,10 +8,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
@@ -101,6 +103,77 @@ def lock_holder(descriptor: int) -> str:
     return "another process"
 
 
+def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
+    """The commits of those of the full ref names that exist, as git's files have them.
+
+    By gitrepository-layout(5). None where they are stored in another way, or
+    are not plain: git is to be asked then.
+    """
+    if not (folder / "refs").is_dir() or (folder / "reftable").exists():
+        return None
+    found, packed = {}, None
+    for name in names:
+        try:
+            commit = (folder / name).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            if packed is None:
+                packed = _packed_refs(folder)
+            if name not in packed:
+                continue
+            commit = packed[name]
+        except (OSError, UnicodeDecodeError):
+            return None
+        if not is_commit(commit):
+            return None
+        found[name] = commit
+    return found
+
+
+def _packed_refs(folder: Path) -> dict[str, str]:
+    try:
+        lines = (folder / "packed-refs").read_text("utf-8", "surrogateescape").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.split(" ", 1) for line in lines if line[:1] not in ("#", "^"))
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+@define
+class Verified:
+    """The locations that were found to be in order, each with what that was found by.
+
+    Asking git takes two processes of the dozen that a push needs, and its
+    answers hang on what is compared here: whose folders these are, and the
+    repository's own settings. Where those name another file, git is asked.
+    """
+
+    _known: dict[str, tuple[object, ...]] = field(factory=dict)
+
+    def remembers(self, location: str, seen: tuple[object, ...] | None) -> bool:
+        """Whether the location was in order when it looked like that."""
+        return seen is not None and self._known.get(location) == seen
+
+    def remember(self, location: str, seen: tuple[object, ...] | None) -> None:
+        """The location is in order as it looks now."""
+        self._known.pop(location, None)
+        if seen is not None:
+            self._known[location] = seen
+
+
+def look_of(location: str) -> tuple[object, ...] | None:
+    """What tells whether a location is still the same repository with the same settings."""
+    try:
+        here, folder = os.stat(location), os.lstat(os.path.join(location, ".git"))
+        settings = Path(location, ".git", "config").read_bytes()
+    except OSError:
+        return None
+    lower = settings.lower()
+    if not stat.S_ISDIR(folder.st_mode) or b"include" in lower or b"worktreeconfig" in lower:
+        return None
+    owners = (here.st_uid, folder.st_uid)
+    return (here.st_dev, here.st_ino, folder.st_dev, folder.st_ino, *owners, settings)
+
+
 @define
 class Checkout:
     """The repository at one location; `git` runs in it and hands the location's lock on."""
@@ -109,6 +182,7 @@ class Checkout:
     location: str
     remote: str
     source: Source
+    _verified: Verified = field(factory=Verified)
 
     async def prepare(self, branch: str) -> None:
         """Make sure that the location is a repository of its own with the right remote.
@@ -116,6 +190,11 @@ class Checkout:
         An empty folder becomes one. Raises `Refused` for anything else that
         is not one already.
         """
+        seen = look_of(self.location)
+        if seen is not None:
+            seen = (*seen, self.remote, self.source)
+        if self._verified.remembers(self.location, seen):
+            return
         entries = os.listdir(self.location)
         if _NEW in entries:
             # A kill came between its beginning and its end.
@@ -134,6 +213,8 @@ class Checkout:
                 f"the remote {self.remote} of the checkout at {self.location} is another"
                 f" repository than {self.source.repo}; change its URL or the location"
             )
+        else:
+            self._verified.remember(self.location, seen)
 
     async def _init(self, branch: str) -> None:
         tips = await look(self.git, self.source.url, f"refs/heads/{branch}")
@@ -169,6 +250,9 @@ class Checkout:
 
     async def refs(self, *names: str) -> dict[str, str]:
         """The commits of those of the full ref names that exist."""
+        found = refs_in(Path(self.location, ".git"), names)
+        if found is not None:
+            return found
         listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", *names)
         pairs = (line.split(" ", 1) for line in listed.splitlines())
         return {ref: commit for commit, ref in pairs if ref in names}
@@ -234,6 +318,9 @@ class Checkout:
 
     async def git_folder(self) -> Path:
         """The git folder of the checkout, which may lie elsewhere."""
+        folder = Path(self.location, ".git")
+        if folder.is_dir():
+            return folder
         return Path(os.fsdecode(await self.git.run("rev-parse", "--absolute-git-dir")))
 
     def in_progress(self, folder: Path) -> str | None:

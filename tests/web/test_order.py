@@ -56,7 +56,7 @@ class OrderTests(SynchronousTestCase):
         self.clock = Clock()
         self.memory = MemoryStore()
         # A fetch needs the clock and the archive; of the other collaborators there is none.
-        nobody: dict[str, Any] = {one.name.lstrip("_"): None for one in fields(Bring)}
+        nobody: dict[str, Any] = {one.name.lstrip("_"): None for one in fields(Bring) if one.init}
 
         def sleep(seconds: float) -> Deferred[None]:
             return deferLater(self.clock, seconds, lambda: None)
