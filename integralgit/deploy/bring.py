@@ -162,13 +162,16 @@ class Bring:
         if run.deploy.trigger is Trigger.ROLLBACK:
             if not await checkout.has_commit(wanted):
                 raise Refused(f"the commit {wanted[:12]} is no longer in the repository")
-            return evolve(tips, branch=wanted, branch_before=tips.branch, rollback=True)
+            return evolve(
+                tips, branch=wanted, branch_before=tips.branch, rollback=True, forward=False
+            )
         for delay in LATE_COMMIT:
             if await checkout.has_commit(wanted):
                 break
             run.say(f"the pushed commit {wanted[:12]} is not there yet; fetching again")
             await self._sleep(delay)
-            tips = evolve(await checkout.fetch(branch), branch_before=tips.branch_before)
+            again, before = await checkout.fetch(branch), tips.branch_before
+            tips = evolve(again, branch_before=before, forward=tips.forward and again.forward)
         if tips.branch != wanted:
             run.say(
                 f"{branch} is at {tips.branch[:12]} by now, not at the pushed commit"

@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
@@ -26,7 +27,9 @@ from integralgit.names import CONFIG_BRANCH, CONFIG_FILE, is_commit
 CONFIG_SIZE = 256 * 1024
 #: Where a repository is made in an empty location.
 _NEW = ".integralgit-new"
-_MISSING_REF = b"couldn't find remote ref"
+_MISSING_REF = "couldn't find remote ref"
+#: What git-fetch(1) says of a ref that would not move forward.
+_REWRITTEN = "(non-fast-forward)"
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -35,19 +38,6 @@ _IN_PROGRESS = {
     "REVERT_HEAD": "revert",
     "BISECT_LOG": "bisect",
 }
-
-
-@frozen
-class Tips:
-    """What a fetch brought: the branch, where it was before, and the config branch if there is one.
-
-    With `rollback`, `branch` is an earlier commit to go back to.
-    """
-
-    branch: str
-    branch_before: str | None
-    config: str | None
-    rollback: bool = False
 
 
 @frozen
@@ -61,6 +51,23 @@ class Status:
     branch: str | None
     edited: frozenset[str]
     staged: frozenset[str] = frozenset()
+
+
+@frozen
+class Tips:
+    """What a fetch brought: the branch, where it was before, and the config branch if there is one.
+
+    With `rollback`, `branch` is an earlier commit to go back to. `forward`
+    says that git has found nothing rewritten, and `status` is the checkout's,
+    looked at meanwhile.
+    """
+
+    branch: str
+    branch_before: str | None
+    config: str | None
+    rollback: bool = False
+    forward: bool = False
+    status: Status | None = None
 
 
 def open_location(location: str) -> int:
@@ -260,29 +267,54 @@ class Checkout:
     async def fetch(self, branch: str) -> Tips:
         """Bring the branch and the config branch from the remote, in one fetch.
 
-        Raises `GitError`, and `Refused` where the remote has no such branch.
+        The status is looked at meanwhile, while git waits for the remote. Raises `GitError`, and `Refused` where the remote has no such branch.
         """
         mine = {name: self.tracking(name) for name in (branch, CONFIG_BRANCH)}
         before = (await self.refs(mine[branch])).get(mine[branch])
+        fetching = Deferred.fromCoroutine(self._fetch(mine))
+        looking = Deferred.fromCoroutine(self._status_meanwhile())
         try:
-            await self._fetch(mine)
+            forward = await fetching
         except GitError as error:
-            if _MISSING_REF.decode() not in error.said:
+            if _MISSING_REF not in error.said:
                 raise
             there = await look(self.git, self.remote, *(f"refs/heads/{name}" for name in mine))
             if f"refs/heads/{branch}" not in there:
                 raise Refused(f"there is no branch {branch} in {self.source.repo}") from None
             mine.pop(CONFIG_BRANCH)
-            await self._fetch(mine)
+            forward = await self._fetch(mine)
+        finally:
+            status = await looking
         found = await self.refs(*mine.values())
         config = found.get(mine[CONFIG_BRANCH]) if CONFIG_BRANCH in mine else None
-        return Tips(found[mine[branch]], before, config)
+        return Tips(found[mine[branch]], before, config, forward=forward, status=status)
+
+    async def _status_meanwhile(self) -> Status | None:
+        """The status, or None where it is to be asked for again, and the error told then."""
+        try:
+            return await self.status()
+        except (GitError, OSError):
+            return None
 
     def tracking(self, branch: str) -> str:
         """The remote-tracking ref of a branch."""
         return f"refs/remotes/{self.remote}/{branch}"
 
-    async def _fetch(self, refs: dict[str, str]) -> None:
+    async def _fetch(self, refs: dict[str, str]) -> bool:
+        """Fetch those branches to those refs; whether all of them only moved forward.
+
+        git looks at that anyway, and refuses the others at the first try.
+        """
+        try:
+            await self._fetch_to(refs, "")
+        except GitError as error:
+            if _REWRITTEN not in error.said:
+                raise
+            await self._fetch_to(refs, "+")
+            return False
+        return True
+
+    async def _fetch_to(self, refs: dict[str, str], forced: str) -> None:
         await self.git.run(
             "fetch",
             "--no-tags",
@@ -291,7 +323,7 @@ class Checkout:
             "--no-recurse-submodules",
             "--end-of-options",
             self.remote,
-            *(f"+refs/heads/{name}:{ref}" for name, ref in refs.items()),
+            *(f"{forced}refs/heads/{name}:{ref}" for name, ref in refs.items()),
         )
 
     def earlier_tips(self, folder: Path, branch: str) -> list[str]:

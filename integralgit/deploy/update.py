@@ -119,8 +119,10 @@ class Update:
             head = (await self.checkout.status()).head
             await self._keep(head, [], files, f"{rescue_ref}-cut")
 
-        await self._unfinished.complete(keep)
-        status = await self.checkout.status()
+        was_cut_off = await self._unfinished.complete(keep)
+        status = tips.status
+        if was_cut_off or status is None:
+            status = await self.checkout.status()
         found = await self._find(branch, status, tips, deployed, folder)
         step = plan(found, branch, mode)
         submodules = await self._submodules(tips.branch)
@@ -191,7 +193,8 @@ class Update:
         name = f"refs/heads/{branch}"
         local = (await self.checkout.refs(name)).get(name)
         ahead = behind = own = 0
-        if local is not None and local != target:
+        was_followed = tips.forward and local == tips.branch_before
+        if local is not None and local != target and not was_followed:
             counted = await git.run(
                 "rev-list", "--left-right", "--count", f"{local}...{target}", "--"
             )
