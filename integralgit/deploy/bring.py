@@ -146,7 +146,7 @@ class Bring:
             known = known_deployments(record, self._configs.host_names)
             deployment = choose(run.deploy, known or (), trusts)
             if (deployment.remote, deployment.branch) == fetched:
-                await run.note(
+                run.note(
                     branch=deployment.branch, commit=tips.branch, config_commit=record.good_commit
                 )
                 return deployment, checkout, tips
@@ -192,7 +192,11 @@ class Bring:
             deployed,
             f"refs/integralgit/rescue/{run.deploy.id}",
         )
-        commits = await checkout.commits(updated.previous, updated.head)
-        await run.note(previous_commit=updated.previous, head=updated.head, commits=commits)
+        run.note(previous_commit=updated.previous, head=updated.head)
+
+        async def note_commits() -> None:
+            run.note(commits=await checkout.commits(updated.previous, updated.head))
+
+        run.put_off(note_commits)
         run.say(f"{location} is at {updated.head[:12]} of {deployment.branch}")
         return updated

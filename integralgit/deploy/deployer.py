@@ -138,6 +138,7 @@ class Deployer:
                 return None
             outcome = CANCELLED_EARLY
         finally:
+            await run.leave()
             os.close(run.log)
         self._cancelled.discard(deploy.id)
         with suppress(Stopping):
@@ -184,7 +185,9 @@ class Deployer:
     async def _outcome(self, run: Run) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            return await self._story(run)
+            outcome = await self._story(run)
+            await run.complete()
+            return outcome
         except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
@@ -268,8 +271,11 @@ class Deployer:
         )
         run = Run(deploy, self._logs.open(number), self._archive, self._logs, self._now)
         try:
-            return await self._healthy(run, check, outcome)
+            outcome = await self._healthy(run, check, outcome)
+            await run.complete()
+            return outcome
         finally:
+            await run.leave()
             os.close(run.log)
 
     async def _healthy(self, run: Run, check: Check | None, outcome: Outcome) -> Outcome:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -108,6 +108,14 @@ class Patient:
         return result
 
 
+def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
+    def all_of_them(tx: Transaction) -> None:
+        for work in works:
+            work(tx)
+
+    return all_of_them
+
+
 @define
 class Run:
     """A deploy while it runs; `log` is a descriptor of its log file that its owner closes."""
@@ -117,6 +125,53 @@ class Run:
     _archive: Patient
     _logs: Logs
     _now: Callable[[], float]
+    _waiting: list[Work[Any]] = field(factory=list, init=False)
+    _writing: Deferred[None] | None = field(default=None, init=False)
+    _fault: Exception | None = field(default=None, init=False)
+    _put_off: list[Callable[[], Coroutine[Any, Any, None]]] = field(factory=list, init=False)
+    _meanwhile: list[Deferred[None]] = field(factory=list, init=False)
+
+    def record(self, work: Work[Any]) -> None:
+        """Write this, in its order, while the deploy goes on; its script waits for it."""
+        self._waiting.append(work)
+        if self._writing is None or (self._writing.called and self._fault is None):
+            self._writing = Deferred.fromCoroutine(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._archive.write(_in_order(batch))
+        except Exception as error:
+            self._fault = error
+
+    async def written(self) -> None:
+        """What was recorded is on disk; raises what kept it from that."""
+        if self._writing is not None:
+            await self._writing
+        if self._fault is not None:
+            raise self._fault
+
+    def put_off(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this when the script runs, which it would only delay, or else at the end."""
+        self._put_off.append(work)
+
+    def catch_up(self) -> None:
+        """Begin with what was put off; the end of the deploy waits for it."""
+        begun, self._put_off = self._put_off, []
+        self._meanwhile += [Deferred.fromCoroutine(work()) for work in begun]
+
+    async def complete(self) -> None:
+        """What was begun has ended, and what was recorded is on disk; raises as `written`."""
+        self.catch_up()
+        while self._meanwhile:
+            await self._meanwhile.pop()
+        await self.written()
+
+    async def leave(self) -> None:
+        """The same where the deploy has ended by another fault, so that this one says nothing."""
+        with suppress(Exception):
+            await self.complete()
 
     def say(self, text: str) -> None:
         """Write lines of ours to the deploy's log."""
@@ -129,7 +184,7 @@ class Run:
         except OSError as error:
             log.warn("the log of deploy {deploy}: {error}", deploy=self.deploy.id, error=error)
 
-    async def note(
+    def note(
         self,
         *,
         branch: str | None = None,
@@ -140,7 +195,7 @@ class Run:
         commits: Sequence[Commit] | None = None,
     ) -> None:
         """Record what was found out."""
-        await self._archive.write(
+        self.record(
             lambda tx: deploys.note(
                 tx,
                 self.deploy.id,
@@ -156,24 +211,21 @@ class Run:
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
         """A step around what it encloses; it fails with the exception that passes through it."""
-        start = self._logs.size(self.deploy.id)
-        await self._archive.write(
-            lambda tx: deploys.begin_step(tx, self.deploy.id, name, self._now(), start)
-        )
+        start, now = self._logs.size(self.deploy.id), self._now()
+        self.record(lambda tx: deploys.begin_step(tx, self.deploy.id, name, now, start))
         self.say(f"── {name} ──")
         try:
             yield
         except Stopping:
             raise
         except Exception as error:
-            await self._end_step(name, StepState.FAILED, str(error))
+            self._end_step(name, StepState.FAILED, str(error))
             raise
-        await self._end_step(name, StepState.SUCCEEDED, "")
+        self._end_step(name, StepState.SUCCEEDED, "")
 
-    async def _end_step(self, name: str, state: StepState, detail: str) -> None:
-        await self._archive.write(
-            lambda tx: deploys.end_step(tx, self.deploy.id, name, state, self._now(), detail)
-        )
+    def _end_step(self, name: str, state: StepState, detail: str) -> None:
+        now = self._now()
+        self.record(lambda tx: deploys.end_step(tx, self.deploy.id, name, state, now, detail))
 
     async def started(self, script: RunningScript, check: Check | None) -> None:
         """Record the script's process group, and what is asked after it, before it runs."""
@@ -183,4 +235,5 @@ class Run:
             if check is not None:
                 deploys.add_check(tx, script.deploy, check)
 
-        await self._archive.write(work)
+        self.record(work)
+        await self.written()

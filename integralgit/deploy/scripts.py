@@ -100,6 +100,7 @@ class Scripts:
             del self._running[deploy.id]
             raise
         script.go()
+        run.catch_up()
         ended = await self._until_end(script, record)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
