@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from attrs import define, evolve, field
 
@@ -30,7 +29,7 @@ from integralgit.deploy.update import InThread, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import RepositoryRecord, Trigger
-from integralgit.journal.store import Store, Work
+from integralgit.journal.store import Store
 from integralgit.names import CONFIG_BRANCH, Repository
 from integralgit.settings import Trust
 
@@ -44,8 +43,8 @@ LOCK_RETRY = 0.5
 class Bring:
     """What every deploy does before its script.
 
-    `record` writes what must not be lost, `sleep` waits so many seconds, and
-    `go_on` raises where there is to be no next step.
+    `sleep` waits so many seconds, and `go_on` raises where there is to be no
+    next step.
     """
 
     _configs: Configs
@@ -53,7 +52,6 @@ class Bring:
     _store: Store
     _git: Git
     _in_thread: InThread
-    _record: Callable[[Work[Any]], Awaitable[Any]]
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
     _verified: Verified = field(factory=Verified, init=False)
@@ -155,7 +153,7 @@ class Bring:
         """Fetch, and again for a while if the pushed commit is not there yet."""
         tips = await checkout.fetch(branch)
         repo, tip = run.deploy.repo, tips.branch
-        await self._record(lambda tx: deliveries.see(tx, repo, branch, tip))
+        run.record(lambda tx: deliveries.see(tx, repo, branch, tip))
         wanted = run.deploy.wanted
         if wanted is None or wanted == tips.branch:
             return tips

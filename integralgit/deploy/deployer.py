@@ -80,7 +80,6 @@ class Deployer:
             self._store,
             self._git,
             self._in_thread,
-            self.record,
             self._sleep,
             self._go_on,
         )

@@ -45,6 +45,12 @@ LOOKS_AT_ONCE = 10
 LOOK_AGAIN = 60.0
 
 
+def next_at(tx: Transaction, location: str, now: float) -> tuple[Deploy | None, Freeze | None]:
+    """The deploy that is next at a location, and what freezes its repository."""
+    waiting = deploys.waiting_at(tx, location)
+    return waiting, freezes.freeze_of(tx, waiting.repo, now) if waiting is not None else None
+
+
 @define(eq=False, slots=False)
 class Workshop(Service):
     """The room as a service: it starts by making true what the archive says."""
@@ -186,8 +192,10 @@ class Workshop(Service):
         """One deploy at a location, the one that waits."""
         if self._stopping:
             return
-        waiting = await self._store.read(lambda tx: deploys.waiting_at(tx, location))
-        if waiting is None or await self._is_frozen(waiting):
+        waiting, freeze = await self._store.read(lambda tx: next_at(tx, location, self._now()))
+        if waiting is None or freeze is not None:
+            if freeze is not None and freeze.until is not None:
+                self._later(location, freeze.until - self._now(), self.wake)
             return
         moved_to = await self._deployer.deploy(waiting)
         if waiting.id % PRUNE_EVERY == 0:
@@ -201,14 +209,6 @@ class Workshop(Service):
         """Forget the oldest deploys of a repository, and then their logs."""
         for number in await self._store.write(lambda tx: deploys.prune(tx, repo, self._now())):
             self._logs.forget(number)
-
-    async def _is_frozen(self, deploy: Deploy) -> bool:
-        """Whether the deploy's repository is frozen; if that has an end, it is worked on then."""
-        now = self._now()
-        freeze = await self._store.read(lambda tx: freezes.freeze_of(tx, deploy.repo, now))
-        if freeze is not None and freeze.until is not None and deploy.location is not None:
-            self._later(deploy.location, freeze.until - now, self.wake)
-        return freeze is not None
 
     def _later(self, key: str, delay: float, what: Callable[[str], None]) -> None:
         """Call `what` with the key after a while, in place of an earlier such call."""

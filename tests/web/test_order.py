@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from attrs import define, field, fields
@@ -14,7 +15,7 @@ from integralgit.deploy.checkout import Checkout, Tips
 from integralgit.deploy.run import Run
 from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, Trigger
-from integralgit.journal.store import Transaction
+from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
 
 OLD, PUSHED, NEWER = "1" * 40, "2" * 40, "3" * 40
@@ -45,6 +46,7 @@ class Log:
     """A run of a deploy, and what it says."""
 
     deploy: Deploy
+    record: Callable[[Work[Any]], object]
     said: list[str] = field(factory=list, init=False)
 
     def say(self, text: str) -> None:
@@ -61,8 +63,7 @@ class OrderTests(SynchronousTestCase):
         def sleep(seconds: float) -> Deferred[None]:
             return deferLater(self.clock, seconds, lambda: None)
 
-        write = self.memory.store.write
-        self.bring = Bring(**{**nobody, "record": write, "sleep": sleep})
+        self.bring = Bring(**{**nobody, "sleep": sleep})
 
     def log(self, wanted: str | None) -> Log:
         """A run of a deploy that was made for that commit."""
@@ -82,7 +83,8 @@ class OrderTests(SynchronousTestCase):
             )
             return deploys.known(tx, number)
 
-        return Log(self.successResultOf(self.memory.store.write(add)))
+        write = self.memory.store.write
+        return Log(self.successResultOf(write(add)), write)
 
     def fetch(self, remote: Remote, log: Log) -> Deferred[Tips]:
         """Fetch for a deploy, as it does before its update."""
