@@ -119,8 +119,8 @@ def enqueue(
     if rolls_back is not None:
         tx.execute("UPDATE deploys SET rolled_back_by = ? WHERE id = ?", (deploy, rolls_back))
         _changed(tx, rolls_back)
-    _coalesce(tx, known(tx, deploy), now)
-    _changed(tx, deploy)
+    _coalesce(tx, repo, branch, location, now)
+    tx.emit(DeployChanged(deploy, repo, State.QUEUED))
     return deploy
 
 
@@ -150,27 +150,26 @@ def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
         enqueue_again(tx, one, now, host=one.host, location=one.location)
 
 
-def _coalesce(tx: Transaction, one: Deploy, now: float) -> None:
-    """Of the deploys that wait for the same as this one, leave only the newest."""
-    if one.location is None:
-        where, values = "location IS NULL AND repo = ? AND branch = ?", [one.repo, one.branch]
+def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now: float) -> None:
+    """Of the deploys that wait for the same, leave only the newest."""
+    if location is None:
+        where, values = "location IS NULL AND repo = ? AND branch = ?", [repo, branch]
     else:
-        where = "location = ? AND repo = ? AND branch = ?"
-        values = [one.location, one.repo, one.branch]
+        where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
     rows = tx.execute(
         f"SELECT id FROM deploys INDEXED BY deploys_waiting WHERE state = 'queued' AND {where}",
         values,
     )
     waiting = sorted(number for (number,) in rows)
     for older in waiting[:-1]:
-        end(
-            tx,
-            older,
-            State.SUPERSEDED,
-            now,
-            reason=f"deploy {waiting[-1]} waits for the same and is newer",
-            superseded_by=waiting[-1],
+        # It never began, so there is nothing else of it to end.
+        reason = f"deploy {waiting[-1]} waits for the same and is newer"
+        tx.execute(
+            "UPDATE deploys SET state = ?, reason = ?, superseded_by = ?, finished = ?"
+            " WHERE id = ?",
+            (State.SUPERSEDED, reason, waiting[-1], now, older),
         )
+        tx.emit(DeployChanged(older, repo, State.SUPERSEDED))
 
 
 def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
@@ -181,7 +180,7 @@ def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, n
         (host, location, branch, deploy),
     )
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
-    _coalesce(tx, known(tx, deploy), now)
+    _coalesce(tx, known(tx, deploy).repo, branch, location, now)
     if known(tx, deploy).state is State.QUEUED:
         _changed(tx, deploy)
 

@@ -60,7 +60,9 @@ class Metrics:
         """Something was written to the archive."""
         if isinstance(event, DeployChanged) and event.state.ended:
             self.ended[event.repo, event.state.value] += 1
-            self._background.spawn(self._time(event.deploy))
+            # A superseded one never began.
+            if event.state is not State.SUPERSEDED:
+                self._background.spawn(self._time(event.deploy))
 
     async def _time(self, number: int) -> None:
         deploy = await self._store.read(lambda tx: deploys.get(tx, number))
