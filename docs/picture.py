@@ -39,7 +39,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(
                     executable_path=shutil.which("chromium"), args=["--no-sandbox"]
                 )
-                page = browser.new_page(viewport={"width": 1100, "height": 860})
+                page = browser.new_page(viewport={"width": 1100, "height": 660})
                 page.goto(f"{url}/localhost/demo/site/deploys/1")
                 page.get_by_text("step 4 of 10").wait_for()
                 page.screenshot(path=HERE / "picture.png")

@@ -479,7 +479,7 @@ class ProgramTests(PageTests):
 
     def test_lines_and_find(self) -> None:
         """A log by its lines, and what is wrong with the question where something is."""
-        daemon = self.serve("seq 50")
+        daemon = self.serve("seq 50 | sed 's/^/needle /'")
         daemon.ended(1)
         log = DEPLOY.format(1) + "/log"
         found = daemon.get(f"{log}?lines=10-12")
@@ -487,8 +487,8 @@ class ProgramTests(PageTests):
         self.assertEqual(re.findall(r'id="L(\d+)"', found["html"]), ["10", "11", "12"])
         self.assertEqual([one["name"] for one in found["sections"]], ["fetch", "update", "script"])
         first = found["sections"][-1]["first"]
-        self.assertEqual(daemon.get(f"{log}?find=49")["lines"], [first + 49], daemon.log(1))
-        self.assertEqual(daemon.get(f"{log}?find=49&after={first + 49}")["lines"], [])
+        self.assertEqual(daemon.get(f"{log}?find=needle%2049")["lines"], [first + 49], daemon.log(1))
+        self.assertEqual(daemon.get(f"{log}?find=needle%2049&after={first + 49}")["lines"], [])
         for wrong in ("lines=x", "lines=5-3", "lines=0-4", "lines=1-2&lines=3-4"):
             self.assertEqual(daemon.request("GET", f"{log}?{wrong}").status, 400, wrong)
 
