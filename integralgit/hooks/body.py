@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from integralgit.hooks.delivery import Commit, Incoming, Rejected
+from integralgit.hooks.delivery import MOST_COMMITS, Commit, Incoming, Rejected
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -19,13 +19,14 @@ _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 T = TypeVar("T")
 
 
-class Author(msgspec.Struct):
+# A large push has hundreds of these two; they hold no cycles, so nobody needs to look for any.
+class Author(msgspec.Struct, gc=False):
     """Who wrote a commit."""
 
     name: str | None = None
 
 
-class ToldCommit(msgspec.Struct):
+class ToldCommit(msgspec.Struct, gc=False):
     """A commit in the shape that GitHub began with and most others have taken over."""
 
     id: str
@@ -35,6 +36,11 @@ class ToldCommit(msgspec.Struct):
     def shown(self) -> Commit:
         """The commit as a value of ours."""
         return Commit(self.id, self.message, (self.author and self.author.name) or "")
+
+
+def kept(commits: list[ToldCommit] | None) -> tuple[Commit, ...]:
+    """The last of a push's commits, as many as are kept."""
+    return tuple(commit.shown() for commit in (commits or ())[-MOST_COMMITS:])
 
 
 def content_type(incoming: Incoming) -> str:

@@ -28,6 +28,10 @@ class Rejected(Exception):
         self.cause = cause or error
 
 
+#: How many commits of a push are kept: the last ones.
+MOST_COMMITS = 50
+
+
 @frozen
 class Incoming:
     """What was sent: header names in lower case with all their values, and the raw bytes.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import ToldCommit, decode
+from integralgit.hooks.body import ToldCommit, decode, kept
 from integralgit.hooks.delivery import (
     Delivery,
     Incoming,
@@ -57,7 +57,7 @@ def _parse(incoming: Incoming) -> Delivery:
         after=after,
         deleted=after is None,
         pusher=told.pusher or "",
-        commits=tuple(commit.shown() for commit in told.commits or ()),
+        commits=kept(told.commits),
     )
     return Delivery("generic", "push", delivery_id(incoming, "webhook-id"), repo, (push,))
 

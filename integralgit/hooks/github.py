@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import ToldCommit, decode, payload
+from integralgit.hooks.body import ToldCommit, decode, kept, payload
 from integralgit.hooks.delivery import (
     Delivery,
     Incoming,
@@ -67,7 +67,7 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
         after=after,
         deleted=push.deleted or after is None,
         pusher=pusher.name or pusher.login or pusher.username or "",
-        commits=tuple(commit.shown() for commit in push.commits or ()),
+        commits=kept(push.commits),
     )
     return Delivery(provider, event, sent_id, repo, (change,))
 

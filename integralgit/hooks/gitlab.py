@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from integralgit.hooks.body import ToldCommit, decode
+from integralgit.hooks.body import ToldCommit, decode, kept
 from integralgit.hooks.delivery import (
     Delivery,
     Incoming,
@@ -73,7 +73,7 @@ def _parse(incoming: Incoming) -> Delivery:
         after=after,
         deleted=after is None,
         pusher=told.user_name or "",
-        commits=tuple(commit.shown() for commit in told.commits or ()),
+        commits=kept(told.commits),
     )
     return Delivery("gitlab", kind, sent_id, repo, (push,))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from integralgit.hooks.delivery import Delivery, Push
+from integralgit.hooks.delivery import MOST_COMMITS, Delivery, Push
 from integralgit.journal.events import (
     Commit,
     ConfigRead,
@@ -92,7 +92,7 @@ def add_push(
             push.after,
             push.deleted,
             push.pusher[:200],
-            encode_commits(push.commits[-50:]),
+            encode_commits(push.commits[-MOST_COMMITS:]),
             outcome,
             reason,
             look,

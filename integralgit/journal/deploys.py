@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from integralgit.hooks.delivery import MOST_COMMITS
 from integralgit.journal.deliveries import decode_commits, encode_commits
 from integralgit.journal.events import (
     Check,
@@ -108,7 +109,7 @@ def enqueue(
     The same means: of the same repository and branch, for the same location.
     `rolls_back` is the deploy that this one takes back, which is told so.
     """
-    told = encode_commits(commits[-50:])
+    told = encode_commits(commits[-MOST_COMMITS:])
     added = tx.execute(
         "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
         " commits, rolls_back) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
