@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -42,7 +43,13 @@ def known_deployments(
     """
     if record is None or record.good_text is None:
         return None
-    return deployments(resolve(record.good_text, host_names))
+    return _deployments(record.good_text, host_names)
+
+
+@lru_cache(maxsize=256)
+def _deployments(text: str, host_names: tuple[str, ...]) -> tuple[Deployment, ...]:
+    """What a config means here; every delivery and every deploy asks that again."""
+    return deployments(resolve(text, host_names))
 
 
 def take_in(

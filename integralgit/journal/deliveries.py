@@ -64,13 +64,15 @@ def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
 
     True where it was not known before.
     """
-    is_new = tx.one("SELECT 1 FROM repositories WHERE repo = ?", (repo,)) is None
-    tx.execute(
-        "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET provider = excluded.provider"
-        " WHERE excluded.provider NOT IN ('', provider)",
-        (repo, now, provider),
-    )
+    known = tx.one("SELECT provider FROM repositories WHERE repo = ?", (repo,))
+    is_new = known is None
+    if known is None:
+        tx.execute(
+            "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)",
+            (repo, now, provider),
+        )
+    elif provider not in ("", known[0]):
+        tx.execute("UPDATE repositories SET provider = ? WHERE repo = ?", (provider, repo))
     if is_new or provider:
         tx.emit(RepositoryChanged(repo))
     return is_new

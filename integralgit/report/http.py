@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import define, field
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError, SSLError
 from twisted.internet.protocol import Protocol
@@ -132,9 +131,25 @@ class Http:
         return Answer(response.code, _plain(response.headers), told)
 
 
+@define(eq=False)
+class _Client:
+    """Made when it is first asked, for the import of treq would cost a tenth of the start."""
+
+    _reactor: Any
+    _treq: Any = field(default=None, init=False)
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        """As treq's `HTTPClient` has it."""
+        if self._treq is None:
+            from treq.client import HTTPClient
+
+            self._treq = HTTPClient(AsItCame(Agent(self._reactor, connectTimeout=CONNECT)))
+        return self._treq.request(*arguments, **options)
+
+
 def client(reactor: Any) -> Any:
     """The client that the world is asked with: it checks certificates, and keeps no cookies of note."""
-    return HTTPClient(AsItCame(Agent(reactor, connectTimeout=CONNECT)))
+    return _Client(reactor)
 
 
 def _late(seconds: float) -> NoAnswer:
