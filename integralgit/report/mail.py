@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import formatdate
 from io import BytesIO
 from typing import Any, ClassVar
@@ -30,6 +28,10 @@ Send = Callable[[tuple[str, int], str, tuple[str, ...], bytes], Deferred[Any]]
 
 def compose(message: Message, notify: Notify) -> bytes:
     """The mail (RFC 5322); its `Message-ID` is the message's own, so that a repeat can be known."""
+    # Late, for no start needs what reads the headers of every mail there is.
+    from email.message import EmailMessage
+    from email.policy import SMTP
+
     mail = EmailMessage(policy=SMTP)
     mail["From"] = notify.sender
     mail["To"] = ", ".join(notify.to)
