@@ -27,18 +27,25 @@ def large(upstream: Upstream) -> None:
         upstream.commit(files)
 
 
-def one(folder: Path, name: str, rounds: int) -> tuple[Series, Series]:
-    """Ours and the pulls of a repository of that kind, in ms."""
+#: The least that brings a branch forward by git's commands for people; what no server can be below.
+LEAST = (
+    "git fetch --quiet --no-tags --no-write-fetch-head --no-auto-maintenance"
+    " origin main:refs/remotes/origin/main && git checkout --quiet -B main origin/main"
+)
+
+
+def one(folder: Path, name: str, rounds: int) -> tuple[Series, Series, Series]:
+    """Ours, the pulls and the least for a repository of that kind, in ms."""
     upstream = Upstream.make(folder / "githost", name)
     {"small": small, "large": large}[name](upstream)
     began = Signal(folder / "began")
     upstream.commit({"deploy.sh": f"#!/bin/sh\n{began.command}\n".encode()})
-    ours, theirs = folder / "ours", folder / "theirs"
+    ours, theirs, least = folder / "ours", folder / "theirs", folder / "least"
     base = {"location": str(ours), "script": "./deploy.sh", "branch": "main"}
     upstream.configure({"configs": {"base": base}})
-    git(folder, "clone", "--quiet", str(upstream.path), str(theirs))
+    for clone in (theirs, least):
+        git(folder, "clone", "--quiet", str(upstream.path), str(clone))
     shell = Shell()
-    shell.type(f"cd {theirs}")
     with running(Server(folder / "server", folder / "githost")) as server:
         server.push(name, upstream.tip())
         began.wait()
@@ -59,17 +66,23 @@ def one(folder: Path, name: str, rounds: int) -> tuple[Series, Series]:
             assert status == 202 and head_of(ours) == commit
             return took
 
-        def they(turn: int) -> float:
+        def typed(turn: int, clone: Path, command: str) -> float:
             commit = new(turn)
+            shell.type(f"cd {clone}")
             start = time.perf_counter()
-            shell.type("git pull --ff-only -q && ./deploy.sh")
+            shell.type(f"{command} && ./deploy.sh")
             took = (began.wait() - start) * 1000
-            assert head_of(theirs) == commit
+            assert head_of(clone) == commit
             return took
 
-        mine, pulled = turns(rounds, we, they)
+        mine, pulled, floor = turns(
+            rounds,
+            we,
+            lambda turn: typed(turn, theirs, "git pull --ff-only -q"),
+            lambda turn: typed(turn, least, LEAST),
+        )
     shell.leave()
-    return mine, pulled
+    return mine, pulled, floor
 
 
 def run(folder: Path) -> list[Result]:
@@ -81,7 +94,9 @@ def run(folder: Path) -> list[Result]:
     ):
         here = folder / name
         here.mkdir()
-        ours, pulled = one(here, name, rounds)
+        ours, pulled, floor = one(here, name, rounds)
         against = f"`git pull --ff-only -q && ./script.sh`: {pulled.told('ms')}"
         results.append(Result(what, ours.told("ms"), against, ratio(ours, pulled), Goal(goal)))
+        what = "one `git fetch` and one `git checkout`, typed: the least that it can take"
+        results.append(Result(what, floor.told("ms"), against, ratio(floor, pulled)))
     return results

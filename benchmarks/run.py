@@ -83,8 +83,9 @@ def main() -> None:
         print(sections[-1], flush=True)
         print(f"({name} took {time.monotonic() - start:.0f} s)\n", flush=True)
     if not only:
-        picture = "\n![How cost grows](growth.svg)\n"
-        page = "\n".join([_INTRODUCTION, machine(loads), *sections]) + picture
+        picture = "![How cost grows](growth.svg)\n"
+        limits = Path(__file__).with_name("limits.md").read_text()
+        page = "\n".join([_INTRODUCTION, machine(loads), *sections, picture, limits])
         (DOCS / "benchmarks.md").write_text(page)
         print("written: docs/benchmarks.md and docs/growth.svg", file=sys.stderr)
 
