@@ -487,7 +487,9 @@ class ProgramTests(PageTests):
         self.assertEqual(re.findall(r'id="L(\d+)"', found["html"]), ["10", "11", "12"])
         self.assertEqual([one["name"] for one in found["sections"]], ["fetch", "update", "script"])
         first = found["sections"][-1]["first"]
-        self.assertEqual(daemon.get(f"{log}?find=needle%2049")["lines"], [first + 49], daemon.log(1))
+        self.assertEqual(
+            daemon.get(f"{log}?find=needle%2049")["lines"], [first + 49], daemon.log(1)
+        )
         self.assertEqual(daemon.get(f"{log}?find=needle%2049&after={first + 49}")["lines"], [])
         for wrong in ("lines=x", "lines=5-3", "lines=0-4", "lines=1-2&lines=3-4"):
             self.assertEqual(daemon.request("GET", f"{log}?{wrong}").status, 400, wrong)
