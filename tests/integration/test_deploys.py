@@ -47,7 +47,7 @@ def held(daemon: Daemon) -> Held:
 class Deploys(Integration):
     def test_many_deploys(self) -> None:
         """After many deploys the server has no more descriptors and children than after a few (threat 73)."""
-        count = int(os.environ.get("COUNT") or 25)
+        count = int(os.environ.get("COUNT") or 15)
         base = {"location": str(self.folder / "www"), "branch": "main", "script": "./deploy.sh"}
         self.upstream.configure({"configs": {"base": base}})
         daemon = self.daemon()

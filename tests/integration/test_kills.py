@@ -109,7 +109,7 @@ class Kills(Integration):
     def test_kills_at_random_moments(self) -> None:
         """After each, nothing is lost, nothing runs for ever or twice, and no file is half updated (threat 42)."""
         seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-        rounds = int(os.environ.get("ROUNDS") or 8)
+        rounds = int(os.environ.get("ROUNDS") or 5)
         chance = random.Random(seed)
         life = 0.0
         for number in range(2):  # The first one clones, which takes longer.
