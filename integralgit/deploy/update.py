@@ -84,6 +84,11 @@ def _mode(path: str) -> int | None:
         return None
 
 
+def _was_refused(error: GitError) -> bool:
+    """Whether git has looked at the files, and left all as they are; it ends with this line then."""
+    return "Aborting" in error.said.splitlines()
+
+
 @frozen
 class Updated:
     """Where HEAD stood before an update (None before the first commit), and where after."""
@@ -248,19 +253,36 @@ class Update:
         return edited, others
 
     async def _move(self, status: Status, branch: str, to: str) -> None:
-        edited, others = await self._in_the_way(status, to)
-        if edited or others:
-            raise self._would_overwrite(edited, others)
+        """Move where nothing is in the way.
+
+        git looks at that itself, and is believed where it knows all that we
+        know. It brings removed files back without a word, though, and it
+        overwrites what stands outside of a sparse checkout.
+        """
+        if status.edited or status.head is None or self.with_submodules or self._is_sparse():
+            await self._see_that_nothing_is_in_the_way(status, to)
         on_branch = status.head is not None and status.branch == branch
         try:
             await self._change(status, branch, to, keep=True)
-        except GitError:
+        except GitError as error:
+            if not _was_refused(error):
+                raise
+            await self._see_that_nothing_is_in_the_way(status, to)
             hidden = await self._hidden(status, to)
             if not hidden:
                 raise
             raise self._would_overwrite(hidden, []) from None
         if not on_branch:
             await self._follow_remote(branch)
+
+    def _is_sparse(self) -> bool:
+        """Whether git leaves tracked files out of the checkout (git-sparse-checkout(1))."""
+        return (self._unfinished.folder / "info" / "sparse-checkout").exists()
+
+    async def _see_that_nothing_is_in_the_way(self, status: Status, to: str) -> None:
+        edited, others = await self._in_the_way(status, to)
+        if edited or others:
+            raise self._would_overwrite(edited, others)
 
     def _would_overwrite(self, edited: list[str], others: list[str]) -> Refused:
         """Tell the log what is in the way; the refusal for it."""
@@ -293,12 +315,16 @@ class Update:
         )
 
     async def _change(self, status: Status, branch: str, to: str, *, keep: bool) -> None:
-        """Let git change the files; what it leaves half done is noted for the next deploy."""
+        """Let git change the files; what it leaves half done is noted for the next deploy.
+
+        With `keep` it refuses, before it changes anything, where that would
+        overwrite a file of the user's, an ignored one too.
+        """
         self._unfinished.begin(branch, status.head, to)
         try:
-            await self._check_out(branch, to, *([] if keep else ["--force"]))
-        except GitError:
-            if await self._in_the_way(await self.checkout.status(), to) == ([], []):
+            await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
+        except GitError as error:
+            if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == ([], []):
                 self._unfinished.end()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
