@@ -25,11 +25,11 @@ from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
+from integralgit.deploy.turn import Turn
 from integralgit.deploy.update import InThread, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import RepositoryRecord, Trigger
-from integralgit.journal.store import Store
+from integralgit.journal import deliveries
+from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.names import CONFIG_BRANCH, Repository
 from integralgit.settings import Trust
 
@@ -49,32 +49,38 @@ class Bring:
 
     _configs: Configs
     _looks: Looks
-    _store: Store
     _git: Git
     _in_thread: InThread
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
     _verified: Verified = field(factory=Verified, init=False)
 
-    async def enter(self, run: Run, repo: Repository, trusts: Sequence[Trust]) -> int:
+    async def enter(
+        self, turn: Turn, repo: Repository, trusts: Sequence[Trust]
+    ) -> tuple[Turn, int]:
         """The open folder of the location, once the config and the settings allow it.
 
         What the known config would refuse is looked at afresh first: it may
-        have been mended meanwhile.
+        have been mended meanwhile, and the turn knows that then.
         """
         try:
-            return self._allowed(run, await self._configs.known(repo), trusts)
+            return turn, self._allowed(turn, trusts)
         except (Refused, Skipped, ConfigError):
-            return self._allowed(run, await self._looks.look(repo), trusts)
+            turn = evolve(turn, known=await self._looks.look(repo))
+            return turn, self._allowed(turn, trusts)
 
-    def _allowed(self, run: Run, record: RepositoryRecord, trusts: Sequence[Trust]) -> int:
-        known = known_deployments(record, self._configs.host_names)
-        deployment = choose(run.deploy, known or (), trusts)
+    def _allowed(self, turn: Turn, trusts: Sequence[Trust]) -> int:
+        deployment = self._chosen(turn.deploy, turn.known, trusts)
         check_place(deployment, trusts)
         return open_location(deployment.location)
 
+    def _chosen(
+        self, deploy: Deploy, record: RepositoryRecord, trusts: Sequence[Trust]
+    ) -> Deployment:
+        return choose(deploy, known_deployments(record, self._configs.host_names) or (), trusts)
+
     async def forward(
-        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+        self, run: Run, turn: Turn, repo: Repository, trusts: Sequence[Trust], lock: int
     ) -> tuple[Deployment, Tips, Updated]:
         """Fetch and update: what the config says, what was fetched, and where HEAD was and is.
 
@@ -87,13 +93,14 @@ class Bring:
             async with run.step("fetch"):
                 await self._lock(run, lock)
                 is_ours = True
-                for left in await self._in_thread(leftovers.clear, folder, location):
-                    run.say(f"removed {left}, left by a git that was cut off")
+                if leftovers.may_be_in(folder):
+                    for left in await self._in_thread(leftovers.clear, folder, location):
+                        run.say(f"removed {left}, left by a git that was cut off")
                 leftovers.begin(folder)
-                deployment, checkout, tips = await self._fetch(run, repo, trusts, lock)
+                deployment, checkout, tips = await self._fetch(run, turn, repo, trusts, lock)
             self._go_on(run)
             async with run.step("update"):
-                updated = await self._update(run, deployment, checkout, tips)
+                updated = await self._update(run, turn.deployed, deployment, checkout, tips)
         except Exception as error:
             if is_ours and not (isinstance(error, GitError) and error.was_ended):
                 leftovers.end(folder)
@@ -112,13 +119,12 @@ class Bring:
             self._go_on(run)
 
     async def _fetch(
-        self, run: Run, repo: Repository, trusts: Sequence[Trust], lock: int
+        self, run: Run, turn: Turn, repo: Repository, trusts: Sequence[Trust], lock: int
     ) -> tuple[Deployment, Checkout, Tips]:
         """Fetch branch and config together until the config agrees with what was fetched."""
-        record = await self._configs.known(repo)
+        record = turn.known
         source = source_of(repo, trusts, record.provider)
-        known = known_deployments(record, self._configs.host_names)
-        deployment = choose(run.deploy, known or (), trusts)
+        deployment = self._chosen(run.deploy, record, trusts)
         location = run.deploy.location
         assert location is not None
         git = self._git.within(location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id)
@@ -130,7 +136,7 @@ class Bring:
             leftovers.begin(Path(location, ".git"))
             tips = await self._fetch_wanted(run, checkout, deployment.branch)
             record = await self._configs.refresh(
-                repo, tips.config, lambda commit: read_config(git, commit)
+                record, tips.config, lambda commit: read_config(git, commit)
             )
             if record.good_text is None:
                 raise Skipped(
@@ -141,8 +147,7 @@ class Bring:
                     f"The newest config is broken ({record.config_error}); the last good one,"
                     f" of {(record.good_commit or '')[:12]}, is used."
                 )
-            known = known_deployments(record, self._configs.host_names)
-            deployment = choose(run.deploy, known or (), trusts)
+            deployment = self._chosen(run.deploy, record, trusts)
             if (deployment.remote, deployment.branch) == fetched:
                 run.note(
                     branch=deployment.branch, commit=tips.branch, config_commit=record.good_commit
@@ -178,10 +183,14 @@ class Bring:
         return tips
 
     async def _update(
-        self, run: Run, deployment: Deployment, checkout: Checkout, tips: Tips
+        self,
+        run: Run,
+        deployed: Sequence[str],
+        deployment: Deployment,
+        checkout: Checkout,
+        tips: Tips,
     ) -> Updated:
         location = deployment.location
-        deployed = await self._store.read(lambda tx: deploys.commits_deployed_at(tx, location))
         update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
         updated = await update.run(
             deployment.branch,

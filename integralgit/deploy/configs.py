@@ -12,7 +12,7 @@ from integralgit.deploy.source import source_of
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
 from integralgit.journal import deliveries
 from integralgit.journal.events import RepositoryRecord
-from integralgit.journal.store import Store
+from integralgit.journal.store import Store, Transaction
 from integralgit.names import Repository
 from integralgit.settings import Settings
 
@@ -26,6 +26,10 @@ def fault(text: str, host_names: tuple[str, ...]) -> str | None:
     return None
 
 
+def _newest(record: RepositoryRecord) -> tuple[str | None, str | None, str | None]:
+    return record.config_commit, record.config_text, record.config_error
+
+
 @define
 class Configs:
     """The configs of all repositories, as this host's names see them."""
@@ -36,20 +40,22 @@ class Configs:
 
     async def known(self, repo: Repository) -> RepositoryRecord:
         """What is known of a repository that was heard of."""
-        record = await self._store.read(lambda tx: deliveries.repository(tx, str(repo)))
-        assert record is not None
-        return record
+        return await self._store.read(lambda tx: deliveries.known(tx, str(repo)))
 
     async def refresh(
-        self, repo: Repository, commit: str | None, read: Callable[[str], Awaitable[str]]
+        self,
+        record: RepositoryRecord,
+        commit: str | None,
+        read: Callable[[str], Awaitable[str]],
     ) -> RepositoryRecord:
         """What is known once the config of that commit is, which `read` gives the text of.
 
-        `commit` is None where the repository has no config branch. A commit
-        that is known already is not read again, but judged again: this host's
-        names may have changed.
+        `record` is what was known before the remote was asked; where somebody
+        else has asked it meanwhile, what he found stays. `commit` is None
+        where the repository has no config branch. A commit that is known
+        already is not read again, but judged again: this host's names may have
+        changed.
         """
-        record = await self.known(repo)
         text, error = None, None
         if commit is not None:
             try:
@@ -58,13 +64,15 @@ class Configs:
                 error = fault(text or "", self.host_names)
             except ConfigError as unreadable:
                 error = str(unreadable)
-        before = record.config_commit, record.config_text, record.config_error
-        if (commit, text, error) == before:
+        if (commit, text, error) == _newest(record):
             return record
-        await self._store.write(
-            lambda tx: deliveries.set_config(tx, str(repo), commit, text, error, self._now())
-        )
-        return await self.known(repo)
+
+        def put(tx: Transaction) -> RepositoryRecord:
+            if _newest(deliveries.known(tx, record.repo)) == _newest(record):
+                deliveries.set_config(tx, record.repo, commit, text, error, self._now())
+            return deliveries.known(tx, record.repo)
+
+        return await self._store.write(put)
 
 
 @define
@@ -85,7 +93,7 @@ class Looks:
             source = source_of(repo, self._settings.trusts_for(repo), known.provider)
             commit = await self._mirrors.tip(source)
             return await self._configs.refresh(
-                repo, commit, lambda tip: self._mirrors.config(source, tip)
+                known, commit, lambda tip: self._mirrors.config(source, tip)
             )
         finally:
             lock.release()

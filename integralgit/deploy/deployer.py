@@ -31,6 +31,7 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom, is_no_room
 from integralgit.deploy.run import Patient, Run, Stopping, Waits
 from integralgit.deploy.scripts import Scripts
+from integralgit.deploy.turn import Turn
 from integralgit.deploy.update import InThread
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deploys
@@ -77,7 +78,6 @@ class Deployer:
         self._bring = Bring(
             self._configs,
             self._looks,
-            self._store,
             self._git,
             self._in_thread,
             self._sleep,
@@ -102,14 +102,13 @@ class Deployer:
         """
         return await self._archive.write(work)
 
-    async def deploy(self, deploy: Deploy) -> str | None:
-        """Run a queued deploy to its end; the location at which it goes on, if it moved.
+    async def deploy(self, turn: Turn) -> str | None:
+        """Run a deploy to its end; the location at which it goes on, if it moved.
 
-        Raises `NoRoom`, and leaves it in the queue, if it could not be run
-        because the state folder cannot be written.
+        Raises `NoRoom`, and puts it back into the queue, if it could not be
+        run because the state folder cannot be written.
         """
-        if not await self.record(lambda tx: deploys.begin(tx, deploy.id, self._now())):
-            return None
+        deploy = turn.deploy
         try:
             run = Run(deploy, self._logs.open(deploy.id), self._archive, self._logs, self._now)
         except OSError as error:
@@ -120,7 +119,7 @@ class Deployer:
             await self._end(deploy.id, Outcome(State.FAILED, reason))
             return None
         try:
-            outcome = await self._outcome(run)
+            outcome = await self._outcome(run, turn)
         except Moved as moved:
             run.say(str(moved))
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
@@ -181,10 +180,10 @@ class Deployer:
             reason=outcome.reason or "",
         )
 
-    async def _outcome(self, run: Run) -> Outcome:
+    async def _outcome(self, run: Run, turn: Turn) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            outcome = await self._story(run)
+            outcome = await self._story(run, turn)
             await run.complete()
             return outcome
         except (Moved, Stopping, NoRoom):
@@ -217,14 +216,14 @@ class Deployer:
                 State.FAILED, f"a fault of the server; its log has it as incident {incident}"
             )
 
-    async def _story(self, run: Run) -> Outcome:
+    async def _story(self, run: Run, turn: Turn) -> Outcome:
         repo = parse_repository(run.deploy.repo)
         trusts = self._settings.trusts_for(repo)
         location = run.deploy.location
         assert location is not None
-        lock = await self._bring.enter(run, repo, trusts)
+        turn, lock = await self._bring.enter(turn, repo, trusts)
         try:
-            deployment, tips, updated = await self._bring.forward(run, repo, trusts, lock)
+            deployment, tips, updated = await self._bring.forward(run, turn, repo, trusts, lock)
             self._go_on(run)
             outcome = Outcome(State.SUCCEEDED)
             if deployment.script is not None:

@@ -30,6 +30,11 @@ def end(folder: Path) -> None:
         (folder / NOTE).unlink()
 
 
+def may_be_in(folder: Path) -> bool:
+    """Whether earlier work there was cut off."""
+    return (folder / NOTE).exists()
+
+
 def clear(folder: Path, location: str) -> list[str]:
     """Remove what work that was cut off has left locked; the locks, by their names in the folder.
 

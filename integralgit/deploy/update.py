@@ -324,7 +324,10 @@ class Update:
         try:
             await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
         except GitError as error:
-            if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == ([], []):
+            if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == (
+                [],
+                [],
+            ):
                 self._unfinished.end()
             else:
                 self.say("The update was left half done; the next deploy completes it.")

@@ -23,6 +23,7 @@ from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
+from integralgit.deploy.turn import take
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
@@ -43,12 +44,6 @@ LOOK_APART = 1.0
 LOOKS_AT_ONCE = 10
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
-
-
-def next_at(tx: Transaction, location: str, now: float) -> tuple[Deploy | None, Freeze | None]:
-    """The deploy that is next at a location, and what freezes its repository."""
-    waiting = deploys.waiting_at(tx, location)
-    return waiting, freezes.freeze_of(tx, waiting.repo, now) if waiting is not None else None
 
 
 @define(eq=False, slots=False)
@@ -192,14 +187,16 @@ class Workshop(Service):
         """One deploy at a location, the one that waits."""
         if self._stopping:
             return
-        waiting, freeze = await self._store.read(lambda tx: next_at(tx, location, self._now()))
-        if waiting is None or freeze is not None:
-            if freeze is not None and freeze.until is not None:
-                self._later(location, freeze.until - self._now(), self.wake)
+        taken = await self._deployer.record(lambda tx: take(tx, location, self._now()))
+        if taken is None:
             return
-        moved_to = await self._deployer.deploy(waiting)
-        if waiting.id % PRUNE_EVERY == 0:
-            await self._forget_old(waiting.repo)
+        if isinstance(taken, Freeze):
+            if taken.until is not None:
+                self._later(location, taken.until - self._now(), self.wake)
+            return
+        moved_to = await self._deployer.deploy(taken)
+        if taken.deploy.id % PRUNE_EVERY == 0:
+            await self._forget_old(taken.deploy.repo)
         if await self._store.read(lambda tx: deploys.waiting_at(tx, location)):
             self.wake(location)
         if moved_to is not None:

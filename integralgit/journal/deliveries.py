@@ -217,6 +217,13 @@ def repository(tx: Transaction, repo: str) -> RepositoryRecord | None:
     return RepositoryRecord(*row) if row else None
 
 
+def known(tx: Transaction, repo: str) -> RepositoryRecord:
+    """The same of a repository that was heard of."""
+    found = repository(tx, repo)
+    assert found is not None
+    return found
+
+
 def identity_of(tx: Transaction, name: str) -> str | None:
     """The identity of the repository of that name, or of the only one of which it is the end."""
     if repository(tx, name) is not None:

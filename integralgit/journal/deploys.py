@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import evolve
+
 from integralgit.hooks.delivery import MOST_COMMITS
 from integralgit.journal.deliveries import decode_commits, encode_commits
 from integralgit.journal.events import (
@@ -296,17 +298,13 @@ def running(tx: Transaction) -> list[Deploy]:
     return _deploys(tx, "WHERE state = 'running' ORDER BY id", ())
 
 
-def begin(tx: Transaction, deploy: int, now: float) -> bool:
-    """The deploy runs from now on; False where it no longer waits: superseded, or cancelled."""
-    if not tx.execute(
-        "UPDATE deploys SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
-        (now, deploy),
-    ).rowcount:
-        return False
-    tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
-    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
-    _changed(tx, deploy)
-    return True
+def begin(tx: Transaction, deploy: Deploy, now: float) -> Deploy:
+    """A deploy that waits runs from now on; as it is then."""
+    tx.execute("UPDATE deploys SET state = 'running', started = ? WHERE id = ?", (now, deploy.id))
+    tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy.id,))
+    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy.id,))
+    tx.emit(DeployChanged(deploy.id, deploy.repo, State.RUNNING))
+    return evolve(deploy, state=State.RUNNING, started=now)
 
 
 def note(

@@ -50,7 +50,8 @@ class Refreshing(SynchronousTestCase):
     ) -> Deferred[RepositoryRecord]:
         """Look at the config of that commit."""
         configs = Configs(self.memory.store, names, lambda: 5.0)
-        return Deferred.fromCoroutine(configs.refresh(SITE, commit, self.read))
+        known = self.successResultOf(Deferred.fromCoroutine(configs.known(SITE)))
+        return Deferred.fromCoroutine(configs.refresh(known, commit, self.read))
 
     def refresh(self, commit: str | None, names: tuple[str, ...] = ("web1",)) -> RepositoryRecord:
         """What is known after a look at the config of that commit, as the archive has it too."""

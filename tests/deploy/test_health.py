@@ -127,7 +127,7 @@ class GoingBack(SynchronousTestCase):
         number = self.queue(letter, trigger)
 
         def work(tx: Transaction) -> None:
-            deploys.begin(tx, number, 2.0)
+            deploys.begin(tx, deploys.known(tx, number), 2.0)
             deploys.note(tx, number, commit=letter * 40)
 
         self.write(work)
@@ -189,7 +189,7 @@ class GoingBack(SynchronousTestCase):
         number = self.running("b")
         self.go_back(number)
         self.write(lambda tx: deploys.end(tx, number, State.FAILED, 5.0))
-        self.write(lambda tx: deploys.begin(tx, 3, 6.0))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, 3), 6.0))
         self.write(lambda tx: deploys.end(tx, 3, State.INTERRUPTED, 7.0))
         self.write(lambda tx: deploys.enqueue_interrupted(tx, 3, 8.0))
         self.assertEqual((self.known(4).rolls_back, self.known(number).rolled_back_by), (number, 4))

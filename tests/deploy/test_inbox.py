@@ -277,7 +277,7 @@ class Duplicates(Door):
     def test_while_it_runs_and_after_it_succeeded(self) -> None:
         """A delivery whose deploy waits, runs, succeeded or was superseded does not run again."""
         (deploy,) = self.push(sent_id="abc").deploys
-        self.write(lambda tx: deploys.begin(tx, deploy.id, self.now))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, deploy.id), self.now))
         self.assertEqual(self.push(sent_id="abc").outcome, "ignored")
         for state in (State.SUCCEEDED, State.SUPERSEDED, State.SKIPPED):
             self.end(deploy, state)

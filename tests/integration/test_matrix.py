@@ -36,6 +36,7 @@ from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.turn import Turn, take
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
@@ -332,7 +333,9 @@ class Scene:
             return deploys.known(tx, number)
 
         deploy = await store.write(queue)
-        await deployer.deploy(deploy)
+        turn = await store.write(lambda tx: take(tx, self.location, 0.0))
+        assert isinstance(turn, Turn)
+        await deployer.deploy(turn)
         self.log = logs.read(deploy.id, 0, logs.size(deploy.id)).decode("utf-8", "replace")
         return await store.read(lambda tx: deploys.known(tx, deploy.id))
 
@@ -1154,7 +1157,9 @@ class Matrix(TestCase):
             self.assertEqual(parents, [before.head, tip])
         else:
             self.assertEqual(after.head, tip)
-        self.assertLessEqual(after.edited, before.edited | {*wanted.differs}, "nothing else differs from the commit")
+        self.assertLessEqual(
+            after.edited, before.edited | {*wanted.differs}, "nothing else differs from the commit"
+        )
         follows = scene.mode == "follow"
         if follows:
             self.assertEqual(after.edited, frozenset())

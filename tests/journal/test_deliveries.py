@@ -212,7 +212,7 @@ class Forgetting(Archive):
             )
         )
         if state is State.RUNNING:
-            self.write(lambda tx: deploys.begin(tx, number, 100.0))
+            self.write(lambda tx: deploys.begin(tx, deploys.known(tx, number), 100.0))
         elif state is not State.QUEUED:
             self.end(number, state)
         return number

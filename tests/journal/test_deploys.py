@@ -64,7 +64,7 @@ class Archive(SynchronousTestCase):
 
     def begin(self, deploy: int, now: float = 200.0) -> None:
         """Let a deploy run."""
-        self.write(lambda tx: deploys.begin(tx, deploy, now))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, deploy), now))
 
     def end(
         self,
@@ -284,11 +284,11 @@ class Queue(Archive):
             return self.write(end)
 
         first = self.enqueue()
-        self.write(lambda tx: deploys.begin(tx, first, 150.0))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, first), 150.0))
         other = self.enqueue(branch="dev")
         self.assertEqual(interrupt(first), [other + 1, other])
         again = other + 1
-        self.write(lambda tx: deploys.begin(tx, again, 250.0))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, again), 250.0))
         newer = self.enqueue()
         self.assertEqual(interrupt(again), [newer, other])
 

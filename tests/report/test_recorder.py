@@ -65,7 +65,7 @@ class Recording(SynchronousTestCase):
 
     def begin(self, number: int, commit: str | None = None) -> None:
         """Let a deploy run, and find out its commit."""
-        self.write(lambda tx: deploys.begin(tx, number, self.now))
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, number), self.now))
         if commit is not None:
             self.write(lambda tx: deploys.note(tx, number, commit=commit))
 

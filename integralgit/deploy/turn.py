@@ -1,0 +1,33 @@
+"""What is next at a location, taken out of the queue together with what is known for it."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal.events import Deploy, Freeze, RepositoryRecord
+from integralgit.journal.store import Transaction
+
+
+@frozen
+class Turn:
+    """A deploy that runs from now on, what is known of its repository's config, and what was
+    deployed at its location before: remote commits, newest first.
+    """
+
+    deploy: Deploy
+    known: RepositoryRecord
+    deployed: tuple[str, ...]
+
+
+def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
+    """Begin with what waits for a location; what freezes its repository, or None for nothing."""
+    waiting = deploys.waiting_at(tx, location)
+    if waiting is None:
+        return None
+    freeze = freezes.freeze_of(tx, waiting.repo, now)
+    if freeze is not None:
+        return freeze
+    begun = deploys.begin(tx, waiting, now)
+    known = deliveries.known(tx, waiting.repo)
+    return Turn(begun, known, tuple(deploys.commits_deployed_at(tx, location)))
