@@ -192,13 +192,11 @@ class Bring:
     ) -> Updated:
         location = deployment.location
         update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
+        rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
         updated = await update.run(
-            deployment.branch,
-            deployment.update,
-            tips,
-            deployed,
-            f"refs/integralgit/rescue/{run.deploy.id}",
+            deployment.branch, deployment.update, tips, deployed, rescue_ref
         )
+        run.put_off(update.tidy_up)
         run.note(previous_commit=updated.previous, head=updated.head)
 
         async def note_commits() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, frozen
@@ -22,6 +23,8 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 
 NOTE = "integralgit-update"
 NOTHING = "nothing"
+#: Written over the beginning of a note, this leaves more lines than a note has.
+_VOID = "\n\n\n\n"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 _SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
@@ -54,21 +57,27 @@ class Unfinished:
     say: Callable[[str], None]
 
     def begin(self, branch: str, before: str | None, to: str) -> None:
-        """From now on files are changed, on the way from one commit, or from nothing, to another."""
-        note = self.folder / NOTE
-        with note.with_suffix(".new").open("w") as file:
+        """From now on files are changed, on the way from one commit, or from nothing, to another.
+
+        The note is on the disk when this returns: a file system that keeps a
+        journal has its name there before any later change of git's.
+        """
+        with (self.folder / NOTE).open("w") as file:
             file.write(f"{branch}\n{before or NOTHING}\n{to}\n")
             file.flush()
             os.fsync(file.fileno())
-        note.with_suffix(".new").replace(note)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def end(self) -> None:
-        """The files are what they should be."""
+        """The files are what they should be, and the note says nothing any more.
+
+        Removing a file that was on the disk takes as long as a git; that is
+        done later, by `remove`.
+        """
+        with suppress(FileNotFoundError), (self.folder / NOTE).open("r+") as file:
+            file.write(_VOID)
+
+    def remove(self) -> None:
+        """Remove the note."""
         (self.folder / NOTE).unlink(missing_ok=True)
 
     async def complete(self, keep: Keep) -> bool:
@@ -80,11 +89,12 @@ class Unfinished:
             lines = (self.folder / NOTE).read_text().splitlines()
         except FileNotFoundError:
             return False
-        if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
+        was_cut_off = len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2])
+        if was_cut_off:
             branch, before, to = lines
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
-                self.end()
+                self.remove()
                 return True
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
@@ -94,8 +104,8 @@ class Unfinished:
                 await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        self.end()
-        return True
+        self.remove()
+        return was_cut_off
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""

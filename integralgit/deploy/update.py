@@ -141,6 +141,10 @@ class Update:
             self._tell_what_is_missing()
         return Updated(status.head, head)
 
+    async def tidy_up(self) -> None:
+        """Remove what says nothing any more."""
+        await self.in_thread(self._unfinished.remove)
+
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
         git = self.checkout.git
@@ -328,7 +332,7 @@ class Update:
                 [],
                 [],
             ):
-                self._unfinished.end()
+                self._unfinished.remove()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

@@ -32,14 +32,22 @@ class Notes(SynchronousTestCase):
 
         def fsync(descriptor: int) -> None:
             path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-            content = path.read_text() if path.is_file() else " ".join(os.listdir(path))
-            synced.append((path.name, content))
+            synced.append((path.name, path.read_text()))
 
         self.patch(os, "fsync", fsync)
         self.unfinished.begin("main", ONE, TWO)
         text = f"main\n{ONE}\n{TWO}\n"
-        self.assertEqual(synced, [(f"{NOTE}.new", text), (self.folder.name, NOTE)])
+        self.assertEqual(synced, [(NOTE, text)])
         self.assertEqual(self.note.read_text(), text)
+
+    def test_it_says_nothing_once_the_update_has_ended(self) -> None:
+        """Also before it is removed: a server that is killed in between completes nothing."""
+        for branch in ("m", "main", "feature/of-some-length"):
+            self.unfinished.begin(branch, ONE, TWO)
+            self.unfinished.end()
+            completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
+            self.assertFalse(self.successResultOf(completing))
+            self.assertEqual((self.note.exists(), self.reactor.spawned), (False, []))
 
     def test_half_a_note(self) -> None:
         """A note that was cut off, of which no update can have begun, is put away (threat 70)."""
