@@ -241,7 +241,7 @@ THREATS = {
         "integration.test_faults.Location.test_read_only",
     ),
     49: shown(
-        "deploy.test_script.Commands.test_a_link",
+        "deploy.test_script.Interpreters.test_a_link",
         documented=True,
     ),
     50: shown(
@@ -271,11 +271,11 @@ THREATS = {
         documented=True,
     ),
     55: shown(
-        "deploy.test_script.Commands.test_an_interpreter_that_is_missing",
-        "deploy.test_script.Commands.test_lines_of_windows",
-        "deploy.test_script.Commands.test_a_nul",
-        "deploy.test_script.Commands.test_what_is_not_there",
-        "deploy.test_script.Commands.test_a_link",
+        "deploy.test_script.Interpreters.test_an_interpreter_that_is_missing",
+        "deploy.test_script.Interpreters.test_lines_of_windows",
+        "deploy.test_script.Interpreters.test_a_nul",
+        "deploy.test_script.Interpreters.test_what_is_not_there",
+        "deploy.test_script.Interpreters.test_a_link",
         "integration.test_main_job.MainJob.test_what_a_script_file_may_be",
         "test_settings.TrustTests.test_a_script_cannot_climb_out_of_its_folder",
         "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
@@ -348,6 +348,7 @@ THREATS = {
     70: shown(
         "journal.test_store.Tables.test_commits_reach_the_disk",
         "deploy.test_unfinished.Notes.test_it_reaches_the_disk",
+        "journal.test_store.SharedCommits.test_what_is_flushed",
         "deploy.test_unfinished.Notes.test_half_a_note",
         "deploy.test_script.Starting.test_status",
     ),

@@ -80,11 +80,18 @@ class Bring:
         return choose(deploy, known_deployments(record, self._configs.host_names) or (), trusts)
 
     async def forward(
-        self, run: Run, turn: Turn, repo: Repository, trusts: Sequence[Trust], lock: int
-    ) -> tuple[Deployment, Tips, Updated]:
-        """Fetch and update: what the config says, what was fetched, and where HEAD was and is.
+        self,
+        run: Run,
+        turn: Turn,
+        repo: Repository,
+        trusts: Sequence[Trust],
+        lock: int,
+        fetched: Callable[[Deployment, str], None],
+    ) -> tuple[Deployment, Updated]:
+        """Fetch and update: what the config says, and where HEAD was and is.
 
-        What a git that is cut off leaves locked is noted for the next deploy.
+        `fetched` is told what is to be done there with which commit, before
+        the files are changed. What a git that is cut off leaves locked is noted for the next deploy.
         """
         location = run.deploy.location
         assert location is not None
@@ -99,6 +106,7 @@ class Bring:
                 leftovers.begin(folder)
                 deployment, checkout, tips = await self._fetch(run, turn, repo, trusts, lock)
             self._go_on(run)
+            fetched(deployment, tips.branch)
             async with run.step("update"):
                 updated = await self._update(run, turn.deployed, deployment, checkout, tips)
         except Exception as error:
@@ -106,7 +114,7 @@ class Bring:
                 leftovers.end(folder)
             raise
         leftovers.end(folder)
-        return deployment, tips, updated
+        return deployment, updated
 
     async def _lock(self, run: Run, lock: int) -> None:
         """Wait until no other process, another server or a script of ours, holds the location."""
@@ -193,9 +201,7 @@ class Bring:
         location = deployment.location
         update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
-        updated = await update.run(
-            deployment.branch, deployment.update, tips, deployed, rescue_ref
-        )
+        updated = await update.run(deployment.branch, deployment.update, tips, deployed, rescue_ref)
         run.put_off(update.tidy_up)
         run.note(previous_commit=updated.previous, head=updated.head)
 

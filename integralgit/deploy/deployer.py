@@ -30,10 +30,11 @@ from integralgit.deploy.outcome import (
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom, is_no_room
 from integralgit.deploy.run import Patient, Run, Stopping, Waits
+from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.update import InThread
-from integralgit.hostconfig.resolve import ConfigError
+from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
 from integralgit.journal.logs import Logs
@@ -95,12 +96,12 @@ class Deployer:
         )
         self._health = Health(self._reactor, self._probe, self._now, self._waits, self.record)
 
-    async def record(self, work: Work[T]) -> T:
+    async def record(self, work: Work[T], *, durable: bool = True) -> T:
         """Write what must not be lost; while the database cannot be written, that waits.
 
         Raises `Stopping` if the server stops meanwhile.
         """
-        return await self._archive.write(work)
+        return await self._archive.write(work, durable=durable)
 
     async def deploy(self, turn: Turn) -> str | None:
         """Run a deploy to its end; the location at which it goes on, if it moved.
@@ -222,18 +223,27 @@ class Deployer:
         location = run.deploy.location
         assert location is not None
         turn, lock = await self._bring.enter(turn, repo, trusts)
+        preparing: Deferred[Script] | None = None
+
+        def fetched(deployment: Deployment, commit: str) -> None:
+            nonlocal preparing
+            if deployment.script is not None:
+                preparing = self._scripts.prepare(run, deployment, deployment.script, commit, lock)
+
         try:
-            deployment, tips, updated = await self._bring.forward(run, turn, repo, trusts, lock)
+            deployment, updated = await self._bring.forward(run, turn, repo, trusts, lock, fetched)
             self._go_on(run)
             outcome = Outcome(State.SUCCEEDED)
-            if deployment.script is not None:
+            if preparing is not None:
                 async with run.step("script"):
-                    self._go_on(run)
-                    outcome = await self._scripts.run(run, deployment, tips.branch, updated, lock)
+                    prepared, preparing = preparing, None
+                    outcome = await self._scripts.run(run, deployment, prepared, updated)
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
             return await self._healthy(run, check_of(deployment), outcome)
         finally:
+            if preparing is not None:
+                await self._scripts.never_mind(preparing)
             os.close(lock)
 
     def _go_on(self, run: Run) -> None:

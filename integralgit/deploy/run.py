@@ -90,12 +90,12 @@ class Patient:
     _store: Store
     _sleep: Callable[[float], Awaitable[None]]
 
-    async def write(self, work: Work[T]) -> T:
-        """The result of the work, once it is on disk."""
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """The result of the work, once it is on disk; `durable` as for the store."""
         waited = False
         for delay in chain(AGAIN, repeat(AGAIN[-1])):
             try:
-                result = await self._store.write(work)
+                result = await self._store.write(work, durable=durable)
                 break
             except Exception as error:
                 if not may_pass(error):
@@ -132,7 +132,10 @@ class Run:
     _meanwhile: list[Deferred[None]] = field(factory=list, init=False)
 
     def record(self, work: Work[Any]) -> None:
-        """Write this, in its order, while the deploy goes on; its script waits for it."""
+        """Write this, in its order, while the deploy goes on; its script waits for it.
+
+        After a power failure the deploy is done again, from its beginning.
+        """
         self._waiting.append(work)
         if self._writing is None or (self._writing.called and self._fault is None):
             self._writing = Deferred.fromCoroutine(self._write())
@@ -141,7 +144,7 @@ class Run:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                await self._archive.write(_in_order(batch))
+                await self._archive.write(_in_order(batch), durable=False)
         except Exception as error:
             self._fault = error
 

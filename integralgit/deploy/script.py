@@ -5,16 +5,17 @@ location's lock, which the script does not get, and leaves the exit status in
 a file. Script and wrapper write to the deploy's log file themselves. So
 nothing of a running script depends on this process.
 
-The wrapper starts the script only when it is told to, which is after its pid
-has been recorded: a script that nobody knows of never runs. If we end before
-that, the wrapper finds its input closed, and ends too.
+The wrapper is started while git still changes the files, and starts the script
+only when it is told to, which is after its pid has been recorded: a script that
+nobody knows of never runs. If we end before that, the wrapper finds its input
+closed, and ends too.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,18 @@ from integralgit.journal.events import Deploy, RunningScript
 #: `trap :` and not `trap ''`: an ignored signal would be inherited by the script.
 #: The script's copy of the lock is closed, so that a daemon it leaves behind does not hold it.
 #: The status is written over what stands in its file, so that a full disk does not lose it.
+#: The names of its variables are ones that no config is likely to give to the script.
 _WRAPPER = """
 trap : TERM INT HUP
-status=$1; folder=$2; mask=$3; shift 3
-read -r go || exit 125
-umask "$mask"
-if cd -- "$folder"; then "$@" </dev/null 9>&-; code=$?; else code=126; fi
+ig_status=$1 ig_folder=$2 ig_umask=$3; shift 3
+IFS=' ' read -r ig_previous ig_interpreter ig_argument || exit 125
+export INTEGRALGIT_PREVIOUS_COMMIT="${ig_previous#-}"
+if [ "$ig_interpreter" ]; then set -- "$ig_interpreter" ${ig_argument:+"$ig_argument"} "$@"; fi
+umask "$ig_umask"
+if cd -- "$ig_folder"; then "$@" </dev/null 9>&-; ig_code=$?; else ig_code=126; fi
 umask 077
-printf '%3d\\n' "$code" 1<>"$status"
-exit "$code"
+printf '%3d\\n' "$ig_code" 1<>"$ig_status"
+exit "$ig_code"
 """
 #: What stands in the file of the status before there is one.
 _NO_STATUS = "   \n"
@@ -80,10 +84,12 @@ def script_environment(
     deployment: Deployment,
     deploy: Deploy,
     commit: str,
-    previous: str | None,
     url: str,
 ) -> dict[str, str]:
-    """The script's whole environment: a few of the server's, the config's, and ours, later wins."""
+    """The script's environment: a few of the server's, the config's, and ours, later wins.
+
+    The wrapper adds where the checkout was, which it is told when it may go.
+    """
     passed_on = {name: server[name] for name in _PASSED_ON if name in server}
     ours = {
         "CI": "true",
@@ -91,7 +97,6 @@ def script_environment(
         "INTEGRALGIT_REPO": deploy.repo,
         "INTEGRALGIT_BRANCH": deployment.branch,
         "INTEGRALGIT_COMMIT": commit,
-        "INTEGRALGIT_PREVIOUS_COMMIT": previous or "",
         "INTEGRALGIT_HOST": deployment.host,
         "INTEGRALGIT_LOCATION": deployment.location,
         "INTEGRALGIT_DEPLOY": str(deploy.id),
@@ -101,8 +106,8 @@ def script_environment(
     return {"PATH": os.defpath, **passed_on, **deployment.env, **ours}
 
 
-def script_command(location: str, script: str) -> list[str]:
-    """How to run a script: as it is, through its shebang, or by `sh`.
+def interpreter_of(location: str, script: str) -> tuple[str, ...]:
+    """What runs a script: nothing where it runs itself, else what its shebang names, or `sh`.
 
     Raises `Refused` where it is not there, or could not be started: the exit
     code of a shell that finds no interpreter tells nobody why.
@@ -116,14 +121,13 @@ def script_command(location: str, script: str) -> list[str]:
             first = file.readline(256)
     except OSError as error:
         if runs_itself:
-            return [path]
+            return ()
         raise Refused(f"the script {script} cannot be read: {error.strerror}") from None
     line = first[2:].rstrip(b"\n").strip(b" \t") if first.startswith(b"#!") else b""
     fault = _fault(location, line, runs_itself)
     if fault:
         raise Refused(f"the script {script} could not be started: {fault}")
-    interpreter = os.fsdecode(line.strip()).split(None, 1)
-    return [path] if runs_itself else [*(interpreter or ["sh"]), path]
+    return () if runs_itself else tuple(os.fsdecode(line.strip()).split(None, 1)) or ("sh",)
 
 
 def _fault(location: str, line: bytes, runs_itself: bool) -> str | None:
@@ -220,7 +224,7 @@ class Script:
 
     def start(
         self,
-        command: list[str],
+        path: str,
         environment: Mapping[str, str],
         *,
         location: str,
@@ -228,7 +232,7 @@ class Script:
         log: int,
         lock: int,
     ) -> None:
-        """Start the wrapper, which waits for `go`.
+        """Start the wrapper of the script at that path, which waits for `go`.
 
         `log` and `lock` are descriptors that the caller may close afterwards.
         Raises `OSError` where not even the wrapper can be started, and
@@ -238,7 +242,7 @@ class Script:
             self._status_file.write_text(_NO_STATUS)
         except OSError as error:
             raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
-        arguments = [str(self._status_file), location, f"{umask:03o}", *command]
+        arguments = [str(self._status_file), location, f"{umask:03o}", path]
         self._process = self._reactor.spawnProcess(
             _Wrapper(self._started, self._exited),
             "setsid",
@@ -250,15 +254,20 @@ class Script:
     def _started(self, pid: int) -> None:
         self.pid = pid
 
-    def go(self) -> None:
-        """Let the script run, now that the archive knows of it; unless it was told to end."""
+    def go(self, previous: str | None, interpreter: Sequence[str]) -> None:
+        """Let the script run, now that the archive knows of it; unless it was told to end.
+
+        `previous` is the commit that its checkout was at.
+        """
         if self.ending is None:
-            self._process.writeToChild(0, b"go\n")
+            told = " ".join([previous or "-", *interpreter])
+            self._process.writeToChild(0, os.fsencode(told) + b"\n")
         self._process.closeStdin()
 
     def never_mind(self) -> None:
         """Let the wrapper end without the script."""
         self._process.closeStdin()
+        self._status_file.unlink(missing_ok=True)
 
     def adopt(self, record: RunningScript) -> bool:
         """Pick up a script that the server before us started; False where it no longer runs."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from integralgit.deploy.child import cancel
@@ -19,7 +22,7 @@ from integralgit.deploy.script import (
     Script,
     ScriptEnd,
     boot_id,
-    script_command,
+    interpreter_of,
     script_environment,
     start_ticks,
 )
@@ -33,6 +36,8 @@ from integralgit.settings import Settings
 
 log = Logger()
 
+#: Seconds from a script's start until what would slow it down is done.
+A_MOMENT = 0.05
 #: Seconds between looks at how much a script has printed.
 SIZE_LOOK = 1.0
 
@@ -61,33 +66,55 @@ class Scripts:
         """The end of the deploy's script is recorded."""
         self._running.pop(deploy, None)
 
-    async def run(
-        self, run: Run, deployment: Deployment, commit: str, updated: Updated, lock: int
-    ) -> Outcome:
-        """Run the script of a deploy to its end; raises `Refused` or `NoRoom` where that cannot be."""
-        assert deployment.script is not None
-        deploy, location = run.deploy, deployment.location
-        command = script_command(location, deployment.script)
-        environment = script_environment(
-            self._environment, deployment, deploy, commit, updated.previous, self._url(deploy)
-        )
-        script = Script(self._reactor, self._logs.status_file(deploy.id))
-        self._running[deploy.id] = script
-        try:
+    def prepare(
+        self, run: Run, deployment: Deployment, path: str, commit: str, lock: int
+    ) -> Deferred[Script]:
+        """The wrapper of a deploy's script, which is started when the reactor has a moment.
+
+        Whoever asks for it lets it run, or sees to it that it ends.
+        """
+        deploy = run.deploy
+
+        def start() -> Script:
+            script = Script(self._reactor, self._logs.status_file(deploy.id))
             script.start(
-                command,
-                environment,
-                location=location,
+                os.path.join(deployment.location, path),
+                script_environment(
+                    self._environment, deployment, deploy, commit, self._url(deploy)
+                ),
+                location=deployment.location,
                 umask=self._settings.umask,
                 log=run.log,
                 lock=lock,
             )
-        except NoRoom:
-            del self._running[deploy.id]
+            return script
+
+        return deferLater(self._reactor, 0, start)
+
+    async def never_mind(self, preparing: Deferred[Script]) -> None:
+        """Let a wrapper end that is not needed, which holds the lock until then."""
+        preparing.cancel()
+        with suppress(CancelledError, NoRoom, OSError):
+            script = await preparing
+            script.never_mind()
+            await script.ended
+
+    async def run(
+        self, run: Run, deployment: Deployment, preparing: Deferred[Script], updated: Updated
+    ) -> Outcome:
+        """Run the script of a deploy to its end; raises `Refused` or `NoRoom` where that cannot be."""
+        assert deployment.script is not None
+        deploy = run.deploy
+        try:
+            interpreter = interpreter_of(deployment.location, deployment.script)
+        except Refused:
+            await self.never_mind(preparing)
             raise
+        try:
+            script = await preparing
         except OSError as error:
-            del self._running[deploy.id]
             raise Refused(f"the script could not be started: {error.strerror}") from None
+        self._running[deploy.id] = script
         deadline = self._now() + deployment.timeout
         record = RunningScript(
             deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
@@ -99,9 +126,10 @@ class Scripts:
             script.never_mind()
             del self._running[deploy.id]
             raise
-        script.go()
-        run.catch_up()
+        script.go(updated.previous, interpreter)
+        catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, record)
+        cancel(catching_up)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
         outcome = script_outcome(ended)

@@ -187,7 +187,9 @@ class Workshop(Service):
         """One deploy at a location, the one that waits."""
         if self._stopping:
             return
-        taken = await self._deployer.record(lambda tx: take(tx, location, self._now()))
+        taken = await self._deployer.record(
+            lambda tx: take(tx, location, self._now()), durable=False
+        )
         if taken is None:
             return
         if isinstance(taken, Freeze):

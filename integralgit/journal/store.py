@@ -88,9 +88,8 @@ def newest_of(repo: str | None, before: int | None) -> tuple[str, list[object]]:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Set up a new connection: every commit reaches the disk before it is reported."""
+    """Set up a new connection; how far a commit has come when it is reported, `_write` says."""
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
@@ -122,6 +121,15 @@ def create(path: str) -> None:
         connection.close()
 
 
+@define(eq=False)
+class _Job:
+    """Work that waits for the next commit."""
+
+    work: Work[Any]
+    durable: bool
+    result: Deferred[Any] = field(factory=Deferred)
+
+
 @define
 class Store:
     """Work on the database, in the order it was asked for.
@@ -136,47 +144,47 @@ class Store:
     _reader: Pool
     _publish: Callable[[Event], None]
     _witness: Witness | None = None
-    _waiting: list[tuple[Work[Any], Deferred[Any]]] = field(factory=list, init=False)
+    _waiting: list[_Job] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
 
     def read(self, work: Work[T]) -> Deferred[T]:
         """Run work that only reads, beside the writer."""
         return self._reader.runWithConnection(_read, work)
 
-    def write(self, work: Work[T]) -> Deferred[T]:
+    def write(self, work: Work[T], *, durable: bool = True) -> Deferred[T]:
         """Run work that writes; the Deferred fires once its result is on disk.
 
-        Work that arrives while another commit is on its way shares the next
-        one. Work that raises changes nothing, and does not harm its
-        neighbours.
+        What is not `durable` outlives this process, but not a power failure
+        in the next seconds. Work that arrives while another commit is on its
+        way shares the next one. Work that raises changes nothing, and does
+        not harm its neighbours.
         """
-        result: Deferred[T] = Deferred()
-        self._waiting.append((work, result))
+        job = _Job(work, durable)
+        self._waiting.append(job)
         self._flush()
-        return result
+        return job.result
 
     def _flush(self) -> None:
         if self._writing or not self._waiting:
             return
         batch, self._waiting = self._waiting, []
         self._writing = True
-        works = [work for work, _ in batch]
-        done = self._writer.runWithConnection(_write, works, self._witness)
-        done.addBoth(self._written, [result for _, result in batch])
+        done = self._writer.runWithConnection(_write, batch, self._witness)
+        done.addBoth(self._written, batch)
 
-    def _written(self, outcome: Any, results: list[Deferred[Any]]) -> None:
+    def _written(self, outcome: Any, batch: list[_Job]) -> None:
         self._writing = False
         self._flush()
         if isinstance(outcome, Failure):
-            for result in results:
-                result.errback(outcome)
+            for job in batch:
+                job.result.errback(outcome)
             return
-        for (value, events, failures), result in zip(outcome, results, strict=True):
+        for (value, events, failures), job in zip(outcome, batch, strict=True):
             for failure in failures:
                 log.failure("the witness of an event failed", failure)
             for event in events:
                 self._publish(event)
-            result.callback(value)
+            job.result.callback(value)
 
 
 def _plain(connection: Any) -> sqlite3.Connection:
@@ -194,16 +202,24 @@ def _read(connection: Any, work: Work[T]) -> T:
         plain.execute("ROLLBACK")
 
 
-def _write(connection: Any, batch: list[Work[Any]], witness: Witness | None) -> list[_Written]:
+def _write(connection: Any, batch: list[_Job], witness: Witness | None) -> list[_Written]:
+    """Run the jobs in one transaction.
+
+    With `FULL` the journal is flushed at the commit, with what went before
+    without that; with `NORMAL` it stays consistent, and is flushed later
+    (sqlite.org/pragma.html#pragma_synchronous).
+    """
     plain = _plain(connection)
     results: list[_Written] = []
+    durable = any(job.durable for job in batch)
+    plain.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
     plain.execute("BEGIN IMMEDIATE")
     try:
-        for work in batch:
+        for job in batch:
             transaction = Transaction(plain)
             plain.execute("SAVEPOINT work")
             try:
-                value = work(transaction)
+                value = job.work(transaction)
                 failures = _witnessed(plain, transaction, witness) if witness else []
                 results.append((value, transaction.events, failures))
             except Exception:

@@ -30,9 +30,11 @@ class Failing:
     errors: list[Exception]
     tries: int = field(default=0, init=False)
 
-    def write(self, work: Work[Any]) -> Deferred[Any]:
+    def write(self, work: Work[Any], *, durable: bool) -> Deferred[Any]:
         self.tries += 1
-        return fail(self.errors.pop(0)) if self.errors else self.store.write(work)
+        if self.errors:
+            return fail(self.errors.pop(0))
+        return self.store.write(work, durable=durable)
 
 
 class Writing(SynchronousTestCase):

@@ -17,7 +17,7 @@ from integralgit.deploy.script import (
     Script,
     ScriptEnd,
     boot_id,
-    script_command,
+    interpreter_of,
     script_environment,
     start_ticks,
 )
@@ -26,7 +26,7 @@ from integralgit.journal.events import Deploy, RunningScript, State, Trigger
 from tests.fakes import FakeProcess, FakeProcesses
 
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
-COMMIT, PREVIOUS = "2" * 40, "1" * 40
+COMMIT = "2" * 40
 URL = "https://deploy.example.com/github.com/acme/site/deploys/7"
 DEPLOY = Deploy(
     id=7,
@@ -58,11 +58,10 @@ class Environment(SynchronousTestCase):
         self,
         server: dict[str, str],
         env: dict[str, str] | None = None,
-        previous: str | None = PREVIOUS,
     ) -> dict[str, str]:
         """The environment of a script."""
         deployment = Deployment("web1", "/srv/site", "main", env=env or {})
-        return script_environment(server, deployment, DEPLOY, COMMIT, previous, URL)
+        return script_environment(server, deployment, DEPLOY, COMMIT, URL)
 
     def test_ours(self) -> None:
         """A script is told what is deployed, where, why, and where that can be read (threat 62)."""
@@ -73,7 +72,6 @@ class Environment(SynchronousTestCase):
             "INTEGRALGIT_REPO": "github.com/acme/site",
             "INTEGRALGIT_BRANCH": "main",
             "INTEGRALGIT_COMMIT": COMMIT,
-            "INTEGRALGIT_PREVIOUS_COMMIT": PREVIOUS,
             "INTEGRALGIT_HOST": "web1",
             "INTEGRALGIT_LOCATION": "/srv/site",
             "INTEGRALGIT_DEPLOY": "7",
@@ -81,10 +79,6 @@ class Environment(SynchronousTestCase):
             "INTEGRALGIT_URL": URL,
         }
         self.assertEqual(self.make({"PATH": "/bin"}), expected)
-
-    def test_the_first_deploy(self) -> None:
-        """Before the first deploy there is no previous commit, and the variable is empty."""
-        self.assertEqual(self.make({}, previous=None)["INTEGRALGIT_PREVIOUS_COMMIT"], "")
 
     def test_the_allow_list(self) -> None:
         """Only what is on the list comes from the server's environment (threat 60)."""
@@ -134,7 +128,7 @@ class Environment(SynchronousTestCase):
         )
 
 
-class Commands(SynchronousTestCase):
+class Interpreters(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)
@@ -147,40 +141,40 @@ class Commands(SynchronousTestCase):
         os.chmod(path, mode)
         return path
 
-    def command(self, script: str) -> list[str]:
-        """How that script is run."""
-        return script_command(self.folder, script)
+    def interpreter(self, script: str) -> tuple[str, ...]:
+        """What runs that script."""
+        return interpreter_of(self.folder, script)
 
     def test_an_executable(self) -> None:
         """An executable file runs as it is, whatever is in it."""
-        path = self.write("deploy.sh", "#!/bin/sh\n", 0o755)
-        self.assertEqual(self.command("deploy.sh"), [path])
+        self.write("deploy.sh", "#!/bin/sh\n", 0o755)
+        self.assertEqual(self.interpreter("deploy.sh"), ())
 
     def test_shebangs(self) -> None:
         """A file without the x bit runs through its shebang, as the kernel would do it."""
         cases = [
-            ("#!/bin/sh\n", ["/bin/sh"]),
-            ("#!/bin/sh", ["/bin/sh"]),
-            ("#! /bin/sh -e\necho\n", ["/bin/sh", "-e"]),
-            ("#!\t/bin/sh\t-e \n", ["/bin/sh", "-e"]),
-            ("#!/usr/bin/env python3\n", ["/usr/bin/env", "python3"]),
-            ("#!/usr/bin/env -S python3 -u\n", ["/usr/bin/env", "-S python3 -u"]),
-            ("#!/bin/sh\r\n", ["/bin/sh"]),
+            ("#!/bin/sh\n", ("/bin/sh",)),
+            ("#!/bin/sh", ("/bin/sh",)),
+            ("#! /bin/sh -e\necho\n", ("/bin/sh", "-e")),
+            ("#!\t/bin/sh\t-e \n", ("/bin/sh", "-e")),
+            ("#!/usr/bin/env python3\n", ("/usr/bin/env", "python3")),
+            ("#!/usr/bin/env -S python3 -u\n", ("/usr/bin/env", "-S python3 -u")),
+            ("#!/bin/sh\r\n", ("/bin/sh",)),
         ]
         for text, interpreter in cases:
-            path = self.write("script", text)
-            self.assertEqual(self.command("script"), [*interpreter, path], text)
+            self.write("script", text)
+            self.assertEqual(self.interpreter("script"), interpreter, text)
 
     def test_without_a_shebang(self) -> None:
         """A file without the x bit and without a shebang runs through sh."""
         for text in ("echo hello\n", "", "# a comment\n#!/bin/bash\n", "#!\n", " #!/bin/bash\n"):
-            path = self.write("script", text)
-            self.assertEqual(self.command("script"), ["sh", path], text)
+            self.write("script", text)
+            self.assertEqual(self.interpreter("script"), ("sh",), text)
 
     def refusal(self, script: str) -> str:
         """Why that script is not run."""
         with self.assertRaises(Refused) as raised:
-            self.command(script)
+            self.interpreter(script)
         return str(raised.exception)
 
     def test_an_interpreter_that_is_missing(self) -> None:
@@ -221,8 +215,8 @@ class Commands(SynchronousTestCase):
         """A program that one may only execute runs; a script that one may not read is refused."""
         vars(module)["open"] = self.unreadable
         self.addCleanup(vars(module).pop, "open")
-        path = self.write("script", "#!/bin/sh\n", 0o711)
-        self.assertEqual(self.command("script"), [path])
+        self.write("script", "#!/bin/sh\n", 0o711)
+        self.assertEqual(self.interpreter("script"), ())
         self.write("script", "#!/bin/sh\n", 0o600)
         self.assertEqual(self.refusal("script"), "the script script cannot be read: Not allowed")
 
@@ -232,21 +226,19 @@ class Commands(SynchronousTestCase):
 
     def test_paths(self) -> None:
         """A path is relative to the checkout, or absolute."""
-        path = self.write("ci/deploy.sh", "", 0o755)
-        self.assertEqual(self.command("ci/deploy.sh"), [path])
-        absolute = self.write("elsewhere", "", 0o755)
-        self.assertEqual(script_command("/nowhere", absolute), [absolute])
-        (relative,) = self.command("./ci/deploy.sh")
-        self.assertTrue(os.path.samefile(relative, path))
+        self.write("ci/deploy.sh", "", 0o755)
+        absolute = self.write("elsewhere", "#!/bin/sh\n")
+        self.assertEqual(self.interpreter("ci/deploy.sh"), ())
+        self.assertEqual(self.interpreter("./ci/deploy.sh"), ())
+        self.assertEqual(interpreter_of("/nowhere", absolute), ("/bin/sh",))
 
     def test_a_link(self) -> None:
         """A link in the checkout is followed: a script there could start what it leads to as well (threats 49 and 55)."""
         elsewhere = os.path.abspath(self.mktemp())
         Path(elsewhere).write_text("#!/bin/sh\n")
         Path(elsewhere).chmod(0o700)
-        path = os.path.join(self.folder, "deploy.sh")
-        os.symlink(elsewhere, path)
-        self.assertEqual(self.command("deploy.sh"), [path])
+        os.symlink(elsewhere, os.path.join(self.folder, "deploy.sh"))
+        self.assertEqual(self.interpreter("deploy.sh"), ())
 
     def test_what_is_not_there(self) -> None:
         """A script that is missing, or a folder, is refused by its name (threat 55)."""
@@ -254,7 +246,7 @@ class Commands(SynchronousTestCase):
         os.symlink("nowhere", os.path.join(self.folder, "link"))
         for name in ("missing", "folder", "link", "folder/missing"):
             with self.assertRaises(Refused) as raised:
-                self.command(name)
+                self.interpreter(name)
             self.assertEqual(
                 str(raised.exception), f"the script {name} is not a file in the checkout"
             )
@@ -269,7 +261,7 @@ class Starting(SynchronousTestCase):
     def start(self) -> FakeProcess:
         """Start the script."""
         self.script.start(
-            ["/srv/site/deploy.sh", "-x"],
+            "/srv/site/deploy.sh",
             {"PATH": "/bin"},
             location="/srv/site",
             umask=0o027,
@@ -285,7 +277,7 @@ class Starting(SynchronousTestCase):
         self.assertEqual(process.argv[:3], ["setsid", "sh", "-c"])
         self.assertEqual(
             process.argv[5:],
-            [str(self.status), "/srv/site", "027", "/srv/site/deploy.sh", "-x"],
+            [str(self.status), "/srv/site", "027", "/srv/site/deploy.sh"],
         )
         self.assertEqual((process.env, process.path), ({"PATH": "/bin"}, None))
         self.assertEqual((self.script.pid, process.pid), (4000, 4000))
@@ -299,18 +291,22 @@ class Starting(SynchronousTestCase):
         """The script runs when it is told to, unless it was told to end before that."""
         process = self.start()
         self.assertEqual((process.told, process.closed), (b"", []))
-        self.script.go()
-        self.assertEqual((process.told, process.closed), (b"go\n", [0]))
+        self.script.go(COMMIT, ())
+        self.assertEqual((process.told, process.closed), (f"{COMMIT}\n".encode(), [0]))
+        process = self.start()
+        self.script.go(None, ("/usr/bin/env", "-S python3 -u"))
+        self.assertEqual(process.told, b"- /usr/bin/env -S python3 -u\n")
         process = self.start()
         self.script.ending = "cancel"
-        self.script.go()
+        self.script.go(COMMIT, ())
         self.assertEqual((process.told, process.closed), (b"", [0]))
 
     def test_never_mind(self) -> None:
-        """A wrapper that is not needed finds its input closed, and that is all."""
+        """A wrapper that is not needed finds its input closed, and nothing of it stays."""
         process = self.start()
         self.script.never_mind()
         self.assertEqual((process.told, process.closed), (b"", [0]))
+        self.assertFalse(self.status.exists())
 
     def test_it_ends_at_once(self) -> None:
         """A script may have ended before the call that starts it returns; its group was its own."""
@@ -371,7 +367,7 @@ class Ending(SynchronousTestCase):
         self.patch(module, "group_is_alive", lambda pid: self.alive)
         self.script = Script(self.reactor, self.status)
         self.script.start(
-            ["/srv/site/deploy.sh"], {}, location="/srv/site", umask=0o022, log=70, lock=71
+            "/srv/site/deploy.sh", {}, location="/srv/site", umask=0o022, log=70, lock=71
         )
         self.process = self.reactor.spawned[-1]
         self.pid = self.script.pid

@@ -113,6 +113,19 @@ class SharedCommits(SynchronousTestCase):
         self.assertEqual(self.statements.count("COMMIT"), 2)
         self.assertEqual(self.writer.held, [])
 
+    def test_what_is_flushed(self) -> None:
+        """A commit is flushed to the disk where any work in it is to outlive a power failure (threat 70)."""
+        modes = []
+        for batch in ((True,), (False,), (False, False), (False, True), (False,)):
+            self.store.write(add("opens"), durable=False)
+            for durable in batch:
+                self.store.write(add("a"), durable=durable)
+            self.writer.run_next()
+            self.writer.run_next()
+            modes.append(self.connection.execute("PRAGMA synchronous").fetchone()[0])
+        normal, full = 1, 2
+        self.assertEqual(modes, [full, normal, normal, full, normal])
+
     def test_work_that_is_asked_for_by_a_result(self) -> None:
         """Work that is asked for when another is done gets a commit of its own."""
         first = self.store.write(add("a"))

@@ -88,6 +88,7 @@ class Relay(SynchronousTestCase):
         host, port, factory, *_ = reactor.tcpClients[0]
         self.assertEqual((host, port), ("mail.example.com", 2525))
         protocol: Any = factory.buildProtocol(None)
+        protocol.callLater = reactor.callLater
         transport: Any = StringTransport()
         protocol.makeConnection(transport)
         for answer in (b"220 hello", b"250 hello", b"250 ok", b"250 ok", b"250 ok", b"354 go"):
