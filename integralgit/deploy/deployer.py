@@ -184,9 +184,7 @@ class Deployer:
     async def _outcome(self, run: Run, turn: Turn) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            outcome = await self._story(run, turn)
-            await run.complete()
-            return outcome
+            return await self._story(run, turn)
         except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
@@ -240,10 +238,14 @@ class Deployer:
                     outcome = await self._scripts.run(run, deployment, prepared, updated)
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
-            return await self._healthy(run, check_of(deployment), outcome)
+            outcome = await self._healthy(run, check_of(deployment), outcome)
+            await run.complete()
+            return outcome
         finally:
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
+            # What was put off may start a git, which is given the lock as well.
+            await run.leave()
             os.close(lock)
 
     def _go_on(self, run: Run) -> None:

@@ -19,7 +19,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any, cast
@@ -31,7 +31,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
 from integralgit.deploy import leftovers
-from integralgit.deploy.child import Children
+from integralgit.deploy.child import Children, Exit
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
@@ -292,7 +292,7 @@ class Scene:
         trusts = (Trust((), ("github.com/acme/*",), url=self.url),)
         settings = Settings(state=str(state), trusts=trusts)
         server = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-        children = Children(reactor)
+        children = Watched(reactor)
         runner = Git(children, git_environment(server), self.timeout).with_environment(
             GIT_CONFIG_NOSYSTEM="1",
             # The tests themselves may lie in a checkout of this project.
@@ -338,6 +338,17 @@ class Scene:
         await deployer.deploy(turn)
         self.log = logs.read(deploy.id, 0, logs.size(deploy.id)).decode("utf-8", "replace")
         return await store.read(lambda tx: deploys.known(tx, deploy.id))
+
+
+@define
+class Watched(Children):
+    """Children that see to it that whoever is given a lock is given the location's."""
+
+    async def run(self, argv: Sequence[str], *arguments: Any, **named: Any) -> Exit:
+        for descriptor in (named.get("descriptors") or {}).values():
+            location = Path(argv[argv.index("-C") + 1])
+            assert os.path.samestat(os.fstat(descriptor), location.stat()), argv
+        return await super().run(argv, *arguments, **named)
 
 
 @define
