@@ -231,12 +231,17 @@ class Server:
         stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / TICKS
 
-    def memory(self, name: str = "VmRSS") -> float:
-        """A figure of its memory, in MB (proc(5), `status`)."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) / 1024
-        raise KeyError(name)
+    def memory(self) -> float:
+        """What it holds of memory, in MB."""
+        return memory_of(self.pid)
+
+
+def memory_of(pid: int) -> float:
+    """What a process holds of memory, in MB (proc(5), `status`, `VmRSS`)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(pid)
 
 
 def request(body: bytes, secret: bytes, headers: Mapping[str, str], path: str = "/update") -> bytes:

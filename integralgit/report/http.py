@@ -14,7 +14,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError, SSLError
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -142,6 +141,7 @@ class _Client:
         """As treq's `HTTPClient` has it."""
         if self._treq is None:
             from treq.client import HTTPClient
+            from twisted.web.client import Agent
 
             self._treq = HTTPClient(AsItCame(Agent(self._reactor, connectTimeout=CONNECT)))
         return self._treq.request(*arguments, **options)
@@ -167,6 +167,8 @@ def no_answer(error: Exception) -> NoAnswer:
     """Why there was no answer, in words that hold nothing of the request."""
     if isinstance(error, DNSLookupError):
         return NoAnswer("the name of the host is not known", heard=False)
+    from twisted.web.client import ResponseFailed
+
     if isinstance(error, ResponseFailed):
         causes = [reason.value for reason in error.reasons]
         tls = [one for one in causes if type(one).__module__.startswith("OpenSSL")]

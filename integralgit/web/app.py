@@ -7,11 +7,11 @@ JSON; templates escape everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
-import jinja2
 from attrs import define, field
 from klein import Klein
 from twisted.logger import Logger
@@ -40,11 +40,17 @@ from integralgit.web.metrics import Metrics
 from integralgit.web.stream import Ticker
 from integralgit.web.tail import Tail
 
+if TYPE_CHECKING:
+    import jinja2
+
 log = Logger()
 
 
 def template_environment() -> jinja2.Environment:
     """The templates, with everything escaped and nothing undefined."""
+    # Imported for the first page, for the server has no need of it to start.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("integralgit.web"),
         autoescape=True,
@@ -102,11 +108,15 @@ class Pages:
     metrics: Metrics
     #: Whether everybody may see the badges.
     badges: bool = False
-    templates: jinja2.Environment = field(factory=template_environment, init=False)
     #: The logs that pages follow at the moment.
     tails: dict[int, Tail] = field(factory=dict, init=False)
 
     app = Klein()
+
+    @cached_property
+    def templates(self) -> jinja2.Environment:
+        """The pages' templates, made for the first page."""
+        return template_environment()
 
     def resource(self) -> Resource:
         """The app as a resource of twisted.web."""
