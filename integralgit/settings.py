@@ -1,6 +1,6 @@
 """The administrator's word: options and a TOML file become one frozen `Settings`.
 
-Pure: it reads no file and no environment. `integralgit.tap` hands it the
+Pure: it reads no file and no environment. `integralgit.assembly` hands it the
 parsed TOML and the options; every value is checked here, once, and a wrong one
 raises `SettingsError` with a sentence that says which and why.
 """

@@ -7,16 +7,19 @@ import binascii
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from integralgit.hooks.receive import Key
 from integralgit.hooks.signatures import PUBLIC_KEY
 from integralgit.receivers import Notify, require_https
-from integralgit.report.forges import Account
-from integralgit.report.notify import Doorbell
 from integralgit.settings import ACCESS_TOKEN, WEBHOOK_SECRET, Settings, SettingsError
 from integralgit.values import address
+
+if TYPE_CHECKING:
+    from integralgit.report.forges import Account
+    from integralgit.report.notify import Doorbell
 
 
 def make_private_folder(path: Path) -> Path:
@@ -111,10 +114,18 @@ class Secrets:
 
     def accounts(self, settings: Settings) -> tuple[Account, ...]:
         """Every `[[forge]]` with its token."""
+        if not settings.forges:
+            return ()
+        from integralgit.report.forges import Account
+
         return tuple(Account(forge, self.text(forge.token_file)) for forge in settings.forges)
 
     def doorbells(self, settings: Settings) -> tuple[Doorbell, ...]:
         """Every `[[notify]]` of the web with its URL and its secret."""
+        if not settings.notifies:
+            return ()
+        from integralgit.report.notify import Doorbell
+
         bells = []
         for notify in settings.notifies:
             if notify.form == "mail":

@@ -15,6 +15,8 @@ PACKAGE = Path(integralgit.__file__).parent
 #: Every room with its rank; a room imports from lower ranks and from itself only.
 ROOMS = {
     "integralgit.tap": 6,
+    "integralgit.assembly": 6,
+    "integralgit.service": 6,
     "integralgit.demo": 6,
     "integralgit.hook": 6,
     "integralgit.statefiles": 6,

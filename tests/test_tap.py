@@ -11,10 +11,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit import tap
+from integralgit import assembly
+from integralgit.assembly import Known, assemble
 from integralgit.hooks.receive import Key
+from integralgit.service import local_url
 from integralgit.settings import Settings, SettingsError
-from integralgit.tap import Known, Options, assemble, local_url, makeService, read_settings
+from integralgit.tap import Options, makeService
 
 
 def options(*arguments: str) -> Options:
@@ -22,6 +24,11 @@ def options(*arguments: str) -> Options:
     parsed = Options()
     parsed.parseOptions(list(arguments))
     return parsed
+
+
+def read_settings(parsed: Options) -> Settings:
+    """The settings of a command line, and of the file that it names."""
+    return assembly.read_settings(parsed.given(), parsed["config"])
 
 
 class Reading(SynchronousTestCase):
@@ -171,7 +178,7 @@ class Starting(SynchronousTestCase):
         self.state = Path(self.mktemp()).absolute()
         self.assembled: list[tuple[Any, ...]] = []
         self.patch(os, "geteuid", lambda: 1000)
-        self.patch(tap, "assemble", lambda *given: self.assembled.append(given))
+        self.patch(assembly, "assemble", lambda *given: self.assembled.append(given))
 
     def refused(self, *arguments: str) -> str:
         """The one line with which the start ends."""

@@ -1,0 +1,157 @@
+"""The server as services of Twisted: what listens, what starts and stops in which order, the log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from attrs import define, field
+from twisted.application.service import IService, Service
+from twisted.enterprise.adbapi import ConnectionPool
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import ILogObserver, textFileLogObserver
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+from twisted.python.threadpool import ThreadPool
+
+from integralgit.web.addresses import Addresses
+from integralgit.web.site import BoundedSite
+
+LOG_NAME = "integralgit.log"
+#: The size at which the log file is rotated, in bytes, and how many rotated files are kept.
+LOG_SIZE, LOG_FILES = 10_000_000, 5
+#: Seconds that answers in flight have at the end.
+FINISH = 5.0
+
+
+@define(eq=False, slots=False)
+class Listener(Service):
+    """Listens on the endpoints; at the end it stops that first, then lets answers finish."""
+
+    _reactor: Any
+    _endpoints: list[IStreamServerEndpoint]
+    _site: BoundedSite
+    _addresses: Addresses
+    _listening: Callable[[], None]
+    _drain: Callable[[], Deferred[Any]]
+    ports: list[IListeningPort] = field(factory=list, init=False)
+
+    def privilegedStartService(self) -> None:
+        """Listen before the privileges go; a port that cannot be had stops the start."""
+        for endpoint in self._endpoints:
+            started: list[Any] = []
+            endpoint.listen(self._site).addBoth(started.append)
+            if not started or not hasattr(started[0], "getHost"):
+                reason = started[0].getErrorMessage() if started else "no answer"
+                raise SystemExit(f"integralgit: cannot listen: {reason}")
+            self.ports.append(started[0])
+        if not self._addresses.base:
+            self._addresses.base = local_url(self.ports)
+        self._listening()
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, and wait for the answers that are on their way."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for port in self.ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        answered = self._drain()
+        answered.addTimeout(FINISH, self._reactor, lambda late, timeout: None)
+        await answered
+
+
+def local_url(ports: list[IListeningPort]) -> str:
+    """The URL of the first TCP port, for a server that was not told its own."""
+    for port in ports:
+        address: Any = port.getHost()
+        if hasattr(address, "port"):
+            everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - as told, not ours
+            host = everywhere.get(address.host, address.host)
+            if ":" in host and not host.startswith("["):
+                host = f"[{host}]"
+            return f"http://{host}:{address.port}"
+    return "http://localhost"
+
+
+class Readers(ThreadPool):
+    """Threads that start and end with the service."""
+
+    def close(self) -> None:
+        """End the threads."""
+        self.stop()
+
+
+@define(eq=False, slots=False)
+class IntegralGit(Service):
+    """The root: starts its parts in order, and stops them one at a time, last first."""
+
+    parts: list[IService]
+    _pools: list[ConnectionPool | Readers]
+    _umask: int
+    _observer: Any
+    _saved_umask: int = field(default=0, init=False)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and give it our log unless it was told of another."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        for part in self.parts:
+            part.privilegedStartService()
+
+    def startService(self) -> None:
+        super().startService()
+        self._saved_umask = os.umask(self._umask)
+        for pool in self._pools:
+            pool.start()
+        for part in self.parts:
+            part.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for part in reversed(self.parts):
+            stopped = part.stopService()
+            if stopped is not None:
+                await stopped
+        for pool in self._pools:
+            pool.close()
+        os.umask(self._saved_umask)
+
+
+def log_observer(state: Path) -> Any:
+    """What writes `integralgit.log` into the state folder.
+
+    In the foreground the same lines go to standard output, which a daemon
+    does not have.
+    """
+    file: Any = LogFile(
+        LOG_NAME, str(state), rotateLength=LOG_SIZE, maxRotatedFiles=LOG_FILES, defaultMode=0o600
+    )
+    to_file = textFileLogObserver(file)
+    terminal: TextIO | None = sys.__stdout__
+    to_terminal = textFileLogObserver(terminal) if terminal is not None else None
+
+    def observe(event: dict[str, Any]) -> None:
+        # Where the disk is full, the lines are lost, and nothing else with them.
+        with suppress(OSError):
+            to_file(event)
+        if to_terminal is not None:
+            with suppress(OSError):
+                to_terminal(event)
+
+    return observe
