@@ -70,18 +70,15 @@ def makeService(options: Options) -> IntegralGit:
     """The server, ready to start; ends the process with one line where a setting is wrong.
 
     What is loaded for it stays until the end: the garbage collector need not
-    look through it, neither meanwhile nor whenever it runs later.
+    look through it again and again, which would be pauses of dozens of ms.
     """
     from twisted.internet import reactor
 
-    gc.disable()
-    try:
-        from integralgit.assembly import build
+    from integralgit.assembly import build
 
-        return build(reactor, options.given(), options["config"], is_logged=is_logged(options))
-    finally:
-        gc.freeze()
-        gc.enable()
+    service = build(reactor, options.given(), options["config"], is_logged=is_logged(options))
+    gc.freeze()
+    return service
 
 
 def is_logged(options: Options) -> bool:

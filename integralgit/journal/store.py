@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from integralgit.journal import schema
 from integralgit.journal.events import Event
 
 log = Logger()
@@ -101,12 +100,12 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     scripts = sorted(
-        file.name for file in resources.files(schema).iterdir() if file.name.endswith(".sql")
+        file for file in Path(__file__).with_name("schema").iterdir() if file.suffix == ".sql"
     )
     if version > len(scripts):
         raise ValueError(f"the database is of version {version}, this program knows {len(scripts)}")
-    for number, name in enumerate(scripts[version:], version + 1):
-        sql = resources.files(schema).joinpath(name).read_text("utf-8")
+    for number, file in enumerate(scripts[version:], version + 1):
+        sql = file.read_text("utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
 
 

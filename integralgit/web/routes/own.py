@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
@@ -43,7 +43,7 @@ async def static_file(_: Pages, request: Request, name: str) -> Any:
         raise HTTPError(404, "There is nothing here.")
     set_headers(request, _STATIC[name])
     request.setHeader("Cache-Control", "no-cache")
-    return resources.files(static).joinpath(name).read_bytes()
+    return Path(static.__file__).with_name(name).read_bytes()
 
 
 @Pages.app.route("/-/sign-in", methods=["GET"])
