@@ -21,6 +21,7 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?", re
 _SEGMENT = re.compile(r"[\w~.+][\w~.+ -]*")
 _REMOTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _NOT_IN_REFS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!/)(.+)")
 
 
@@ -40,6 +41,8 @@ class Repository:
         return self.full_name.rsplit("/", 1)[-1]
 
 
+# Every delivery names one; only right names are kept, and those are short.
+@lru_cache(maxsize=1024)
 def repository(host: str, full_name: str) -> Repository:
     """The repository of that name; the host without regard to case.
 
@@ -147,7 +150,7 @@ def is_remote(name: str) -> bool:
 
 def is_commit(text: str) -> bool:
     """Whether the text is a full commit id, of SHA-1 or SHA-256."""
-    return len(text) in (40, 64) and all(c in "0123456789abcdef" for c in text)
+    return _COMMIT.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)

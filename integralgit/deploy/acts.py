@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from integralgit.deploy.inbox import known_deployments
+from integralgit.hooks.delivery import Commit
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Commit, Deploy, State, Trigger
+from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.store import Transaction
 
 

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
+from integralgit.hooks.delivery import Commit, shown
 from integralgit.hostconfig.resolve import ConfigError
-from integralgit.journal.events import Commit
 from integralgit.names import CONFIG_BRANCH, CONFIG_FILE, is_commit
 
 #: The most that a config file may have, in bytes.
@@ -370,7 +370,7 @@ class Checkout:
         )
         lines = listed.out.decode("utf-8", "replace").split("\0")
         parts = (line.split("\x1f", 2) for line in lines if line)
-        return tuple(Commit(part[0], part[2], part[1]) for part in parts if len(part) == 3)
+        return tuple(shown(part[0], part[2], part[1]) for part in parts if len(part) == 3)
 
 
 async def status_of(git: Git) -> Status:

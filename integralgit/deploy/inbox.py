@@ -8,7 +8,7 @@ from functools import lru_cache
 from attrs import frozen
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Target, decide, reason_of, why_not
-from integralgit.hooks.delivery import Commit, Delivery, Push
+from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPush, Trigger
@@ -143,7 +143,7 @@ def _as_sent(push: StoredPush) -> Push:
         push.after,
         push.deleted,
         push.pusher,
-        tuple(Commit(c.id, c.message, c.author) for c in push.commits),
+        push.commits,
     )
 
 

@@ -12,8 +12,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
+from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys
-from integralgit.journal.events import Check, Commit, Deploy, RunningScript, StepState
+from integralgit.journal.events import Check, Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
 

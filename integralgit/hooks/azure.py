@@ -9,7 +9,6 @@ import msgspec
 
 from integralgit.hooks.body import decode, is_form
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
@@ -20,6 +19,7 @@ from integralgit.hooks.delivery import (
     host_of,
     named,
     path_of,
+    shown,
 )
 from integralgit.hooks.signatures import basic_password
 from integralgit.names import Repository
@@ -112,7 +112,7 @@ def _parse(incoming: Incoming) -> Delivery:
     if repo is None:
         return Delivery("azure", about.kind, about.id, note="the delivery names no repository")
     commits = tuple(
-        Commit(c.commit_id, c.comment, (c.author and c.author.name) or "")
+        shown(c.commit_id, c.comment, (c.author and c.author.name) or "")
         for c in told.commits or ()
     )
     pushes = tuple(

@@ -11,7 +11,6 @@ import msgspec
 
 from integralgit.hooks.body import decode, is_form, payload
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
@@ -21,6 +20,7 @@ from integralgit.hooks.delivery import (
     deploys_nothing,
     named,
     path_of,
+    shown,
 )
 from integralgit.hooks.signatures import basic_password, hub_sha256
 from integralgit.names import Repository
@@ -94,8 +94,7 @@ def _push(change: _Change, pusher: str) -> Push | None:
         deleted=change.new is None,
         pusher=pusher,
         commits=tuple(
-            Commit(c.hash, c.message, c.author.raw if c.author else "")
-            for c in change.commits or ()
+            shown(c.hash, c.message, c.author.raw if c.author else "") for c in change.commits or ()
         ),
     )
 
@@ -172,7 +171,7 @@ def _old_parse(incoming: Incoming) -> Delivery:
             ref=f"refs/heads/{branch}",
             after=commit_id(commits[-1].raw_node),
             pusher=told.user or "",
-            commits=tuple(Commit(c.raw_node, c.message, c.author) for c in commits),
+            commits=tuple(shown(c.raw_node, c.message, c.author) for c in commits),
         )
         for branch, commits in branches.items()
     )

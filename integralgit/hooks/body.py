@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from integralgit.hooks.delivery import MOST_COMMITS, Commit, Incoming, Rejected
+from integralgit.hooks.delivery import MOST_COMMITS, Commit, Incoming, Rejected, shown
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -35,7 +35,7 @@ class ToldCommit(msgspec.Struct, gc=False):
 
     def shown(self) -> Commit:
         """The commit as a value of ours."""
-        return Commit(self.id, self.message, (self.author and self.author.name) or "")
+        return shown(self.id, self.message, (self.author and self.author.name) or "")
 
 
 def kept(commits: list[ToldCommit] | None) -> tuple[Commit, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from attrs import field, frozen
 
 from integralgit.names import Repository, is_commit, repository
@@ -53,13 +54,20 @@ class Incoming:
         return name in self.headers
 
 
-@frozen
-class Commit:
-    """A commit as a delivery tells of it; only for show, never for a decision."""
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """A commit as it is shown: its id, the first line of its message, its author.
+
+    Never for a decision. A large push has hundreds of them.
+    """
 
     id: str
     message: str = ""
     author: str = ""
+
+
+def shown(commit: str, message: str, author: str) -> Commit:
+    """A commit in as little room as it may take."""
+    return Commit(commit, message.partition("\n")[0][:500], author[:200])
 
 
 @frozen

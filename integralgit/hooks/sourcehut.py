@@ -13,7 +13,6 @@ import msgspec
 
 from integralgit.hooks.body import decode
 from integralgit.hooks.delivery import (
-    Commit,
     Delivery,
     Incoming,
     Provider,
@@ -22,6 +21,7 @@ from integralgit.hooks.delivery import (
     delivery_id,
     deploys_nothing,
     named,
+    shown,
 )
 from integralgit.hooks.signatures import ed25519
 
@@ -76,9 +76,7 @@ def _push(ref: _Ref, pusher: str) -> Push:
         after=commit_id(new.id) if new else None,
         deleted=new is None,
         pusher=pusher,
-        commits=(Commit(new.id, new.message, new.author.name if new.author else ""),)
-        if new
-        else (),
+        commits=(shown(new.id, new.message, new.author.name if new.author else ""),) if new else (),
     )
 
 

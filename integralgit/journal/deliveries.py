@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from integralgit.hooks.delivery import MOST_COMMITS, Delivery, Push
+from integralgit.hooks.delivery import MOST_COMMITS, Commit, Delivery, Push
 from integralgit.journal.events import (
-    Commit,
     ConfigRead,
     RepositoryChanged,
     RepositoryRecord,
@@ -26,10 +25,9 @@ PRUNED_AT_ONCE = 200
 _PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
 
 
-def encode_commits(commits: Sequence[Any]) -> str:
+def encode_commits(commits: Sequence[Commit]) -> str:
     """Commits as the text of a column."""
-    told = [Commit(c.id, c.message.partition("\n")[0][:500], c.author[:200]) for c in commits]
-    return msgspec.json.encode(told).decode()
+    return msgspec.json.encode(commits).decode()
 
 
 def decode_commits(text: str) -> tuple[Commit, ...]:

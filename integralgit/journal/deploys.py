@@ -12,11 +12,10 @@ from typing import Any
 
 from attrs import evolve
 
-from integralgit.hooks.delivery import MOST_COMMITS
+from integralgit.hooks.delivery import MOST_COMMITS, Commit
 from integralgit.journal.deliveries import decode_commits, encode_commits
 from integralgit.journal.events import (
     Check,
-    Commit,
     Deploy,
     DeployChanged,
     RunningScript,
@@ -103,7 +102,7 @@ def enqueue(
     now: float,
     push: int | None = None,
     wanted: str | None = None,
-    commits: Sequence[Any] = (),
+    commits: Sequence[Commit] = (),
     rolls_back: int | None = None,
 ) -> int:
     """Put a deploy in the queue, superseding those that wait for the same; its number.

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from integralgit.hooks.delivery import Commit
+
 
 class State(StrEnum):
     """A deploy's life: queued, running, then one of the ends."""
@@ -51,15 +53,6 @@ class StepState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-
-
-@frozen
-class Commit:
-    """A commit as it is shown: its id, the first line of its message, its author."""
-
-    id: str
-    message: str
-    author: str
 
 
 @frozen

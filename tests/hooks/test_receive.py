@@ -67,7 +67,7 @@ class GitHubTests(SynchronousTestCase):
                         before=OLD,
                         after=NEW,
                         pusher="ann",
-                        commits=(Commit(NEW, "Say hello\n\nLoudly.", "Ann"),),
+                        commits=(Commit(NEW, "Say hello", "Ann"),),
                     ),
                 ),
             ),
@@ -205,6 +205,16 @@ class GitHubTests(SynchronousTestCase):
             rejected = refusal(github(encoded(github_push(**changes))))
             self.assertEqual(rejected.status, 400, changes)
 
+    def test_what_is_kept_of_a_commit(self) -> None:
+        """The first line of its message and its author, up to a bound; of many, the last ones."""
+        told = [
+            {"id": f"{n:040x}", "message": "m" * 5000, "author": {"name": "a" * 5000}}
+            for n in range(60)
+        ]
+        (push,) = receive(github(encoded(github_push(commits=told))), KEYS).pushes
+        self.assertEqual(len(push.commits), 50)
+        self.assertEqual(push.commits[-1], Commit(f"{59:040x}", "m" * 500, "a" * 200))
+
     def test_commits_that_are_null(self) -> None:
         """`commits: null` is the same as none."""
         (push,) = receive(github(encoded(github_push(commits=None))), KEYS).pushes
@@ -228,7 +238,7 @@ class BitbucketTests(SynchronousTestCase):
                     before=OLD,
                     after=NEW,
                     pusher="Ann",
-                    commits=(Commit(NEW, "Say hello\n", "Ann <ann@example.com>"),),
+                    commits=(Commit(NEW, "Say hello", "Ann <ann@example.com>"),),
                 ),
             ),
         )

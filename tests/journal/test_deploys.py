@@ -7,9 +7,9 @@ from typing import TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks import delivery as sent
+from integralgit.hooks.delivery import Commit
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import (
-    Commit,
     Deploy,
     DeployChanged,
     RunningScript,
@@ -101,7 +101,6 @@ class Archive(SynchronousTestCase):
 class Queue(Archive):
     def test_a_new_deploy(self) -> None:
         """A queued deploy has what it was queued with, and nothing else yet."""
-        message = "A title\n\nand more"
         number = self.write(
             lambda tx: deploys.enqueue(
                 tx,
@@ -112,7 +111,7 @@ class Queue(Archive):
                 trigger=Trigger.POLL,
                 now=100.0,
                 wanted=ONE,
-                commits=(sent.Commit(ONE, message, "Ann"),),
+                commits=(Commit(ONE, "A title", "Ann"),),
             )
         )
         expected = Deploy(

@@ -10,8 +10,8 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.hooks.delivery import Commit
 from integralgit.journal.events import (
-    Commit,
     Deploy,
     RepositoryRecord,
     State,
