@@ -238,6 +238,16 @@ def repository_names(tx: Transaction) -> list[str]:
     return [repo for (repo,) in tx.execute("SELECT repo FROM repositories ORDER BY repo")]
 
 
+def latest_repositories(tx: Transaction, limit: int) -> list[str]:
+    """The identities of so many repositories, those that were deployed last first."""
+    rows = tx.execute(
+        "SELECT repo, (SELECT max(id) FROM deploys WHERE deploys.repo = known.repo) AS newest"
+        " FROM repositories AS known ORDER BY newest DESC, repo LIMIT ?",
+        (limit,),
+    )
+    return [repo for repo, _ in rows]
+
+
 def see(tx: Transaction, repo: str, branch: str, commit: str) -> None:
     """A branch of a repository is at that commit, as far as we know."""
     tx.execute(

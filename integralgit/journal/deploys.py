@@ -39,6 +39,9 @@ _DEPLOY = (
     " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
 )
 
+#: What waits is found by the index of what waits; SQLite would rather read all that ever ran.
+_WAITING = "INDEXED BY deploys_waiting WHERE state = 'queued'"
+
 
 def _deploy(row: tuple[Any, ...]) -> Deploy:
     values = list(row)
@@ -81,8 +84,7 @@ def newest(
 
 def unfinished(tx: Transaction) -> list[Deploy]:
     """The deploys that run, then those that wait, oldest first."""
-    running = _deploys(tx, "WHERE state = 'running' ORDER BY id", ())
-    return running + _deploys(tx, "WHERE state = 'queued' ORDER BY id", ())
+    return running(tx) + _deploys(tx, f"{_WAITING} ORDER BY id", ())
 
 
 def _changed(tx: Transaction, deploy: int) -> None:
@@ -159,7 +161,7 @@ def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now
     else:
         where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
     rows = tx.execute(
-        f"SELECT id FROM deploys INDEXED BY deploys_waiting WHERE state = 'queued' AND {where}",
+        f"SELECT id FROM deploys {_WAITING} AND {where}",
         values,
     )
     waiting = sorted(number for (number,) in rows)
@@ -189,9 +191,7 @@ def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, n
 
 def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
     """The deploys of a repository that wait for its config, oldest first."""
-    return _deploys(
-        tx, "WHERE state = 'queued' AND location IS NULL AND repo = ? ORDER BY id", (repo,)
-    )
+    return _deploys(tx, f"{_WAITING} AND location IS NULL AND repo = ? ORDER BY id", (repo,))
 
 
 def waiting_at(tx: Transaction, location: str) -> Deploy | None:
@@ -201,7 +201,7 @@ def waiting_at(tx: Transaction, location: str) -> Deploy | None:
     """
     found = _deploys(
         tx,
-        "INDEXED BY deploys_waiting WHERE state = 'queued' AND location = ? ORDER BY id LIMIT 1",
+        f"{_WAITING} AND location = ? ORDER BY id LIMIT 1",
         (location,),
     )
     return found[0] if found else None
@@ -284,11 +284,9 @@ def prune(tx: Transaction, repo: str, now: float) -> list[int]:
 def queue_heads(tx: Transaction) -> tuple[list[str], list[str]]:
     """The locations and the still unplaced repositories that deploys wait for."""
     locations = tx.execute(
-        "SELECT DISTINCT location FROM deploys WHERE state = 'queued' AND location IS NOT NULL"
+        f"SELECT DISTINCT location FROM deploys {_WAITING} AND location IS NOT NULL"
     )
-    repos = tx.execute(
-        "SELECT DISTINCT repo FROM deploys WHERE state = 'queued' AND location IS NULL"
-    )
+    repos = tx.execute(f"SELECT DISTINCT repo FROM deploys {_WAITING} AND location IS NULL")
     return [name for (name,) in locations.fetchall()], [name for (name,) in repos.fetchall()]
 
 
@@ -454,8 +452,7 @@ def last_good(tx: Transaction, deploy: Deploy) -> Deploy | None:
 def waiting_for_the_same(tx: Transaction, deploy: Deploy) -> int | None:
     """The deploy that waits for the repository, branch and location of this one, or None."""
     row = tx.one(
-        "SELECT id FROM deploys INDEXED BY deploys_waiting"
-        " WHERE state = 'queued' AND location = ? AND repo = ? AND branch = ?",
+        f"SELECT id FROM deploys {_WAITING} AND location = ? AND repo = ? AND branch = ?",
         (deploy.location, deploy.repo, deploy.branch),
     )
     return row[0] if row else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -312,7 +313,8 @@ class ActTests(PageTests):
 class HarmTests(PageTests):
     def pages(self) -> list[str]:
         repo = "/github.com/acme/site"
-        return ["/", repo, f"{repo}/deliveries", "/-/deliveries", DEPLOY.format(1), "/nothing/here"]
+        listed = ["/", "/-/repositories", "/-/deliveries"]
+        return [*listed, repo, f"{repo}/deliveries", DEPLOY.format(1), "/nothing/here"]
 
     def test_hostile_names(self) -> None:
         """Names, messages and output that mean harm are shown for what they are (threats 76 and 78)."""
@@ -411,6 +413,33 @@ class ProgramTests(PageTests):
             self.assertEqual(policy["frame-ancestors"], "'none'", path)
             self.assertEqual(headers["X-Frame-Options"], "DENY", path)
             self.assertEqual(headers["X-Content-Type-Options"], "nosniff", path)
+
+    def test_many_repositories(self) -> None:
+        """The overview shows the repositories that were deployed last, and leads to all."""
+        daemon = self.serve("true")
+        daemon.ended(1)
+        few = daemon.get("/")
+        self.assertEqual((len(few["repositories"]), few["more_repositories"]), (1, False))
+        daemon.stop()
+        others = [f"github.com/acme/{n:03}" for n in range(60)]
+        connection = sqlite3.connect(daemon.state / "integralgit.sqlite")
+        connection.executemany(
+            "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, 0, 'github')",
+            [(repo,) for repo in others],
+        )
+        connection.commit()
+        connection.close()
+        daemon.start()
+        many = daemon.get("/")
+        first, *rest = [one["repo"] for one in many["repositories"]]
+        self.assertEqual((first, rest), ("github.com/acme/site", others[:49]))
+        self.assertTrue(many["more_repositories"])
+        named = daemon.get("/-/repositories")["repositories"]
+        self.assertEqual(named, [*others, "github.com/acme/site"])
+        html = {"Accept": "text/html", "Authorization": f"Bearer {daemon.token()}"}
+        self.assertIn(b"/-/repositories", daemon.request("GET", "/", headers=html).body)
+        everything = daemon.request("GET", "/-/repositories", headers=html).body
+        self.assertEqual(everything.count(b"github.com/acme/"), 2 * 61)
 
     def test_numbers_only(self) -> None:
         """A deploy is a number, and never a path (threat 90)."""

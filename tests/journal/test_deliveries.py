@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,14 +11,21 @@ from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys
 from integralgit.journal import events as kept
 from integralgit.journal.events import ConfigRead, RepositoryChanged, State, StoredPush, Trigger
-from integralgit.journal.store import Work
-from integralgit.names import Repository
+from integralgit.journal.store import Transaction, Work
+from integralgit.names import Repository, repository
 from integralgit.testing import MemoryStore
 
 T = TypeVar("T")
 
 SITE, OTHER = Repository("github.com", "acme/site"), Repository("github.com", "acme/other")
 ONE, TWO = "1" * 40, "2" * 40
+
+
+def queue(repo: str, tx: Transaction) -> int:
+    """Queue a deploy of a repository; its number."""
+    return deploys.enqueue(
+        tx, repo=repo, branch="main", host=None, location=None, trigger=Trigger.PUSH, now=1.0
+    )
 
 
 class Archive(SynchronousTestCase):
@@ -125,6 +133,17 @@ class Deliveries(Archive):
             self.events, [RepositoryChanged(str(repo)) for repo in (OTHER, SITE, SITE)]
         )
         self.assertEqual(self.write(deliveries.repository_names), [str(OTHER), str(SITE)])
+
+    def test_the_repositories_that_were_deployed_last(self) -> None:
+        """They come first, as many as are asked for, and then those without a deploy."""
+        for name in ("a", "b", "c", "d"):
+            self.add(repo=repository("github.com", f"acme/{name}"))
+        for name in ("c", "a", "c", "b"):
+            repo = f"github.com/acme/{name}"
+            self.write(partial(queue, repo))
+        latest = self.write(lambda tx: deliveries.latest_repositories(tx, 3))
+        self.assertEqual(latest, [f"github.com/acme/{name}" for name in "bca"])
+        self.assertEqual(len(self.write(lambda tx: deliveries.latest_repositories(tx, 9))), 4)
 
     def test_a_delivery_without_a_repository(self) -> None:
         """A delivery that names no repository is kept, and makes none known."""

@@ -182,14 +182,17 @@ class Queue(Archive):
         self.write(lambda tx: deploys.end(tx, number, State.FAILED, 4.0))
 
     def test_the_queue_is_found_without_the_history(self) -> None:
-        """What every push asks of the queue is answered by the index of what waits."""
+        """What pushes and pages ask of the queue is answered by the index of what waits."""
         asked: list[str] = []
         self.memory.connection.set_trace_callback(asked.append)
         self.enqueue()
         self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        self.write(deploys.unfinished)
+        self.write(deploys.queue_heads)
+        self.write(lambda tx: deploys.unplaced(tx, REPO))
         self.memory.connection.set_trace_callback(None)
         queries = [sql for sql in asked if sql.startswith("SELECT") and "'queued'" in sql]
-        self.assertGreaterEqual(len(queries), 2)
+        self.assertGreaterEqual(len(queries), 6)
         for sql in queries:
             plan = self.memory.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
             self.assertIn("deploys_waiting", str(plan), sql)

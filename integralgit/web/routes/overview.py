@@ -15,6 +15,8 @@ from integralgit.web.app import Pages
 from integralgit.web.badge import badge
 from integralgit.web.guards import limits, reading
 
+#: How many repositories the overview shows: those that were deployed last.
+SHOWN = 50
 #: States that say nothing of what is deployed.
 _UNTELLING = (State.QUEUED, State.SUPERSEDED, State.SKIPPED, State.CANCELLED)
 
@@ -28,7 +30,8 @@ async def overview(web: Pages, request: Request) -> Any:
     def work(tx: Transaction) -> dict[str, Any]:
         now = web.now()
         latest: list[dict[str, Any]] = []
-        for repo in deliveries.repository_names(tx):
+        shown = deliveries.latest_repositories(tx, SHOWN + 1)
+        for repo in shown[:SHOWN]:
             newest = deploys.newest(tx, repo, 1)
             record = deliveries.repository(tx, repo)
             assert record is not None
@@ -40,9 +43,9 @@ async def overview(web: Pages, request: Request) -> Any:
                     "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, now)),
                 }
             )
-        latest.sort(key=lambda one: one["newest"]["id"] if one["newest"] else 0, reverse=True)
         return {
             "repositories": latest,
+            "more_repositories": len(shown) > SHOWN,
             "running": [web.deploy_json(tx, one.id) for one in deploys.unfinished(tx)],
             "deploys": [
                 web.deploy_json(tx, one.id) for one in deploys.newest(tx, None, limit, before)
@@ -54,6 +57,14 @@ async def overview(web: Pages, request: Request) -> Any:
         values |= {"hook": web.addresses.hook, "secret_file": web.secret_file, "before": before}
         values["host_names"] = web.host_names
     return web.show(request, "overview.html", values)
+
+
+@Pages.app.route("/-/repositories", methods=["GET"])
+@reading
+async def all_repositories(web: Pages, request: Request) -> Any:
+    """The names of all repositories, where the overview has room for some only."""
+    names = await web.store.read(deliveries.repository_names)
+    return web.show(request, "repositories.html", {"repositories": names})
 
 
 @Pages.app.route("/-/deliveries", methods=["GET"])
