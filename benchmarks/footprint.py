@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attrs import define, field
-
 from benchmarks.door import body
+from benchmarks.least import KLEIN, Service
 from benchmarks.measure import Goal, Result, Series, turns
-from benchmarks.stage import Prepared, Server, Upstream, end, memory_of, request, running
-from tests.integration.harness import TWISTD
+from benchmarks.stage import Prepared, Server, Upstream, request, running
 
 GROUP = "footprint"
 IGNORED, DEPLOYS, LOCATIONS = 10_000, 1000, 4
 STARTS = 7
-#: The least that twistd and Klein can be.
-LEAST = """
-from klein import Klein
-from twisted.application.internet import StreamServerEndpointService
-from twisted.application.service import Application
-from twisted.internet import reactor
-from twisted.internet.endpoints import serverFromString
-from twisted.web.server import Site
-
-app = Klein()
-app.route("/-/health")(lambda request: b"ok")
-endpoint = serverFromString(reactor, "tcp:{port}:interface=127.0.0.1")
-application = Application("least")
-StreamServerEndpointService(endpoint, Site(app.resource())).setServiceParent(application)
-"""
 STORM = """
 import sys
 from pathlib import Path
@@ -45,47 +27,6 @@ print(sum(count for (_, status), count in storm.answers.items() if status == 202
 """
 
 
-def health(port: int) -> int:
-    """The status of `/-/health`; 0 where nobody answers."""
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/-/health")
-        answer = connection.getresponse()
-        answer.read()
-    except OSError:
-        return 0
-    return answer.status
-
-
-@define
-class Starts:
-    """Starts a service, again and again, in a process of its own."""
-
-    folder: Path
-    port: int
-    arguments: tuple[str, ...]
-    memory: list[float] = field(factory=list, init=False)
-
-    def once(self, _turn: int) -> float:
-        """The seconds from the start of the process to its first answer."""
-        # As where it is installed: Python compiles its modules once, and not at every start.
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [TWISTD, "-n", "--pidfile=", *self.arguments],
-            stdout=subprocess.DEVNULL,
-            cwd=self.folder,
-            env=environment,
-        )
-        while health(self.port) != 200:
-            time.sleep(0.002)
-        took = time.perf_counter() - begin
-        time.sleep(0.5)
-        self.memory.append(memory_of(process.pid))
-        end(process)
-        return took
-
-
 def start(folder: Path) -> list[Result]:
     """From the start of the process to the first answer, and the memory when idle."""
     server = Server(folder / "server", folder / "githost")
@@ -93,9 +34,8 @@ def start(folder: Path) -> list[Result]:
         port = server.port
     settings = server.daemon.settings_file
     settings.write_text(settings.read_text().replace("tcp:0:", f"tcp:{port}:"))
-    (folder / "least.tac").write_text(LEAST.format(port=port))
-    ours = Starts(folder, port, ("integralgit", "-c", str(settings)))
-    least = Starts(folder, port, ("-y", "least.tac"))
+    ours = Service(folder, port, ("integralgit", "-c", str(settings)))
+    least = Service.of_tac(folder, port, KLEIN.format(port=port))
     for one in (ours, least):
         one.once(0)
     mine, floor = turns(STARTS, ours.once, least.once)

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from random import Random
 
+from attrs import define, field
+
 from benchmarks.measure import Goal, Result, Series, ratio, turns
-from benchmarks.stage import Server, Shell, Signal, Upstream, head_of, running
+from benchmarks.stage import Server, Shell, Signal, Upstream, cpu_of, head_of, running
 from tests.integration.harness import git
 
 GROUP = "push"
@@ -30,59 +32,144 @@ def large(upstream: Upstream) -> None:
 #: The least that brings a branch forward by git's commands for people; what no server can be below.
 LEAST = (
     "git fetch --quiet --no-tags --no-write-fetch-head --no-auto-maintenance"
-    " origin main:refs/remotes/origin/main && git checkout --quiet -B main origin/main"
+    " origin main:refs/remotes/origin/main"
+    " && git checkout --quiet --no-track -B main origin/main --"
 )
+PULL = "git pull --ff-only -q"
 
 
-def one(folder: Path, name: str, rounds: int) -> tuple[Series, Series, Series]:
-    """Ours, the pulls and the least for a repository of that kind, in ms."""
-    upstream = Upstream.make(folder / "githost", name)
-    {"small": small, "large": large}[name](upstream)
-    began = Signal(folder / "began")
-    upstream.commit({"deploy.sh": f"#!/bin/sh\n{began.command}\n".encode()})
-    ours, theirs, least = folder / "ours", folder / "theirs", folder / "least"
-    base = {"location": str(ours), "script": "./deploy.sh", "branch": "main"}
-    upstream.configure({"configs": {"base": base}})
-    for clone in (theirs, least):
-        git(folder, "clone", "--quiet", str(upstream.path), str(clone))
-    shell = Shell()
-    with running(Server(folder / "server", folder / "githost")) as server:
-        server.push(name, upstream.tip())
-        began.wait()
-        commits: dict[int, str] = {}
+@define
+class Profile:
+    """Where the time of our deploys goes, by their own steps, in ms; and what processors did."""
 
-        def new(turn: int) -> str:
-            if turn not in commits:
-                commits[turn] = upstream.commit({"pages/0.html": os.urandom(200).hex().encode()})
-            return commits[turn]
+    before_fetch: list[float] = field(factory=list)
+    fetch: list[float] = field(factory=list)
+    update: list[float] = field(factory=list)
+    before_script: list[float] = field(factory=list)
+    server: float = 0.0
+    children: float = 0.0
 
-        def we(turn: int) -> float:
-            commit = new(turn)
-            prepared = server.prepare(name, commit)
-            start = time.perf_counter()
-            status = prepared.send(server.port)
-            took = (began.wait() - start) * 1000
-            server.ended(name, commit)
-            assert status == 202 and head_of(ours) == commit
-            return took
+    def add(self, sent: float, steps: dict[str, tuple[float, float]], began: float) -> None:
+        """Take in one push; all times in seconds since the epoch."""
+        fetch, update = steps["fetch"], steps["update"]
+        self.before_fetch.append((fetch[0] - sent) * 1000)
+        self.fetch.append((fetch[1] - fetch[0]) * 1000)
+        self.update.append((update[1] - update[0]) * 1000)
+        self.before_script.append((began - update[1]) * 1000)
 
-        def typed(turn: int, clone: Path, command: str) -> float:
-            commit = new(turn)
-            shell.type(f"cd {clone}")
-            start = time.perf_counter()
-            shell.type(f"{command} && ./deploy.sh")
-            took = (began.wait() - start) * 1000
-            assert head_of(clone) == commit
-            return took
-
-        mine, pulled, floor = turns(
-            rounds,
-            we,
-            lambda turn: typed(turn, theirs, "git pull --ff-only -q"),
-            lambda turn: typed(turn, least, LEAST),
+    def told(self) -> str:
+        """The medians, for people."""
+        first, fetch, update, last = (
+            Series(tuple(one)).median
+            for one in (self.before_fetch, self.fetch, self.update, self.before_script)
         )
-    shell.leave()
-    return mine, pulled, floor
+        return (
+            f"{first:.1f} ms until the fetch begins, {fetch:.1f} the fetch, {update:.1f} the"
+            f" update, {last:.1f} until the script's first instruction"
+        )
+
+
+@define
+class Lab:
+    """One repository, deployed by a server and pulled in clones."""
+
+    folder: Path
+    name: str
+    began: Signal = field(init=False)
+    upstream: Upstream = field(init=False)
+    shell: Shell = field(factory=Shell, init=False)
+    profile: Profile = field(factory=Profile, init=False)
+    pulled: float = field(default=0.0, init=False)
+    _commits: dict[int, str] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.upstream = Upstream.make(self.folder / "githost", self.name)
+        {"small": small, "large": large}[self.name](self.upstream)
+        self.began = Signal(self.folder / "began")
+        self.upstream.commit({"deploy.sh": f"#!/bin/sh\n{self.began.command}\n".encode()})
+        location = str(self.folder / "ours")
+        base = {"location": location, "script": "./deploy.sh", "branch": "main"}
+        self.upstream.configure({"configs": {"base": base}})
+
+    def clone(self, name: str) -> Path:
+        """A clone of the repository."""
+        folder = self.folder / name
+        git(self.folder, "clone", "--quiet", str(self.upstream.path), str(folder))
+        return folder
+
+    def new(self, turn: int) -> str:
+        """The commit of a turn, which is made for whoever comes first."""
+        if turn not in self._commits:
+            content = os.urandom(200).hex().encode()
+            self._commits[turn] = self.upstream.commit({"pages/0.html": content})
+        return self._commits[turn]
+
+    def we(self, server: Server, turn: int) -> float:
+        """A push, until the script's first instruction, in ms."""
+        commit = self.new(turn)
+        prepared = server.prepare(self.name, commit)
+        own, below = cpu_of(server.pid)
+        sent, start = time.time(), time.perf_counter()
+        status = prepared.send(server.port)
+        took = self.began.wait() - start
+        # The server does nothing for anybody else until it has done what is left of the deploy.
+        time.sleep(0.1)
+        own_after, below_after = cpu_of(server.pid)
+        self.profile.server += own_after - own
+        self.profile.children += below_after - below
+        number = server.ended(self.name, commit)
+        self.profile.add(sent, server.times(number), sent + took)
+        assert status == 202 and head_of(self.folder / "ours") == commit
+        return took * 1000
+
+    def typed(self, clone: Path, command: str, turn: int) -> float:
+        """The same by what somebody types, in ms."""
+        commit = self.new(turn)
+        self.shell.type(f"cd {clone}")
+        before, start = self.shell.cpu(), time.perf_counter()
+        self.shell.type(f"{command} && ./deploy.sh")
+        took = self.began.wait() - start
+        time.sleep(0.02)
+        if command == PULL:
+            self.pulled += self.shell.cpu() - before
+        assert head_of(clone) == commit
+        return took * 1000
+
+
+def one(folder: Path, name: str, rounds: int, what: str, goal: float) -> list[Result]:
+    """Ours, the pulls and the least for a repository of that kind."""
+    lab = Lab(folder, name)
+    theirs, least = lab.clone("theirs"), lab.clone("least")
+    with running(Server(folder / "server", folder / "githost")) as server:
+        server.push(name, lab.upstream.tip())
+        lab.began.wait()
+        ours, pulled, floor = turns(
+            rounds,
+            lambda turn: lab.we(server, turn),
+            lambda turn: lab.typed(theirs, PULL, turn),
+            lambda turn: lab.typed(least, LEAST, turn),
+        )
+    lab.shell.leave()
+    against = f"`{PULL} && ./script.sh`: {pulled.told('ms')}"
+    profile, each = lab.profile, 1000 / rounds
+    cpu = (profile.server + profile.children) * each
+    note = f"{profile.server * each:.1f} ms the server, {profile.children * each:.1f} ms git and shells"
+    return [
+        Result(what, ours.told("ms"), against, ratio(ours, pulled), Goal(goal), profile.told()),
+        Result(
+            "one `git fetch` and one `git checkout`, typed: the least that it can take",
+            floor.told("ms"),
+            against,
+            ratio(floor, pulled),
+        ),
+        Result(
+            "processor time of the whole deploy",
+            f"{cpu:.1f} ms",
+            f"of the pull and the script: {lab.pulled * each:.1f} ms",
+            cpu / (lab.pulled * each),
+            note=note,
+        ),
+    ]
 
 
 def run(folder: Path) -> list[Result]:
@@ -94,9 +181,5 @@ def run(folder: Path) -> list[Result]:
     ):
         here = folder / name
         here.mkdir()
-        ours, pulled, floor = one(here, name, rounds)
-        against = f"`git pull --ff-only -q && ./script.sh`: {pulled.told('ms')}"
-        results.append(Result(what, ours.told("ms"), against, ratio(ours, pulled), Goal(goal)))
-        least = "one `git fetch` and one `git checkout`, typed: the least that it can take"
-        results.append(Result(least, floor.told("ms"), against, ratio(floor, pulled)))
+        results += one(here, name, rounds, what, goal)
     return results

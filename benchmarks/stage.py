@@ -130,6 +130,10 @@ class Shell:
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
 
+    def cpu(self) -> float:
+        """The seconds of processor time of what was typed, once it has ended."""
+        return cpu_of(self._process.pid)[1]
+
     def leave(self) -> None:
         """Leave the shell."""
         assert self._process.stdin is not None
@@ -211,6 +215,17 @@ class Server:
 
         return eventually(look, f"{name} is deployed")
 
+    def times(self, number: int) -> dict[str, tuple[float, float]]:
+        """When each step of a deploy began and ended, in seconds since the epoch."""
+        steps = self.daemon.deploy(number)["steps"]
+        return {
+            step["name"]: (
+                datetime.fromisoformat(step["started_at"]).timestamp(),
+                datetime.fromisoformat(step["finished_at"]).timestamp(),
+            )
+            for step in steps
+        }
+
     def took(self, number: int) -> float:
         """The seconds from a deploy's push to its end."""
         deploy = self.daemon.deploy(number)
@@ -227,13 +242,22 @@ class Server:
         return found
 
     def cpu(self) -> float:
-        """The seconds of processor time that it has used (proc(5), `stat`, fields 14 and 15)."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / TICKS
+        """The seconds of processor time that it has used."""
+        return cpu_of(self.pid)[0]
 
     def memory(self) -> float:
         """What it holds of memory, in MB."""
         return memory_of(self.pid)
+
+
+def cpu_of(pid: int) -> tuple[float, float]:
+    """The seconds of processor time of a process, and of its children that have ended.
+
+    proc(5), `stat`, fields 14 to 17.
+    """
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, of_children, system_of_children = (int(field) / TICKS for field in stat[11:15])
+    return user + system, of_children + system_of_children
 
 
 def memory_of(pid: int) -> float:

@@ -48,6 +48,14 @@ def _changes(listed: str) -> Iterator[_Change]:
             yield _Change(next(parts), kind, _SUBMODULE in (before, after))
 
 
+def sweep(folder: Path) -> None:
+    """Remove the note of an update that has ended, from the git folder, if it was left there."""
+    note = folder / NOTE
+    with suppress(OSError):
+        if note.read_text().startswith(_VOID):
+            note.unlink()
+
+
 @define
 class Unfinished:
     """The note of one checkout; `folder` is its git folder."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git
-from integralgit.deploy.unfinished import NOTE, Unfinished
+from integralgit.deploy.unfinished import NOTE, Unfinished, sweep
 from tests.fakes import FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -48,6 +48,16 @@ class Notes(SynchronousTestCase):
             completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
             self.assertFalse(self.successResultOf(completing))
             self.assertEqual((self.note.exists(), self.reactor.spawned), (False, []))
+
+    def test_what_a_killed_server_left(self) -> None:
+        """A note is swept away where its update has ended, and only there."""
+        self.unfinished.begin("main", ONE, TWO)
+        sweep(self.folder)
+        self.assertTrue(self.note.exists())
+        self.unfinished.end()
+        for _ in range(2):
+            sweep(self.folder)
+            self.assertFalse(self.note.exists())
 
     def test_half_a_note(self) -> None:
         """A note that was cut off, of which no update can have begun, is put away (threat 70)."""
