@@ -117,8 +117,8 @@ class Lab:
         own_after, below_after = cpu_of(server.pid)
         self.profile.server += own_after - own
         self.profile.children += below_after - below
-        number = server.ended(self.name, commit)
-        self.profile.add(sent, server.times(number), sent + took)
+        server.ended(self.name, commit)
+        self.profile.add(sent, server.times(self.name), sent + took)
         assert status == 202 and head_of(self.folder / "ours") == commit
         return took * 1000
 

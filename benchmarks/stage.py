@@ -215,9 +215,9 @@ class Server:
 
         return eventually(look, f"{name} is deployed")
 
-    def times(self, number: int) -> dict[str, tuple[float, float]]:
-        """When each step of a deploy began and ended, in seconds since the epoch."""
-        steps = self.daemon.deploy(number)["steps"]
+    def times(self, name: str) -> dict[str, tuple[float, float]]:
+        """When each step of a repository's newest deploy began and ended, in seconds since the epoch."""
+        steps = self.deploys(name, 1)[0]["steps"]
         return {
             step["name"]: (
                 datetime.fromisoformat(step["started_at"]).timestamp(),
