@@ -14,7 +14,6 @@ from pathlib import Path
 from shutil import rmtree
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
 
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
@@ -41,6 +40,14 @@ _IN_PROGRESS = {
 
 
 @frozen
+class Head:
+    """Where a checkout is: HEAD's commit, None before the first, and its branch, None when detached."""
+
+    commit: str | None
+    branch: str | None
+
+
+@frozen
 class Status:
     """HEAD's commit (None before the first), its branch (None when detached), and edited files.
 
@@ -58,8 +65,7 @@ class Tips:
     """What a fetch brought: the branch, where it was before, and the config branch if there is one.
 
     With `rollback`, `branch` is an earlier commit to go back to. `forward`
-    says that git has found nothing rewritten, and `status` is the checkout's,
-    looked at meanwhile.
+    says that git has found nothing rewritten.
     """
 
     branch: str
@@ -67,7 +73,6 @@ class Tips:
     config: str | None
     rollback: bool = False
     forward: bool = False
-    status: Status | None = None
 
 
 def open_location(location: str) -> int:
@@ -134,6 +139,21 @@ def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
             return None
         found[name] = commit
     return found
+
+
+def head_in(folder: Path) -> Head | None:
+    """Where the checkout is, as git's files have it; None where git is to be asked."""
+    file = folder / "HEAD"
+    try:
+        text = "" if file.is_symlink() else file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if is_commit(text):
+        return Head(text, None)
+    ref = text.removeprefix("ref: ")
+    branch = ref.removeprefix("refs/heads/")
+    refs = refs_in(folder, [ref]) if text != ref != branch else None
+    return Head(refs.get(ref), branch) if refs is not None else None
 
 
 def _packed_refs(folder: Path) -> dict[str, str]:
@@ -267,14 +287,12 @@ class Checkout:
     async def fetch(self, branch: str) -> Tips:
         """Bring the branch and the config branch from the remote, in one fetch.
 
-        The status is looked at meanwhile, while git waits for the remote. Raises `GitError`, and `Refused` where the remote has no such branch.
+        Raises `GitError`, and `Refused` where the remote has no such branch.
         """
         mine = {name: self.tracking(name) for name in (branch, CONFIG_BRANCH)}
         before = (await self.refs(mine[branch])).get(mine[branch])
-        fetching = Deferred.fromCoroutine(self._fetch(mine))
-        looking = Deferred.fromCoroutine(self._status_meanwhile())
         try:
-            forward = await fetching
+            forward = await self._fetch(mine)
         except GitError as error:
             if _MISSING_REF not in error.said:
                 raise
@@ -283,18 +301,9 @@ class Checkout:
                 raise Refused(f"there is no branch {branch} in {self.source.repo}") from None
             mine.pop(CONFIG_BRANCH)
             forward = await self._fetch(mine)
-        finally:
-            status = await looking
         found = await self.refs(*mine.values())
         config = found.get(mine[CONFIG_BRANCH]) if CONFIG_BRANCH in mine else None
-        return Tips(found[mine[branch]], before, config, forward=forward, status=status)
-
-    async def _status_meanwhile(self) -> Status | None:
-        """The status, or None where it is to be asked for again, and the error told then."""
-        try:
-            return await self.status()
-        except (GitError, OSError):
-            return None
+        return Tips(found[mine[branch]], before, config, forward=forward)
 
     def tracking(self, branch: str) -> str:
         """The remote-tracking ref of a branch."""
@@ -347,6 +356,14 @@ class Checkout:
     async def status(self) -> Status:
         """HEAD, its branch and the tracked files that differ from it."""
         return await status_of(self.git)
+
+    async def head(self) -> Head:
+        """Where the checkout is."""
+        found = head_in(Path(self.location, ".git"))
+        if found is not None:
+            return found
+        status = await self.status()
+        return Head(status.head, status.branch)
 
     async def git_folder(self) -> Path:
         """The git folder of the checkout, which may lie elsewhere."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from integralgit.deploy.checkout import Checkout, Status, Tips
+from integralgit.deploy.checkout import Checkout, Head, Status, Tips
 from integralgit.deploy.git import GitError
 from integralgit.deploy.plan import (
     Found,
@@ -124,22 +124,20 @@ class Update:
             head = (await self.checkout.status()).head
             await self._keep(head, [], files, f"{rescue_ref}-cut")
 
-        was_cut_off = await self._unfinished.complete(keep)
-        status = tips.status
-        if was_cut_off or status is None:
-            status = await self.checkout.status()
-        found = await self._find(branch, status, tips, deployed, folder)
+        await self._unfinished.complete(keep)
+        head = await self.checkout.head()
+        found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
         submodules = await self._submodules(tips.branch)
         if submodules is not None:
             overwrites = isinstance(step, Overwrite)
             await submodules.make_way(tips.branch, rescue_ref=rescue_ref if overwrites else None)
-        head = await self._take(step, status, found, branch, rescue_ref)
+        at = await self._take(step, head, found, branch, rescue_ref)
         if submodules is not None:
             await submodules.update()
-        if status.head is None:
+        if head.commit is None:
             self._tell_what_is_missing()
-        return Updated(status.head, head)
+        return Updated(head.commit, at)
 
     async def tidy_up(self) -> None:
         """Remove what says nothing any more."""
@@ -177,7 +175,7 @@ class Update:
         await rescue(git, head, commits, files, ref, self.say)
 
     async def _take(
-        self, step: Step, status: Status, found: Found, branch: str, rescue_ref: str
+        self, step: Step, head: Head, found: Found, branch: str, rescue_ref: str
     ) -> str:
         """Take the planned step; the commit of HEAD after it."""
         match step:
@@ -185,18 +183,18 @@ class Update:
                 self.say(f"nothing to update: {branch} has {found.target[:12]}")
                 return found.local or found.target
             case Move(to):
-                await self._move(status, branch, to)
+                await self._move(head, branch, to)
                 return to
             case Merge(local, target):
                 merged = await self._merge(branch, local, target)
-                await self._move(status, branch, merged)
+                await self._move(head, branch, merged)
                 return merged
             case Overwrite(to):
-                await self._overwrite(status, found, branch, to, rescue_ref)
+                await self._overwrite(found, branch, to, rescue_ref)
                 return to
 
     async def _find(
-        self, branch: str, status: Status, tips: Tips, deployed: Sequence[str], folder: Path
+        self, branch: str, head: Head, tips: Tips, deployed: Sequence[str], folder: Path
     ) -> Found:
         git, target = self.checkout.git, tips.branch
         name = f"refs/heads/{branch}"
@@ -216,14 +214,14 @@ class Update:
             )
             own = int(count)
         loose = 0
-        if status.branch is None and status.head is not None:
+        if head.branch is None and head.commit is not None:
             everywhere = [target, "--branches", "--remotes", "--tags"]
-            counted = await git.run("rev-list", "--count", status.head, "--not", *everywhere, "--")
+            counted = await git.run("rev-list", "--count", head.commit, "--not", *everywhere, "--")
             loose = int(counted)
         in_progress = self.checkout.in_progress(folder)
         return Found(
-            status.head,
-            status.branch,
+            head.commit,
+            head.branch,
             local,
             target,
             ahead,
@@ -256,27 +254,28 @@ class Update:
         )
         return edited, others
 
-    async def _move(self, status: Status, branch: str, to: str) -> None:
+    async def _move(self, head: Head, branch: str, to: str) -> None:
         """Move where nothing is in the way.
 
-        git looks at that itself, and is believed where it knows all that we
-        know. It brings removed files back without a word, though, and it
-        overwrites what stands outside of a sparse checkout.
+        git looks at that itself, and is believed but where it would overwrite
+        what stands outside of a sparse checkout, or in the place of a
+        submodule; what is in the way is worked out once it has refused. A
+        removed file is brought back, as by every pull.
         """
-        if status.edited or status.head is None or self.with_submodules or self._is_sparse():
-            await self._see_that_nothing_is_in_the_way(status, to)
-        on_branch = status.head is not None and status.branch == branch
+        if head.commit is None or self.with_submodules or self._is_sparse():
+            await self._see_that_nothing_is_in_the_way(await self.checkout.status(), to)
         try:
-            await self._change(status, branch, to, keep=True)
+            await self._change(head.commit, branch, to, keep=True)
         except GitError as error:
             if not _was_refused(error):
                 raise
+            status = await self.checkout.status()
             await self._see_that_nothing_is_in_the_way(status, to)
             hidden = await self._hidden(status, to)
             if not hidden:
                 raise
             raise self._would_overwrite(hidden, []) from None
-        if not on_branch:
+        if head.commit is None or head.branch != branch:
             await self._follow_remote(branch)
 
     def _is_sparse(self) -> bool:
@@ -318,13 +317,13 @@ class Update:
             path for path in there if os.path.lexists(os.path.join(self.checkout.location, path))
         )
 
-    async def _change(self, status: Status, branch: str, to: str, *, keep: bool) -> None:
+    async def _change(self, before: str | None, branch: str, to: str, *, keep: bool) -> None:
         """Let git change the files; what it leaves half done is noted for the next deploy.
 
         With `keep` it refuses, before it changes anything, where that would
         overwrite a file of the user's, an ignored one too.
         """
-        self._unfinished.begin(branch, status.head, to)
+        self._unfinished.begin(branch, before, to)
         try:
             await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
         except GitError as error:
@@ -370,9 +369,8 @@ class Update:
         message = f"Merge remote branch '{branch}' of {self.checkout.source.repo}"
         return await git.run("commit-tree", tree, "-p", local, "-p", target, "-m", message)
 
-    async def _overwrite(
-        self, status: Status, found: Found, branch: str, to: str, rescue_ref: str
-    ) -> None:
+    async def _overwrite(self, found: Found, branch: str, to: str, rescue_ref: str) -> None:
+        status = await self.checkout.status()
         edited, others = await self._in_the_way(status, to)
         files = sorted(status.edited | set(edited) | set(others))
         commits = [found.local] if found.own and found.local else []
@@ -387,7 +385,7 @@ class Update:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(_remove, self.checkout.location, others)
         try:
-            await self._change(status, branch, to, keep=False)
+            await self._change(status.head, branch, to, keep=False)
         except GitError:
             hidden = await self._hidden(status, to)
             if not hidden:
@@ -395,7 +393,7 @@ class Update:
             await self._keep(status.head, [], hidden, rescue_ref)
             for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
                 await git.run("update-index", flag, "--", *hidden)
-            await self._change(status, branch, to, keep=False)
+            await self._change(status.head, branch, to, keep=False)
         if found.in_progress == "bisect":
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:

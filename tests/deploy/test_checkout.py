@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.checkout import Verified, look_of, refs_in
+from integralgit.deploy.checkout import Head, Verified, head_in, look_of, refs_in
 
 MAIN, TAG = "refs/heads/main", "refs/tags/v1"
 
@@ -46,6 +46,29 @@ class FilesOfGit(SynchronousTestCase):
         """A name that others begin with is no ref."""
         self.git("branch", "a/b")
         self.assertEqual(refs_in(self.folder, ["refs/heads/a", "refs/heads/main/x"]), {})
+
+    def test_where_it_is(self) -> None:
+        """On a branch, on one without a commit yet, and on none; also if the refs are packed."""
+        self.assertEqual(head_in(self.folder), Head(self.commit, "main"))
+        self.git("pack-refs", "--all")
+        self.assertEqual(head_in(self.folder), Head(self.commit, "main"))
+        self.git("checkout", "--quiet", "--detach")
+        self.assertEqual(head_in(self.folder), Head(self.commit, None))
+        self.git("checkout", "--quiet", "--orphan", "a/new")
+        self.assertEqual(head_in(self.folder), Head(None, "a/new"))
+
+    def test_git_is_asked_where_it_is(self) -> None:
+        """Whatever is not plain is left to git, a branch of an odd name too."""
+        file = self.folder / "HEAD"
+        for text in ("ref: refs/heads/link", "ref: refs/remotes/origin/main", "ref: x", "", "a1b2"):
+            self.git("symbolic-ref", "refs/heads/link", MAIN)
+            file.write_text(f"{text}\n")
+            self.assertIsNone(head_in(self.folder), text)
+            file.write_text(f"ref: {MAIN}\n")
+        file.unlink()
+        self.assertIsNone(head_in(self.folder))
+        file.symlink_to("refs/heads/main")
+        self.assertIsNone(head_in(self.folder))
 
     def test_git_is_asked(self) -> None:
         """Symbolic refs, other ways to store refs and linked folders are left to git."""

@@ -64,7 +64,7 @@ OWN = ("-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "core.f
 class Wanted:
     """How the deploy ends; `text` is in its reason, and `files` are kept under the rescue ref.
 
-    `differs` are paths that differ from the new commit afterwards, for what is there is the user's.
+    `differs` are paths where what is there is not the new commit's, or not the user's, and neither harms.
     """
 
     how: str
@@ -86,6 +86,11 @@ stays = Wanted("stays")
 
 def keeps(path: str) -> Wanted:
     """As `moves`; what stands at that path stays, and is not what the commit has there."""
+    return Wanted("moves", differs=(path,))
+
+
+def brings_back(path: str) -> Wanted:
+    """As `moves`; a tracked file that the user has removed is there again, as after a pull."""
     return Wanted("moves", differs=(path,))
 
 
@@ -991,7 +996,7 @@ CASES = (
     Case("staged edit, edited once more",  staged_twice,                                blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
     Case("staged new file in the way",     also(write("new.txt"), run("add", ".")),     blocked("new.txt"), rescued("new.txt"),  blocked("new.txt")),
     Case("staged new file not in the way", also(write("mine.txt"), run("add", ".")),    moves,              rescued("mine.txt"), moves),
-    Case("removed file in the way",        remove("a.txt"),                             blocked("a.txt"),   rescued(),           blocked("a.txt")),
+    Case("removed file in the way",        remove("a.txt"),                             brings_back("a.txt"), rescued(),         brings_back("a.txt")),
     Case("removed file not in the way",    remove("b.txt"),                             moves,              rescued(),           moves),
     Case("mode changed in the way",        executable("a.txt"),                         blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
     Case("files touched but not changed",  touch,                                       moves,              moves,               moves),
@@ -1175,7 +1180,9 @@ class Matrix(TestCase):
         if follows:
             self.assertEqual(after.edited, frozenset())
         for name, content in before.users.items():
-            if name not in wanted.files and not (follows and name in before.edited):
+            if name not in (*wanted.files, *wanted.differs) and not (
+                follows and name in before.edited
+            ):
                 self.assertEqual(after.files.get(name), content, name)
         rescues = scene.git("for-each-ref", "--format=%(refname)", "refs/integralgit")
         self.assertEqual(rescues, RESCUE if wanted.how == "rescued" else "")
