@@ -81,7 +81,7 @@ def one_repository(folder: Path) -> list[Result]:
         assert tips.stdin is not None
         children = Children(server.pid)
         answers: list[tuple[int, float]] = []
-        start = time.perf_counter()
+        start, began_at = time.perf_counter(), time.time()
 
         def deliver(number: int) -> None:
             began = time.perf_counter()
@@ -96,7 +96,7 @@ def one_repository(folder: Path) -> list[Result]:
                 pool.submit(deliver, number)
         sent = time.perf_counter() - start
         server.ended("site", commits[-1])
-        took = time.perf_counter() - start
+        took = server.finished("site") - began_at
         most = children.stop()
         tips.stdin.close()
         tips.wait(60)

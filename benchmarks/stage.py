@@ -226,6 +226,10 @@ class Server:
             for step in steps
         }
 
+    def finished(self, name: str) -> float:
+        """When the newest deploy of a repository ended, in seconds since the epoch."""
+        return datetime.fromisoformat(self.deploys(name, 1)[0]["finished_at"]).timestamp()
+
     def took(self, number: int) -> float:
         """The seconds from a deploy's push to its end."""
         deploy = self.daemon.deploy(number)

@@ -84,6 +84,7 @@ THREATS = {
     15: shown(
         "web.test_site.DeadlineTests.test_a_body_byte_by_byte",
         "web.test_site.DeadlineTests.test_headers_that_never_end",
+        "web.test_site.MemoryTests.test_an_ordinary_delivery_has_room",
         "web.test_site.DeadlineTests.test_too_many_connections",
     ),
     16: shown(

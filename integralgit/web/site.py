@@ -4,7 +4,8 @@ A connection owes us a complete request: it has `DEADLINE` seconds for that,
 however it spreads its bytes, and the oldest that owe one go first when there
 are too many. A small body stays in memory, a large one goes to a file, for
 memory that once held many large ones is not given back; there is a bound for
-each, and one for all that are there at the same time.
+each, and one for all large ones that are there at the same time, so that these
+never take the room of an ordinary delivery.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ WAITING = 512
 LINGER = 2.0
 #: The bytes of bodies that may be there at the same time; more only for a single larger one.
 IN_FLIGHT = 64_000_000
+#: The bytes of a body that have room whatever else is there; the connections are bounded.
+ORDINARY = 128 * 1024
 #: From this size on a body is in a file, in bytes.
 SPOOLED = 512 * 1024
 
@@ -87,6 +90,8 @@ class BoundedRequest(Request):
     channel: Any
     _bounds: BoundedSite
     is_refused = False
+    _size = 0
+    #: How much of the body counts among what is there at the same time.
     _held = 0
 
     def gotLength(self, length: int | None) -> None:
@@ -100,14 +105,16 @@ class BoundedRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         if self.is_refused:
             return
-        if self._held + len(data) > self._bounds.max_body:
+        before, size = self._size, self._size + len(data)
+        more = max(0, size - ORDINARY) - self._held
+        if size > self._bounds.max_body:
             self.refuse(413)
-        elif not self._bounds.hold(len(data)):
+        elif not self._bounds.hold(more):
             self.refuse(503)
         else:
-            self._held += len(data)
+            self._size, self._held = size, self._held + more
             try:
-                if self._held >= SPOOLED > self._held - len(data):
+                if size >= SPOOLED > before:
                     self._spool()
                 self.content.write(data)
             except OSError:
@@ -133,9 +140,9 @@ class BoundedRequest(Request):
 
     def _release(self) -> None:
         """Give back the body's share of the room; whoever reads it has done so."""
-        if self._held:
+        if self._size:
             self._bounds.release(self._held)
-            self._held = 0
+            self._size = self._held = 0
             # A file ends with its last reader, which may still be a thread.
             self.content = BytesIO()
 

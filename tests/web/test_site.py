@@ -25,7 +25,7 @@ from integralgit.settings import Trust
 from integralgit.web import site as site_module
 from integralgit.web.access import client_of
 from integralgit.web.addresses import Addresses
-from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, BoundedSite
+from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, BoundedSite
 from integralgit.web.update import Door, Update
 
 MAX_BODY = 1000
@@ -221,6 +221,17 @@ class MemoryTests(Bounds):
         for client in clients:
             self.assertIn(b"read", client.sends(b"x"))
         self.assertEqual(len(self.bodies), 4)
+
+    def test_an_ordinary_delivery_has_room(self) -> None:
+        """However many large bodies are there, one of usual size is let in (threat 15)."""
+        for _ in range(5):
+            self.begun()
+        for _ in range(50):
+            client = self.connect()
+            client.sends(request(ORDINARY))
+            self.assertIn(b"read", client.sends(b"x" * ORDINARY))
+            self.assertEqual(client.status, 200)
+        self.assertEqual(self.begun().status, 503)
 
     def test_what_gives_memory_back(self) -> None:
         """Answered, refused and broken off requests give their share back."""
