@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.generic import _Push
@@ -45,7 +44,7 @@ class Examples(SynchronousTestCase):
         """Every message to programs in the pages has exactly the facts that are sent."""
         (text,) = [block for block in blocks("json") if '"type"' in block]
         shown = msgspec.json.decode(text)
-        nothing: dict[str, Any] = {field.name: None for field in fields(Deploy)}
+        nothing: dict[str, Any] = dict.fromkeys(Deploy.__struct_fields__)
         deploy = Deploy(**{**nothing, "state": State.FAILED, "trigger": Trigger.PUSH})
         message = Message("m", FAILED, 0.0, "", "", "", facts(deploy, ""))
         sent = msgspec.json.decode(payload(message))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
@@ -120,7 +121,7 @@ class Health:
             return outcome
         number = run.deploy.id
         if check.deadline is None:
-            check = evolve(check, deadline=self._now() + check.timeout)
+            check = replace(check, deadline=self._now() + check.timeout)
             await self._record(lambda tx: deploys.add_check(tx, number, check))
         patience = Patience(self._reactor, self._probe, self._now, run.say, self._waits, check)
         self._running[number] = patience

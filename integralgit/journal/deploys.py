@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from integralgit.hooks.delivery import MOST_COMMITS, Commit
 from integralgit.journal.deliveries import decode_commits, encode_commits
@@ -301,7 +301,7 @@ def begin(tx: Transaction, deploy: Deploy, now: float) -> Deploy:
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy.id,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy.id,))
     tx.emit(DeployChanged(deploy.id, deploy.repo, State.RUNNING))
-    return evolve(deploy, state=State.RUNNING, started=now)
+    return replace(deploy, state=State.RUNNING, started=now)
 
 
 def note(

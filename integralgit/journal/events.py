@@ -1,14 +1,15 @@
 """The vocabulary of the archive: states, triggers, records, and what watchers are told.
 
 Pure. A record is a row as a frozen value; an event is small and says only what
-changed, for whoever watches reads the rest.
+changed, for whoever watches reads the rest. All are msgspec's, which makes
+their JSON, and of which a page may need thousands.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import frozen
+import msgspec
 
 from integralgit.hooks.delivery import Commit
 
@@ -55,8 +56,7 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
-@frozen
-class Deploy:
+class Deploy(msgspec.Struct, frozen=True):
     """One deploy as the archive knows it; times are seconds since the epoch.
 
     `pusher` is who pushed, as the delivery says; empty where none made it.
@@ -88,8 +88,7 @@ class Deploy:
     rolled_back_by: int | None = None
 
 
-@frozen
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One step of a deploy; `log_start` is where its output begins in the log, in bytes."""
 
     name: str
@@ -100,8 +99,7 @@ class Step:
     log_start: int
 
 
-@frozen
-class StoredPush:
+class StoredPush(msgspec.Struct, frozen=True):
     """One change of a ref, with what was decided about it."""
 
     id: int
@@ -117,8 +115,7 @@ class StoredPush:
     reason: str
 
 
-@frozen
-class StoredDelivery:
+class StoredDelivery(msgspec.Struct, frozen=True):
     """A delivery with its decision and its pushes."""
 
     id: int
@@ -132,8 +129,7 @@ class StoredDelivery:
     pushes: tuple[StoredPush, ...]
 
 
-@frozen
-class RepositoryRecord:
+class RepositoryRecord(msgspec.Struct, frozen=True):
     """What is known of a repository's config: the newest one, and the last usable one."""
 
     repo: str
@@ -145,8 +141,7 @@ class RepositoryRecord:
     provider: str = ""
 
 
-@frozen
-class Freeze:
+class Freeze(msgspec.Struct, frozen=True):
     """Why nothing of a repository is deployed, since when, and until when if that is set."""
 
     repo: str
@@ -155,8 +150,7 @@ class Freeze:
     until: float | None
 
 
-@frozen
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A request that was refused, or `count` of them for one cause and from one place."""
 
     status: int
@@ -167,8 +161,7 @@ class Refusal:
     count: int = 1
 
 
-@frozen
-class RunningScript:
+class RunningScript(msgspec.Struct, frozen=True):
     """The process group of a script, and until when it may run."""
 
     deploy: int
@@ -187,8 +180,7 @@ class ItemState(StrEnum):
     GIVEN_UP = "given_up"
 
 
-@frozen
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """Something in the outbox: what one receiver is to be told of one subject."""
 
     id: int
@@ -208,8 +200,7 @@ class Item:
     finished: float | None
 
 
-@frozen
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """A receiver that is not to be asked before that time, and why."""
 
     receiver: str
@@ -217,8 +208,7 @@ class Pause:
     problem: str
 
 
-@frozen
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """What is asked after a deploy's script: a URL, for how many seconds, and whether to go back.
 
     `deadline` is when it must have answered, once it is asked.
@@ -230,8 +220,7 @@ class Check:
     deadline: float | None = None
 
 
-@frozen
-class DeployChanged:
+class DeployChanged(msgspec.Struct, frozen=True):
     """The deploy has a new state, or something else of its row changed."""
 
     deploy: int
@@ -239,8 +228,7 @@ class DeployChanged:
     state: State
 
 
-@frozen
-class StepChanged:
+class StepChanged(msgspec.Struct, frozen=True):
     """A step of the deploy began or ended."""
 
     deploy: int
@@ -248,22 +236,19 @@ class StepChanged:
     state: StepState
 
 
-@frozen
-class RepositoryChanged:
+class RepositoryChanged(msgspec.Struct, frozen=True):
     """A delivery came in for the repository, or its config was read."""
 
     repo: str
 
 
-@frozen
-class ConfigRead:
+class ConfigRead(msgspec.Struct, frozen=True):
     """A config of the repository was read that is not the one known before."""
 
     repo: str
 
 
-@frozen
-class OutboxChanged:
+class OutboxChanged(msgspec.Struct, frozen=True):
     """Something waits for that receiver, or has a new state."""
 
     receiver: str

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
+from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -86,7 +87,7 @@ class Refusals(Service):
             key = (status, OTHERS, OTHERS)
         before = self._counted.get(key)
         self._counted[key] = (
-            evolve(before, count=before.count + 1, last=now)
+            replace(before, count=before.count + 1, last=now)
             if before
             else Refusal(*key, first=now, last=now)
         )

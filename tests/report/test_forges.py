@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from attrs import evolve
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,7 +66,7 @@ class Telling(SynchronousTestCase):
         forge = Forge(host, kind, "t", api_of(kind, host))
         self.http, self.line = FakeHttp(list(answers)), FakeLine()
         receiver = GitHost(host, (Account(forge, "canary"),), self.http)
-        one = evolve(one, repo=f"{host}/acme/site")
+        one = replace(one, repo=f"{host}/acme/site")
         told: Told = self.successResultOf(
             Deferred.fromCoroutine(receiver.tell(one, self.line.line()))
         )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from attrs import evolve
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Commit
@@ -63,7 +63,7 @@ DEPLOY = Deploy(
     commits=(Commit("0b" * 20, "Say hello", "Ann"),),
     log_size=1234,
 )
-QUEUED = evolve(
+QUEUED = replace(
     DEPLOY,
     state=State.QUEUED,
     reason=None,
@@ -99,7 +99,7 @@ class TimeTests(SynchronousTestCase):
 
     def duration(self, seconds: float) -> str:
         """How a deploy of that many seconds is shown."""
-        ended = evolve(DEPLOY, started=START, finished=START + seconds)
+        ended = replace(DEPLOY, started=START, finished=START + seconds)
         return duration(deploy_json(ended, (), ADDRESSES), START + 1e6)
 
     def test_duration(self) -> None:
@@ -119,7 +119,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_duration_at_the_border_of_a_unit(self) -> None:
         """A duration that rounds up to the next unit is shown in that one."""
-        running = deploy_json(evolve(DEPLOY, started=START, finished=None), (), ADDRESSES)
+        running = deploy_json(replace(DEPLOY, started=START, finished=None), (), ADDRESSES)
         for seconds, wanted in (
             (0.9994, "999 ms"),
             (0.9996, "1.0 s"),
@@ -138,7 +138,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_duration_so_far(self) -> None:
         """A running deploy has lasted until now, and a waiting one not at all."""
-        running = evolve(DEPLOY, state=State.RUNNING, finished=None)
+        running = replace(DEPLOY, state=State.RUNNING, finished=None)
         self.assertEqual(duration(deploy_json(running, (), ADDRESSES), START + 6), "5.0 s")
         self.assertEqual(duration(deploy_json(QUEUED, (), ADDRESSES), START + 6), "")
 
@@ -204,7 +204,7 @@ class DeployTests(SynchronousTestCase):
             "detail": "one new commit",
         }
         self.assertEqual({key: told.get(key, "missing") for key in wanted}, wanted)
-        running = evolve(STEP, name="script", state=StepState.RUNNING, finished=None)
+        running = replace(STEP, name="script", state=StepState.RUNNING, finished=None)
         steps = deploy_json(DEPLOY, [STEP, running], ADDRESSES)["steps"]
         self.assertEqual(
             [(step["name"], step["finished_at"] is None) for step in steps],
@@ -233,7 +233,7 @@ class DeliveryTests(SynchronousTestCase):
             outcome="accepted",
             reason="",
         )
-        tag = evolve(push, ref="refs/tags/v1", commits=(), outcome="ignored", reason="a tag")
+        tag = replace(push, ref="refs/tags/v1", commits=(), outcome="ignored", reason="a tag")
         delivery = StoredDelivery(
             id=5,
             received=START,
@@ -285,13 +285,13 @@ class ConfigTests(SynchronousTestCase):
         text = (
             '{"configs": {"web1": {"location": "/srv", "health": "http://a:canary@b/c?d=canary"}}}'
         )
-        (one,) = config_json(evolve(RECORD, good_text=text), ("web1",))
+        (one,) = config_json(replace(RECORD, good_text=text), ("web1",))
         self.assertEqual(one["values"]["health"]["value"], "http://b/c?…")
 
     def test_one_entry_for_each_name(self) -> None:
         """A server with several names shows each of them, also those with nothing to deploy."""
         text = '{"configs": {"web1": {"location": "/srv/site"}}}'
-        told = config_json(evolve(RECORD, good_text=text), ("db1", "web1"))
+        told = config_json(replace(RECORD, good_text=text), ("db1", "web1"))
         self.assertEqual(
             [(one["host"], one["deploys"]) for one in told], [("db1", False), ("web1", True)]
         )
@@ -305,7 +305,7 @@ class ConfigTests(SynchronousTestCase):
 
     def test_the_newest_is_broken(self) -> None:
         """While the newest config is broken, the last good one is shown with the error."""
-        record = evolve(
+        record = replace(
             RECORD, config_commit="0f" * 20, config_text="{", config_error="config is not JSON"
         )
         for _ in range(2):
@@ -321,7 +321,7 @@ class ConfigTests(SynchronousTestCase):
 
     def test_never_a_good_one(self) -> None:
         """Where no config was ever usable, the error stands alone."""
-        record = evolve(UNKNOWN, config_commit="0f" * 20, config_error="config is not JSON")
+        record = replace(UNKNOWN, config_commit="0f" * 20, config_error="config is not JSON")
         (one,) = config_json(record, ("web1",))
         self.assertEqual((one["deploys"], one["errors"]), (False, ["config is not JSON"]))
         self.assertIn("config is not JSON", config_note(record))
@@ -330,7 +330,7 @@ class ConfigTests(SynchronousTestCase):
     def test_a_good_one_that_is_good_no_more(self) -> None:
         """A config that this server, under its names, cannot use is shown as an error."""
         text = '{"configs": {"a": {"location": "/x"}, "b": {"location": "/x", "branch": "dev"}}}'
-        for one in config_json(evolve(RECORD, good_text=text), ("a", "b")):
+        for one in config_json(replace(RECORD, good_text=text), ("a", "b")):
             self.assertFalse(one["deploys"])
             (error,) = one["errors"]
             self.assertIn("different settings", error)
