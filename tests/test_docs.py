@@ -51,6 +51,16 @@ class Examples(SynchronousTestCase):
         self.assertEqual(set(shown), set(sent))
         self.assertEqual(set(shown["data"]), set(sent["data"]))
 
+    def test_figures(self) -> None:
+        """Every figure that the README tells stands in the table that the benchmarks wrote."""
+        root = Path(__file__).parents[1]
+        section = (root / "README.md").read_text().split("## How fast it is")[1].split("\n## ")[0]
+        told = re.findall(r"\*\*([^*]+)\*\*", section)
+        self.assertEqual(len(told), 4)
+        table = (root / "docs" / "benchmarks.md").read_text()
+        figures = re.findall(r"\| \*\*([^*]+)\*\* \|", table)
+        self.assertEqual([one for one in told if one not in figures], [])
+
     def test_plain_pushes(self) -> None:
         """Every plain push in the pages is one that the door can read."""
         pushes = [block for block in blocks("json") if '"ref"' in block]
