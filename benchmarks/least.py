@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from attrs import define, field
 
 from benchmarks.stage import end, memory_of
-from tests.integration.harness import TWISTD
+from tests.integration.harness import TWISTD, surroundings
 
 #: A Klein app of one route.
 KLEIN = """
@@ -97,13 +96,11 @@ class Service:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it, and wait for its first answer."""
-        # As where it is installed: Python compiles its modules once, and not at every start.
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         process = subprocess.Popen(
             [TWISTD, "-n", "--pidfile=", *self.arguments],
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
-            env=environment,
+            env=surroundings(),
         )
         while health(self.port) != 200:
             if process.poll() is not None:

@@ -63,6 +63,14 @@ def eventually(what: Callable[[], T | None], why: str, patience: float = PATIENC
         time.sleep(0.05)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment for a server of ours.
+
+    As where it is installed, Python compiles its modules once, and not at every start.
+    """
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 @define
 class Upstream:
     """A bare repository at a git host, and a person's clone of it."""
@@ -203,7 +211,7 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                env={**surroundings(), **self.environment},
             )
         self.url = eventually(self._listening, f"the server listens; see {self.output}")
 
