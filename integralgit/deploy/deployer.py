@@ -237,7 +237,13 @@ class Deployer:
             if preparing is not None:
                 async with run.step("script"):
                     prepared, preparing = preparing, None
-                    outcome = await self._scripts.run(run, deployment, prepared, updated)
+                    outcome = await self._scripts.run(
+                        run,
+                        deployment,
+                        prepared,
+                        updated,
+                        is_cancelled=lambda: run.deploy.id in self._cancelled,
+                    )
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
             outcome = await self._healthy(run, check_of(deployment), outcome)

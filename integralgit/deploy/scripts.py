@@ -100,7 +100,13 @@ class Scripts:
             await script.ended
 
     async def run(
-        self, run: Run, deployment: Deployment, preparing: Deferred[Script], updated: Updated
+        self,
+        run: Run,
+        deployment: Deployment,
+        preparing: Deferred[Script],
+        updated: Updated,
+        *,
+        is_cancelled: Callable[[], bool],
     ) -> Outcome:
         """Run the script of a deploy to its end; raises `Refused` or `NoRoom` where that cannot be."""
         assert deployment.script is not None
@@ -115,9 +121,12 @@ class Scripts:
         except OSError as error:
             raise Refused(f"the script could not be started: {error.strerror}") from None
         self._running[deploy.id] = script
-        deadline = self._now() + deployment.timeout
+        if is_cancelled():
+            # While it was prepared, nobody could be told.
+            script.stop(CANCEL)
+        deadline, ending = self._now() + deployment.timeout, script.ending
         record = RunningScript(
-            deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, None
+            deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, ending
         )
         try:
             await run.started(record, check_of(deployment))
