@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +28,8 @@ from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript, State, Trigger
 from tests.fakes import FakeProcess, FakeProcesses
 
+#: Prints its arguments and its environment as JSON, and ends with 7.
+TELL = "import json, os, sys\nprint(json.dumps([sys.argv, dict(os.environ)]))\nsys.exit(7)\n"
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
 COMMIT = "2" * 40
 URL = "https://deploy.example.com/github.com/acme/site/deploys/7"
@@ -497,17 +502,62 @@ class Wrapper(SynchronousTestCase):
         self.status = self.folder / "status"
         self.status.write_text("   \n")
 
-    def run_it(self, *command: str, told: str = "go\n", folder: str = ".") -> int:
-        """Run a command under the wrapper; the wrapper's exit code."""
+    def wrap(
+        self, *command: str, told: str, folder: str = ".", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command under the wrapper, which is told that."""
         arguments = [str(self.status), str(self.folder / folder), "022", *command]
-        done = subprocess.run(
+        return subprocess.run(
             ["sh", "-c", module._WRAPPER, "wrapper", *arguments],
             input=told,
             text=True,
             check=False,
             capture_output=True,
+            env=env,
         )
-        return done.returncode
+
+    def run_it(self, *command: str, told: str = "-\n", folder: str = ".") -> int:
+        """Run a command under the wrapper; the wrapper's exit code."""
+        return self.wrap(*command, told=told, folder=folder).returncode
+
+    def tells(self, told: str, **environment: str) -> tuple[list[str], dict[str, str]]:
+        """The arguments and the environment of a script that runs itself, and ends with 7."""
+        done = self.wrap(self.teller(), told=told, env={"PATH": os.defpath, **environment})
+        self.assertEqual((done.returncode, self.status.read_text()), (7, "  7\n"))
+        arguments, seen = json.loads(done.stdout)
+        return arguments, seen
+
+    def teller(self, name: str = "a script") -> str:
+        """A program that prints its arguments and its environment as JSON; its path."""
+        path = self.folder / name
+        path.write_text(f"#!{sys.executable}\n{TELL}")
+        path.chmod(0o755)
+        return str(path)
+
+    def test_as_it_is(self) -> None:
+        """A script that runs itself gets no argument, and hears where the checkout was."""
+        arguments, seen = self.tells("abc123\n")
+        self.assertEqual(arguments, [self.teller()])
+        self.assertEqual(seen["INTEGRALGIT_PREVIOUS_COMMIT"], "abc123")
+
+    def test_the_first_time(self) -> None:
+        """Where the checkout was nowhere, the variable is there, and empty."""
+        _, seen = self.tells("-\n")
+        self.assertEqual(seen["INTEGRALGIT_PREVIOUS_COMMIT"], "")
+
+    def test_through_an_interpreter(self) -> None:
+        """What a shebang names runs it, with all that follows as one argument, as by the kernel."""
+        tell = self.teller("tell")
+        for more in ((), ("-x",), ("-S python3 -u \\n $HOME",)):
+            arguments, _ = self.tells(" ".join(["-", tell, *more]) + "\n")
+            self.assertEqual(arguments, [tell, *more, self.teller()])
+
+    def test_the_variables_of_the_config(self) -> None:
+        """The script has the environment that it was given, whatever names a shell might use."""
+        names = ("status", "folder", "mask", "previous", "interpreter", "code", "go")
+        given = dict.fromkeys(names, "x")
+        _, seen = self.tells("abc123\n", **given)
+        self.assertEqual({name: seen.get(name) for name in names}, given)
 
     def test_the_exit_status(self) -> None:
         """It ends as the script does, and leaves its status over what stood there."""
@@ -517,14 +567,15 @@ class Wrapper(SynchronousTestCase):
 
     def test_without_go(self) -> None:
         """A wrapper whose server is gone before the script was recorded runs nothing."""
-        for told in ("", "go"):
-            self.assertEqual(self.run_it("touch", str(self.folder / "ran"), told=told), 125)
+        for told in ("", "go", "-"):
+            done = self.wrap("touch", str(self.folder / "ran"), told=told)
+            self.assertEqual((done.returncode, done.stdout), (125, ""))
         self.assertEqual(self.status.read_text(), "   \n")
         self.assertFalse((self.folder / "ran").exists())
 
     def test_stdin(self) -> None:
         """The script's standard input is empty."""
-        self.assertEqual(self.run_it("sh", "-c", "read -r line", told="go\nmore\n"), 1)
+        self.assertEqual(self.run_it("sh", "-c", "read -r line", told="-\nmore\n"), 1)
 
     def test_a_folder_that_is_gone(self) -> None:
         """Without its folder the script does not run."""
