@@ -149,8 +149,7 @@ class Poll(Service):
     async def _look(self, repo: Repository) -> None:
         identity, now = str(repo), self._now()
         await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", now))
-        record = await self._store.read(lambda tx: deliveries.repository(tx, identity))
-        assert record is not None
+        record = await self._store.read(lambda tx: deliveries.known(tx, identity))
         source = source_of(repo, self._settings.trusts_for(repo), record.provider)
         try:
             found = known_deployments(record, self._host_names) or ()

@@ -88,22 +88,21 @@ class Unfinished:
         """Remove the note."""
         (self.folder / NOTE).unlink(missing_ok=True)
 
-    async def complete(self, keep: Keep) -> bool:
-        """Complete an update that was cut off; False if none was. The caller holds the location's lock.
+    async def complete(self, keep: Keep) -> None:
+        """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
         `keep` is given the files that are neither as before nor as wanted.
         """
         try:
             lines = (self.folder / NOTE).read_text().splitlines()
         except FileNotFoundError:
-            return False
-        was_cut_off = len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2])
-        if was_cut_off:
+            return
+        if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.remove()
-                return True
+                return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
             if before == NOTHING:
@@ -113,7 +112,6 @@ class Unfinished:
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
         self.remove()
-        return was_cut_off
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""

@@ -46,7 +46,7 @@ class Notes(SynchronousTestCase):
             self.unfinished.begin(branch, ONE, TWO)
             self.unfinished.end()
             completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
-            self.assertFalse(self.successResultOf(completing))
+            self.successResultOf(completing)
             self.assertEqual((self.note.exists(), self.reactor.spawned), (False, []))
 
     def test_what_a_killed_server_left(self) -> None:

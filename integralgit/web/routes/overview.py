@@ -33,8 +33,7 @@ async def overview(web: Pages, request: Request) -> Any:
         shown = deliveries.latest_repositories(tx, SHOWN + 1)
         for repo in shown[:SHOWN]:
             newest = deploys.newest(tx, repo, 1)
-            record = deliveries.repository(tx, repo)
-            assert record is not None
+            record = deliveries.known(tx, repo)
             latest.append(
                 {
                     "repo": repo,
