@@ -1,4 +1,8 @@
-"""Where everything is wired: settings in, one service out."""
+"""Where everything is wired: settings in, one service out.
+
+Whatever needs a clock, the environment or a name of this machine gets it from
+here.
+"""
 
 from __future__ import annotations
 

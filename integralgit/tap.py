@@ -1,7 +1,7 @@
 """What twistd asks for: the command line, and the service that it describes.
 
-The only module that imports the reactor; whatever else needs it, a clock, the
-environment or a name of this machine gets it from here.
+The only module that imports the reactor, for twistd chooses it; `assembly` hands
+it to whatever else needs it.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def _packed_refs(folder: Path) -> dict[str, str]:
 class Verified:
     """The locations that were found to be in order, each with what that was found by.
 
-    Asking git takes two processes of the dozen that a push needs, and its
+    Asking git takes two processes more than a push needs, and its
     answers hang on what is compared here: whose folders these are, and the
     repository's own settings. Where those name another file, git is asked.
     """

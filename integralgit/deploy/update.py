@@ -1,8 +1,8 @@
 """Bringing a checkout to a commit without destroying anything of the user's.
 
-git refuses to overwrite edited and untracked files, but overwrites ignored
-ones without a word; so what is in the way is worked out here, before anything
-is changed.
+git refuses to overwrite edited and untracked files, and ignored ones where it is
+told to; it looks before it changes anything. What is in the way is worked out
+here, for people to read; beforehand, where git's word is not enough.
 """
 
 from __future__ import annotations
