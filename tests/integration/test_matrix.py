@@ -1244,9 +1244,10 @@ async def last_looks() -> None:
 def processes_about(folder: Path) -> list[str]:
     """The commands of living processes that name a folder."""
     found = []
-    for one in Path("/proc").glob("[0-9]*/cmdline"):
+    # Not by a pattern: that would look at a process that ends just then, and fail.
+    for one in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            command = one.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            command = Path("/proc", one, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             if str(folder) in command:
                 found.append(command)
     return found
