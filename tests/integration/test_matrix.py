@@ -1247,7 +1247,8 @@ def processes_about(folder: Path) -> list[str]:
     # Not by a pattern: that would look at a process that ends just then, and fail.
     for one in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            command = Path("/proc", one, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            said = Path("/proc", one, "cmdline").read_bytes()
+            command = said.replace(b"\0", b" ").decode("utf-8", "replace")
             if str(folder) in command:
                 found.append(command)
     return found
