@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -60,12 +61,16 @@ class Disk:
         return Path(f"/proc/{self._holder.pid}/root{path}")
 
     def fill(self, leave: int = 0) -> None:
-        """Fill the disk, but for so many bytes."""
+        """Fill the disk, but for so many bytes; a server that writes meanwhile may take a part."""
         with self.seen(self.folder / "ballast").open("ab", buffering=0) as ballast:
             found = os.statvfs(ballast.fileno())
             left = found.f_bavail * found.f_frsize - leave
-            while left > 0:
-                left -= ballast.write(b"\0" * min(left, 1 << 16))
+            try:
+                while left > 0:
+                    left -= ballast.write(b"\0" * min(left, 1 << 16))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
     def free(self) -> None:
         """Make room again."""
