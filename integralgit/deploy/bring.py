@@ -108,7 +108,7 @@ class Bring:
             self._go_on(run)
             fetched(deployment, tips.branch)
             async with run.step("update"):
-                updated = await self._update(run, turn.deployed, deployment, checkout, tips)
+                updated = await self._update(run, turn, deployment, checkout, tips)
         except Exception as error:
             if is_ours and not (isinstance(error, GitError) and error.was_ended):
                 leftovers.end(folder)
@@ -193,7 +193,7 @@ class Bring:
     async def _update(
         self,
         run: Run,
-        deployed: Sequence[str],
+        turn: Turn,
         deployment: Deployment,
         checkout: Checkout,
         tips: Tips,
@@ -201,13 +201,16 @@ class Bring:
         location = deployment.location
         update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
-        updated = await update.run(deployment.branch, deployment.update, tips, deployed, rescue_ref)
+        updated = await update.run(
+            deployment.branch, deployment.update, tips, turn.deployed, rescue_ref
+        )
         run.put_off(update.tidy_up)
         run.note(previous_commit=updated.previous, head=updated.head)
 
         async def note_commits() -> None:
             run.note(commits=await checkout.commits(updated.previous, updated.head))
 
-        run.put_off(note_commits)
+        if turn.told != (updated.previous, updated.head):
+            run.put_off(note_commits)
         run.say(f"{location} is at {updated.head[:12]} of {deployment.branch}")
         return updated

@@ -144,6 +144,7 @@ def _as_sent(push: StoredPush) -> Push:
         push.deleted,
         push.pusher,
         push.commits,
+        push.whole,
     )
 
 

@@ -13,11 +13,14 @@ from integralgit.journal.store import Transaction
 class Turn:
     """A deploy that runs from now on, what is known of its repository's config, and what was
     deployed at its location before: remote commits, newest first.
+
+    `told` is from where to where its push went, if the deploy's commits are all those.
     """
 
     deploy: Deploy
     known: RepositoryRecord
     deployed: tuple[str, ...]
+    told: tuple[str, str] | None
 
 
 def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
@@ -30,4 +33,5 @@ def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
         return freeze
     begun = deploys.begin(tx, waiting, now)
     known = deliveries.known(tx, waiting.repo)
-    return Turn(begun, known, tuple(deploys.commits_deployed_at(tx, location)))
+    deployed = tuple(deploys.commits_deployed_at(tx, location))
+    return Turn(begun, known, deployed, deliveries.told_whole(tx, begun.push))

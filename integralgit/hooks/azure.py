@@ -18,6 +18,7 @@ from integralgit.hooks.delivery import (
     deploys_nothing,
     host_of,
     named,
+    newest_first,
     path_of,
     shown,
 )
@@ -122,7 +123,7 @@ def _parse(incoming: Incoming) -> Delivery:
             after=commit_id(update.new),
             deleted=commit_id(update.new) is None,
             pusher=(told.pushed_by and told.pushed_by.display_name) or "",
-            commits=commits,
+            commits=tuple(newest_first(commits, commit_id(update.new))),
         )
         for update in told.updates or ()
     )

@@ -15,10 +15,12 @@ from integralgit.hooks.delivery import (
     Incoming,
     Provider,
     Push,
+    are_all,
     commit_id,
     delivery_id,
     deploys_nothing,
     named,
+    newest_first,
     path_of,
     shown,
 )
@@ -48,6 +50,11 @@ class _Ref(msgspec.Struct):
 
 class _Author(msgspec.Struct):
     raw: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name without the address that follows it."""
+        return self.raw.partition(" <")[0]
 
 
 class _Commit(msgspec.Struct):
@@ -86,16 +93,19 @@ def _push(change: _Change, pusher: str) -> Push | None:
     ref = change.new or change.old
     if ref is None:
         return None
+    after = commit_id(change.new.target.hash) if change.new and change.new.target else None
+    commits = tuple(
+        shown(c.hash, c.message, c.author.name if c.author else "") for c in change.commits or ()
+    )
     folder = {"branch": "refs/heads/", "named_branch": "refs/heads/"}.get(ref.type, "refs/tags/")
     return Push(
         ref=folder + ref.name,
         before=commit_id(change.old.target.hash) if change.old and change.old.target else None,
-        after=commit_id(change.new.target.hash) if change.new and change.new.target else None,
+        after=after,
         deleted=change.new is None,
         pusher=pusher,
-        commits=tuple(
-            shown(c.hash, c.message, c.author.raw if c.author else "") for c in change.commits or ()
-        ),
+        commits=tuple(newest_first(commits, after)),
+        whole=are_all(commits, after),
     )
 
 
@@ -171,7 +181,7 @@ def _old_parse(incoming: Incoming) -> Delivery:
             ref=f"refs/heads/{branch}",
             after=commit_id(commits[-1].raw_node),
             pusher=told.user or "",
-            commits=tuple(shown(c.raw_node, c.message, c.author) for c in commits),
+            commits=tuple(shown(c.raw_node, c.message, c.author) for c in reversed(commits)),
         )
         for branch, commits in branches.items()
     )

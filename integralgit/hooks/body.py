@@ -8,7 +8,14 @@ from typing import TypeVar
 
 import msgspec
 
-from integralgit.hooks.delivery import MOST_COMMITS, Commit, Incoming, Rejected, shown
+from integralgit.hooks.delivery import (
+    MOST_COMMITS,
+    Commit,
+    Incoming,
+    Rejected,
+    newest_first,
+    shown,
+)
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -38,9 +45,9 @@ class ToldCommit(msgspec.Struct, gc=False):
         return shown(self.id, self.message, (self.author and self.author.name) or "")
 
 
-def kept(commits: list[ToldCommit] | None) -> tuple[Commit, ...]:
-    """The last of a push's commits, as many as are kept."""
-    return tuple(commit.shown() for commit in (commits or ())[-MOST_COMMITS:])
+def kept(commits: list[ToldCommit], after: str | None) -> tuple[Commit, ...]:
+    """The newest commits of a push to `after`, as many as are kept."""
+    return tuple(commit.shown() for commit in newest_first(commits, after)[:MOST_COMMITS])
 
 
 def content_type(incoming: Incoming) -> str:

@@ -6,6 +6,7 @@ A `Delivery` is authentic by the time anybody but the door sees one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -29,8 +30,11 @@ class Rejected(Exception):
         self.cause = cause or error
 
 
-#: How many commits of a push are kept: the last ones.
+#: How many commits of a push are kept: the newest ones.
 MOST_COMMITS = 50
+#: The shortest list of commits that a git host may have cut off. Bitbucket and Gitea list five,
+#: GitLab 20 and GitHub 2,048; see the pages that their modules name.
+CUT_OFF = 5
 
 
 @frozen
@@ -70,12 +74,32 @@ def shown(commit: str, message: str, author: str) -> Commit:
     return Commit(commit, message.partition("\n")[0][:500], author[:200])
 
 
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Told = TypeVar("Told", bound=_HasId)
+
+
+def newest_first(commits: Sequence[Told], after: str | None) -> Sequence[Told]:
+    """The commits of a push to `after` in that order; git hosts tell them in either one."""
+    return commits if commits and commits[0].id == after else commits[::-1]
+
+
+def are_all(commits: Sequence[Told], after: str | None) -> bool:
+    """Whether the git host has told every commit of a push to `after`, of those that may cut off."""
+    return 0 < len(commits) < CUT_OFF and any(one.id == after for one in commits)
+
+
 @frozen
 class Push:
     """One change of one ref, of the repository of its delivery.
 
     `after` is None where the sender does not say or the ref was deleted, and
-    `before` where the sender does not say or the ref is new.
+    `before` where the sender does not say or the ref is new. The commits are
+    the newest ones, newest first; `whole` says that they are known to be all
+    from `before` to `after`.
     """
 
     ref: str
@@ -84,6 +108,7 @@ class Push:
     deleted: bool = False
     pusher: str = ""
     commits: tuple[Commit, ...] = ()
+    whole: bool = False
 
 
 @frozen

@@ -57,7 +57,7 @@ def _parse(incoming: Incoming) -> Delivery:
         after=after,
         deleted=after is None,
         pusher=told.pusher or "",
-        commits=kept(told.commits),
+        commits=kept(told.commits or [], after),
     )
     return Delivery("generic", "push", delivery_id(incoming, "webhook-id"), repo, (push,))
 

@@ -14,6 +14,7 @@ from integralgit.hooks.delivery import (
     Incoming,
     Provider,
     Push,
+    are_all,
     commit_id,
     delivery_id,
     deploys_nothing,
@@ -60,14 +61,15 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
         return deploys_nothing(provider, event, sent_id, _repository(told) if told else None)
     push = decode(document, _PushEvent)
     repo, after = _repository(push.repository), commit_id(push.after)
-    pusher = push.pusher or _Pusher()
+    pusher, commits = push.pusher or _Pusher(), push.commits or []
     change = Push(
         ref=push.ref,
         before=commit_id(push.before),
         after=after,
         deleted=push.deleted or after is None,
         pusher=pusher.name or pusher.login or pusher.username or "",
-        commits=kept(push.commits),
+        commits=kept(commits, after),
+        whole=are_all(commits, after),
     )
     return Delivery(provider, event, sent_id, repo, (change,))
 

@@ -15,6 +15,7 @@ from integralgit.hooks.delivery import (
     Incoming,
     Provider,
     Push,
+    are_all,
     commit_id,
     delivery_id,
     deploys_nothing,
@@ -66,14 +67,15 @@ def _parse(incoming: Incoming) -> Delivery:
         return deploys_nothing("gitlab", kind, sent_id, repo)
     told = decode(incoming.body, _PushEvent)
     repo = named(host_of(told.project.web_url), told.project.path_with_namespace)
-    after = commit_id(told.after)
+    after, commits = commit_id(told.after), told.commits or []
     push = Push(
         ref=told.ref,
         before=commit_id(told.before),
         after=after,
         deleted=after is None,
         pusher=told.user_name or "",
-        commits=kept(told.commits),
+        commits=kept(commits, after),
+        whole=are_all(commits, after),
     )
     return Delivery("gitlab", kind, sent_id, repo, (push,))
 

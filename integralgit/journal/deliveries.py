@@ -22,7 +22,7 @@ KEPT, KEPT_FOR = 10_000, 90 * 86400.0
 #: How many are forgotten in one transaction, so that none takes long.
 PRUNED_AT_ONCE = 200
 
-_PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, outcome, reason"
+_PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, whole, outcome, reason"
 
 
 def encode_commits(commits: Sequence[Commit]) -> str:
@@ -82,8 +82,8 @@ def add_push(
     """Store one change of a ref and its decision; the number it has from now on."""
     added = tx.execute(
         "INSERT INTO pushes (delivery, repo, ref, before_commit, after_commit, deleted, pusher,"
-        " commits, outcome, reason, look)"
-        " VALUES (?, (SELECT repo FROM deliveries WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " commits, whole, outcome, reason, look)"
+        " VALUES (?, (SELECT repo FROM deliveries WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             delivery,
             delivery,
@@ -92,7 +92,8 @@ def add_push(
             push.after,
             push.deleted,
             push.pusher[:200],
-            encode_commits(push.commits[-MOST_COMMITS:]),
+            encode_commits(push.commits[:MOST_COMMITS]),
+            push.whole,
             outcome,
             reason,
             look,
@@ -133,7 +134,7 @@ def prune(tx: Transaction, now: float) -> None:
 
 def _push(row: tuple[Any, ...]) -> StoredPush:
     values = list(row)
-    values[6], values[8] = bool(row[6]), decode_commits(row[8])
+    values[6], values[8], values[9] = bool(row[6]), decode_commits(row[8]), bool(row[9])
     return StoredPush(*values)
 
 
@@ -261,6 +262,12 @@ def seen(tx: Transaction, repo: str, branch: str) -> str | None:
     """The commit at which a branch was last known to be, or None."""
     row = tx.one("SELECT commit_id FROM tips WHERE repo = ? AND branch = ?", (repo, branch))
     return row[0] if row else None
+
+
+def told_whole(tx: Transaction, push: int | None) -> tuple[str, str] | None:
+    """From where to where a push went, if it is known to have told every commit of that."""
+    row = tx.one("SELECT before_commit, after_commit FROM pushes WHERE id = ? AND whole", (push,))
+    return (row[0], row[1]) if row and row[0] and row[1] else None
 
 
 def was_announced(tx: Transaction, repo: str, commit: str) -> bool:

@@ -112,7 +112,7 @@ def enqueue(
     The same means: of the same repository and branch, for the same location.
     `rolls_back` is the deploy that this one takes back, which is told so.
     """
-    told = encode_commits(commits[-MOST_COMMITS:])
+    told = encode_commits(commits[:MOST_COMMITS])
     added = tx.execute(
         "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
         " commits, rolls_back) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",

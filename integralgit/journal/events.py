@@ -111,6 +111,7 @@ class StoredPush(msgspec.Struct, frozen=True):
     deleted: bool
     pusher: str
     commits: tuple[Commit, ...]
+    whole: bool
     outcome: str
     reason: str
 

@@ -68,6 +68,7 @@ class GitHubTests(SynchronousTestCase):
                         after=NEW,
                         pusher="ann",
                         commits=(Commit(NEW, "Say hello", "Ann"),),
+                        whole=True,
                     ),
                 ),
             ),
@@ -206,14 +207,35 @@ class GitHubTests(SynchronousTestCase):
             self.assertEqual(rejected.status, 400, changes)
 
     def test_what_is_kept_of_a_commit(self) -> None:
-        """The first line of its message and its author, up to a bound; of many, the last ones."""
+        """The first line of its message and its author, up to a bound; of many, the newest."""
         told = [
             {"id": f"{n:040x}", "message": "m" * 5000, "author": {"name": "a" * 5000}}
             for n in range(60)
         ]
         (push,) = receive(github(encoded(github_push(commits=told))), KEYS).pushes
         self.assertEqual(len(push.commits), 50)
-        self.assertEqual(push.commits[-1], Commit(f"{59:040x}", "m" * 500, "a" * 200))
+        self.assertEqual(push.commits[0], Commit(f"{59:040x}", "m" * 500, "a" * 200))
+
+    def test_in_whichever_order_they_come(self) -> None:
+        """Commits are kept newest first; a host that tells the pushed one first tells them so."""
+        newest, older = {"id": NEW, "message": "Second"}, {"id": OLD, "message": "First"}
+        for told in ([newest, older], [older, newest]):
+            (push,) = receive(github(encoded(github_push(commits=told))), KEYS).pushes
+            self.assertEqual([one.message for one in push.commits], ["Second", "First"], told)
+
+    def test_whether_they_are_all(self) -> None:
+        """A list that may have been cut off, or is not of this push, is not taken for the whole."""
+        told = [{"id": f"{n:040x}"} for n in range(10)]
+        newest = {"id": NEW}
+        for commits, whole in (
+            ([newest], True),
+            ([*told[:3], newest], True),
+            ([*told[:4], newest], False),
+            (told[:3], False),
+            ([], False),
+        ):
+            (push,) = receive(github(encoded(github_push(commits=commits))), KEYS).pushes
+            self.assertEqual(push.whole, whole, commits)
 
     def test_commits_that_are_null(self) -> None:
         """`commits: null` is the same as none."""
@@ -238,7 +260,8 @@ class BitbucketTests(SynchronousTestCase):
                     before=OLD,
                     after=NEW,
                     pusher="Ann",
-                    commits=(Commit(NEW, "Say hello", "Ann <ann@example.com>"),),
+                    commits=(Commit(NEW, "Say hello", "Ann"),),
+                    whole=True,
                 ),
             ),
         )
@@ -341,7 +364,7 @@ class BitbucketPostTests(SynchronousTestCase):
                     "refs/heads/main",
                     after=NEW,
                     pusher="ann",
-                    commits=(Commit(OLD, "First", "ann"), Commit(NEW, "Second", "ann")),
+                    commits=(Commit(NEW, "Second", "ann"), Commit(OLD, "First", "ann")),
                 ),
             ),
         )

@@ -271,9 +271,11 @@ class Daemon:
         signed = {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={mac}"}
         return self.request("POST", "/update", body, {**signed, **headers})
 
-    def push(self, commit: str, branch: str = "main", number: str = "") -> Answer:
+    def push(
+        self, commit: str, branch: str = "main", number: str = "", before: str = "0" * 40
+    ) -> Answer:
         """Post GitHub's delivery of a push to github.com/acme/site."""
-        body = json.dumps(github_push(commit, branch)).encode()
+        body = json.dumps(github_push(commit, branch, before)).encode()
         identity = number or f"delivery-{commit[:8]}-{branch}-{time.monotonic_ns()}"
         headers = {"X-GitHub-Event": "push", "X-GitHub-Delivery": identity}
         return self.deliver(body, headers)

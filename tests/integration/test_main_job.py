@@ -214,6 +214,23 @@ class MainJob(Integration):
         self.assertEqual(git(www, "symbolic-ref", "HEAD"), "refs/heads/dev")
         self.assertEqual(git(www, "rev-parse", "main"), second)
 
+    def test_where_the_commits_come_from(self) -> None:
+        """From the push, where it tells all that the deploy brings; else from the repository."""
+        self.upstream.configure(self.config(script=None))
+        first = self.upstream.commit({"x": "1"}, "First")
+        daemon = self.daemon()
+        daemon.push(first)
+        daemon.ended(1)
+        second = self.upstream.commit({"x": "2"}, "Second")
+        daemon.push(second, before=first)
+        told = {"id": second, "message": "Change the site", "author": "Ann"}
+        self.assertEqual(daemon.ended(2)["commits"], [told])
+        third = self.upstream.commit({"x": "3"}, "Third")
+        fourth = self.upstream.commit({"x": "4"}, "Fourth")
+        daemon.push(fourth, before=third)
+        commits = daemon.ended(3)["commits"]
+        self.assertEqual([one["message"] for one in commits], ["Fourth", "Third"])
+
     def test_a_config_push_that_was_missed(self) -> None:
         """A push that the known config would ignore is deployed if the config has changed."""
         self.upstream.configure(self.config())

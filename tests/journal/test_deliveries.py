@@ -71,7 +71,7 @@ class Deliveries(Archive):
         commits = (Commit(ONE, "Title", "Ann"), Commit(TWO))
         number = self.add("abc", at=123.5)
         first = self.add_push(
-            number, Push("refs/heads/main", ONE, TWO, False, "ann", commits), look=True
+            number, Push("refs/heads/main", ONE, TWO, False, "ann", commits, True), look=True
         )
         second = self.add_push(number, Push("refs/tags/v1", ONE, None, True))
         pushes = (
@@ -85,6 +85,7 @@ class Deliveries(Archive):
                 False,
                 "ann",
                 commits,
+                True,
                 "ignored",
                 "not here",
             ),
@@ -98,6 +99,7 @@ class Deliveries(Archive):
                 True,
                 "",
                 (),
+                False,
                 "ignored",
                 "not here",
             ),
@@ -122,7 +124,7 @@ class Deliveries(Archive):
             (len(delivery.event), len(push.ref), len(push.pusher), len(push.commits)),
             (200, 1000, 200, 50),
         )
-        self.assertEqual(push.commits[-1], commits[-1])
+        self.assertEqual(push.commits[0], commits[0])
 
     def test_a_repository_becomes_known(self) -> None:
         """A repository is known from its first delivery on, and watchers hear of every one."""

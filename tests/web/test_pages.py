@@ -230,6 +230,7 @@ class DeliveryTests(SynchronousTestCase):
             deleted=False,
             pusher="ann",
             commits=(Commit("0b" * 20, "Say <b>hello</b>", "Ann"),),
+            whole=True,
             outcome="accepted",
             reason="",
         )
