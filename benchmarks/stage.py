@@ -167,6 +167,8 @@ class Server:
     url: str = ""
     daemon: Daemon = field(init=False)
     _count: int = field(default=0, init=False)
+    #: Where each branch was when a push to it was last prepared, for the next one tells that.
+    _tips: dict[tuple[str, str], str] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         url = self.url or str(self.githost / "{name}.git")
@@ -187,7 +189,9 @@ class Server:
     def prepare(self, name: str, commit: str, branch: str = "main") -> Prepared:
         """A signed delivery of a push to a repository, with an id of its own."""
         self._count += 1
-        push = github_push(commit, branch)
+        before = self._tips.get((name, branch), "0" * 40)
+        self._tips[name, branch] = commit
+        push = github_push(commit, branch, before)
         push["repository"] |= {"name": name, "full_name": f"acme/{name}"}
         body = json.dumps(push).encode()
         head = {"X-GitHub-Delivery": f"{time.time_ns()}-{self._count}"}

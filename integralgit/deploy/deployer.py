@@ -105,46 +105,48 @@ class Deployer:
         """
         return await self._archive.write(work, durable=durable)
 
-    async def deploy(self, turn: Turn) -> str | None:
-        """Run a deploy to its end; the location at which it goes on, if it moved.
+    async def deploy(self, turn: Turn) -> tuple[str, ...]:
+        """Run a deploy to its end; the locations at which something waits then.
 
         Raises `NoRoom`, and puts it back into the queue, if it could not be
         run because the state folder cannot be written.
         """
         deploy = turn.deploy
         try:
-            run = Run(deploy, self._logs.open(deploy.id), self._archive, self._logs, self._now)
+            run = self._begin(deploy)
         except OSError as error:
             reason = f"the log of the deploy cannot be written: {error.strerror}"
             if is_no_room(error):
                 await self._queue_again(deploy, deploy.host, deploy.location)
                 raise NoRoom(reason) from None
-            await self._end(deploy.id, Outcome(State.FAILED, reason))
-            return None
+            return await self._end(deploy, Outcome(State.FAILED, reason))
         try:
             outcome = await self._outcome(run, turn)
         except Moved as moved:
             run.say(str(moved))
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
-            return moved.deployment.location
+            assert deploy.location is not None
+            return deploy.location, moved.deployment.location
         except (Stopping, NoRoom) as cut_off:
             # Where a script has run, the next server finds it, and its status.
             if deploy.id in self._scripts:
-                return None
+                return ()
             if deploy.id not in self._cancelled:
                 await self._queue_again(deploy, deploy.host, deploy.location)
                 if isinstance(cut_off, NoRoom):
                     run.say(f"{cut_off}; it is tried again later.")
                     raise
-                return None
+                return ()
             outcome = CANCELLED_EARLY
         finally:
-            await run.leave()
             os.close(run.log)
         self._cancelled.discard(deploy.id)
-        with suppress(Stopping):
-            await self._end(deploy.id, outcome)
-        return None
+        return await self._end(deploy, outcome, earlier=run.unwritten())
+
+    def _begin(self, deploy: Deploy) -> Run:
+        """Its log is opened; raises `OSError`."""
+        log, later = self._logs.open(deploy.id), self._reactor.callLater
+        return Run(deploy, log, self._archive, self._logs, self._now, later)
 
     async def _queue_again(self, deploy: Deploy, host: str | None, location: str | None) -> None:
         assert host is not None and location is not None
@@ -153,18 +155,28 @@ class Deployer:
                 lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
             )
 
-    async def _end(self, deploy: int, outcome: Outcome, at: float | None = None) -> None:
-        """Record a deploy's end, at that time or now; queue it again if the machine went down."""
-        size = self._logs.size(deploy)
+    async def _end(
+        self,
+        deploy: Deploy,
+        outcome: Outcome,
+        at: float | None = None,
+        earlier: Work[None] = lambda tx: None,
+    ) -> tuple[str, ...]:
+        """Record a deploy's end, at that time or now, after what was found out earlier.
+
+        It is queued again if the machine went down. Gives its location if something waits there.
+        """
+        number, size = deploy.id, self._logs.size(deploy.id)
         finished = self._now() if at is None else at
 
-        def end(tx: Transaction) -> None:
+        def end(tx: Transaction) -> bool:
+            earlier(tx)
             reason = outcome.reason
             if outcome.roll_back:
-                reason = f"{reason}; {go_back(tx, deploys.known(tx, deploy), self._now())}"
+                reason = f"{reason}; {go_back(tx, deploys.known(tx, number), self._now())}"
             deploys.end(
                 tx,
-                deploy,
+                number,
                 outcome.state,
                 finished,
                 reason=reason,
@@ -172,16 +184,21 @@ class Deployer:
                 log_size=size,
             )
             if outcome.state is State.INTERRUPTED:
-                deploys.enqueue_interrupted(tx, deploy, self._now())
+                deploys.enqueue_interrupted(tx, number, self._now())
+            return deploys.anything_waits_at(tx, deploy.location)
 
-        await self.record(end)
-        self._scripts.forget(deploy)
+        try:
+            more = await self.record(end)
+        except Stopping:
+            return ()
+        self._scripts.forget(number)
         log.info(
             "deploy {deploy} ended: {state} {reason}",
-            deploy=deploy,
+            deploy=number,
             state=outcome.state.value,
             reason=outcome.reason or "",
         )
+        return (deploy.location,) if more and deploy.location is not None else ()
 
     async def _outcome(self, run: Run, turn: Turn) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
@@ -249,11 +266,13 @@ class Deployer:
             outcome = await self._healthy(run, check_of(deployment), outcome)
             await run.complete()
             return outcome
-        finally:
+        except Exception:
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
-            # What was put off may start a git, which is given the lock as well.
             await run.leave()
+            raise
+        finally:
+            # Only now, for what was put off may have started a git, which is given the lock as well.
             os.close(lock)
 
     def _go_on(self, run: Run) -> None:
@@ -279,7 +298,7 @@ class Deployer:
         with suppress(Stopping):
             if check is not None and outcome.state is State.SUCCEEDED:
                 outcome, at = await self._healthy_now(deploy, check, outcome, at), None
-            await self._end(deploy.id, outcome, at)
+            await self._end(deploy, outcome, at)
 
     async def _healthy_now(
         self, deploy: Deploy, check: Check, outcome: Outcome, at: float | None
@@ -289,11 +308,9 @@ class Deployer:
         await self.record(
             lambda tx: deploys.end_step(tx, number, "script", StepState.SUCCEEDED, script_end, "")
         )
-        run = Run(deploy, self._logs.open(number), self._archive, self._logs, self._now)
+        run = self._begin(deploy)
         try:
-            outcome = await self._healthy(run, check, outcome)
-            await run.complete()
-            return outcome
+            return await self._healthy(run, check, outcome)
         finally:
             await run.leave()
             os.close(run.log)

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from integralgit.deploy.child import cancel
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, StepState
@@ -23,6 +25,8 @@ log = Logger()
 
 #: About how many marks a log gets in as much time again as has gone by.
 MARKS = 300
+#: Seconds that what was found out waits for more of it, for one commit costs as much as another.
+SOON = 0.05
 #: Seconds between tries to write to a database that cannot be written; the last one for ever.
 AGAIN = (1.0, 2.0, 5.0, 10.0)
 
@@ -109,7 +113,9 @@ class Patient:
         return result
 
 
-def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
+def in_order(works: Sequence[Work[Any]]) -> Work[None]:
+    """Several pieces of work as one."""
+
     def all_of_them(tx: Transaction) -> None:
         for work in works:
             work(tx)
@@ -119,14 +125,19 @@ def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
 
 @define
 class Run:
-    """A deploy while it runs; `log` is a descriptor of its log file that its owner closes."""
+    """A deploy while it runs; `log` is a descriptor of its log file that its owner closes.
+
+    `later` calls something after so many seconds.
+    """
 
     deploy: Deploy
     log: int
     _archive: Patient
     _logs: Logs
     _now: Callable[[], float]
+    _later: Callable[[float, Callable[[], None]], IDelayedCall]
     _waiting: list[Work[Any]] = field(factory=list, init=False)
+    _due: IDelayedCall | None = field(default=None, init=False)
     _writing: Deferred[None] | None = field(default=None, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _put_off: list[Callable[[], Coroutine[Any, Any, None]]] = field(factory=list, init=False)
@@ -135,26 +146,43 @@ class Run:
     def record(self, work: Work[Any]) -> None:
         """Write this, in its order, while the deploy goes on; its script waits for it.
 
-        After a power failure the deploy is done again, from its beginning.
+        After a failure of the machine the deploy is done again, from its beginning.
         """
         self._waiting.append(work)
-        if self._writing is None or (self._writing.called and self._fault is None):
+        if self._due is None:
+            self._due = self._later(SOON, self._begin_to_write)
+
+    def _begin_to_write(self) -> None:
+        cancel(self._due)
+        self._due = None
+        is_writing = self._writing is not None and not self._writing.called
+        if self._waiting and not is_writing and self._fault is None:
             self._writing = Deferred.fromCoroutine(self._write())
 
     async def _write(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                await self._archive.write(_in_order(batch), durable=False)
+                await self._archive.write(in_order(batch), durable=False)
         except Exception as error:
             self._fault = error
 
     async def written(self) -> None:
         """What was recorded is on disk; raises what kept it from that."""
+        self._begin_to_write()
+        await self._write_begun()
+
+    async def _write_begun(self) -> None:
         if self._writing is not None:
             await self._writing
         if self._fault is not None:
             raise self._fault
+
+    def unwritten(self) -> Work[None]:
+        """What was recorded and is not on its way yet, for whoever writes it with the end."""
+        cancel(self._due)
+        rest, self._waiting, self._due = self._waiting, [], None
+        return in_order(rest)
 
     def put_off(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do this when the script runs, which it would only delay, or else at the end."""
@@ -166,16 +194,18 @@ class Run:
         self._meanwhile += [Deferred.fromCoroutine(work()) for work in begun]
 
     async def complete(self) -> None:
-        """What was begun has ended, and what was recorded is on disk; raises as `written`."""
+        """What was put off is done, and what is on its way is on disk; raises as `written`."""
         self.catch_up()
         while self._meanwhile:
             await self._meanwhile.pop()
-        await self.written()
+        await self._write_begun()
 
     async def leave(self) -> None:
-        """The same where the deploy has ended by another fault, so that this one says nothing."""
+        """All is done and on disk; where a fault has ended the deploy, so that this one says nothing."""
         with suppress(Exception):
             await self.complete()
+        with suppress(Exception):
+            await self.written()
 
     def say(self, text: str) -> None:
         """Write lines of ours to the deploy's log."""
@@ -215,7 +245,7 @@ class Run:
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
         """A step around what it encloses; it fails with the exception that passes through it."""
-        start, now = self._logs.size(self.deploy.id), self._now()
+        start, now = os.fstat(self.log).st_size, self._now()
         self.record(lambda tx: deploys.begin_step(tx, self.deploy.id, name, now, start))
         self.say(f"── {name} ──")
         try:

@@ -196,13 +196,11 @@ class Workshop(Service):
             if taken.until is not None:
                 self._later(location, taken.until - self._now(), self.wake)
             return
-        moved_to = await self._deployer.deploy(taken)
+        next_ones = await self._deployer.deploy(taken)
         if taken.deploy.id % PRUNE_EVERY == 0:
             await self._forget_old(taken.deploy.repo)
-        if await self._store.read(lambda tx: deploys.waiting_at(tx, location)):
-            self.wake(location)
-        if moved_to is not None:
-            self.wake(moved_to)
+        for waiting in next_ones:
+            self.wake(waiting)
 
     async def _forget_old(self, repo: str) -> None:
         """Forget the oldest deploys of a repository, and then their logs."""

@@ -54,7 +54,7 @@ class Prepared(SynchronousTestCase):
         number = self.successResultOf(store.write(queue))
         deploy = self.successResultOf(store.write(lambda tx: deploys.known(tx, number)))
         patient: Any = Patient(store, lambda seconds: Deferred())
-        self.run_ = Run(deploy, logs.open(number), patient, logs, now)
+        self.run_ = Run(deploy, logs.open(number), patient, logs, now, self.reactor.callLater)
         self.addCleanup(os.close, self.run_.log)
         self.scripts = Scripts(
             self.reactor, Settings(), store, logs, {}, now, lambda deploy: "", waits

@@ -31,6 +31,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
 from integralgit.deploy import leftovers
+from integralgit.deploy.bring import LOCK_RETRY
 from integralgit.deploy.child import Children, Exit
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
@@ -363,7 +364,9 @@ class Hurried:
     scene: Scene
 
     def callLater(self, delay: float, what: Callable[..., object], *arguments: object) -> Any:
-        """The call comes in the next turn of the reactor."""
+        """The call comes in the next turn of the reactor, but where it is no pause of the deploy."""
+        if delay < LOCK_RETRY:
+            return cast(Any, reactor).callLater(delay, what, *arguments)
 
         def call() -> None:
             self.scene.meanwhile()
