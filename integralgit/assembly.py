@@ -31,6 +31,7 @@ from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.poll import Poll
+from integralgit.deploy.spawn import spawner
 from integralgit.deploy.workshop import Workshop
 from integralgit.hooks.receive import Key
 from integralgit.journal import store
@@ -194,7 +195,7 @@ def assemble(
         reactor, archive, hub, _receivers(reactor, settings, known, http), time.time, random.random
     )
 
-    children = Children(reactor)
+    children = Children(reactor, spawner(reactor))
     git = Git(children, git_environment(os.environ), settings.git_timeout)
     mirrors = Mirrors(make_private_folder(state / "mirrors"), git, in_thread)
     configs = Configs(archive, names, time.time)

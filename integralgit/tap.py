@@ -75,7 +75,9 @@ def makeService(options: Options) -> IntegralGit:
     from twisted.internet import reactor
 
     from integralgit.assembly import build
+    from integralgit.deploy.spawn import keep_descriptors
 
+    keep_descriptors()
     service = build(reactor, options.given(), options["config"], is_logged=is_logged(options))
     gc.freeze()
     return service

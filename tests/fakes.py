@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
-from twisted.internet.interfaces import IAddress, IProcessTransport, IPushProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 
-@implementer(IProcessTransport)
 @define(eq=False)
 class FakeProcess:
     """A process that does what the test says, and remembers how it was started.
@@ -26,10 +24,8 @@ class FakeProcess:
     """
 
     protocol: ProcessProtocol
-    executable: str
     argv: list[str]
-    env: Mapping[str, str] | None
-    path: str | None
+    env: Mapping[str, str]
     descriptors: dict[int, int | str]
     stdin: bytes | None
     pid: int | None
@@ -74,35 +70,10 @@ class FakeProcess:
     def closeStdin(self) -> None:
         self.closeChildFD(0)
 
-    def closeStdout(self) -> None:
-        self.closeChildFD(1)
-
-    def closeStderr(self) -> None:
-        self.closeChildFD(2)
-
-    def loseConnection(self) -> None:
-        for descriptor in (0, 1, 2):
-            self.closeChildFD(descriptor)
-
     def writeToChild(self, childFD: int, data: bytes) -> None:
         if childFD != 0 or 0 in self.closed or self.stdin is not None:
             raise AssertionError("only an open pipe can be written to")
         self.told += data
-
-    def write(self, data: bytes) -> None:
-        self.writeToChild(0, data)
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        self.writeToChild(0, b"".join(data))
-
-    def getPeer(self) -> IAddress:
-        raise AssertionError("a child has no address")
-
-    def getHost(self) -> IAddress:
-        raise AssertionError("a child has no address")
-
-    def signalProcess(self, signalID: str | int) -> None:
-        raise AssertionError("signals go to the group, not to the process alone")
 
 
 class FakeProcesses(Clock):
@@ -113,38 +84,29 @@ class FakeProcesses(Clock):
         self.spawned: list[FakeProcess] = []
         #: What starting the next process raises.
         self.refuses: OSError | None = None
-        #: Whether the next processes end before `spawnProcess` returns, as quick ones may.
-        self.ends_at_once = False
 
-    def spawnProcess(
+    def spawn(
         self,
-        processProtocol: ProcessProtocol,
-        executable: str,
-        args: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        path: str | None = None,
-        *,
-        childFDs: Mapping[int, int | str],
+        protocol: ProcessProtocol,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        descriptors: Mapping[int, int | str],
     ) -> FakeProcess:
         """Start a fake process, which lives until the test ends it."""
         if self.refuses is not None:
             raise self.refuses
-        stdin = childFDs[0]
+        stdin = descriptors[0]
         process = FakeProcess(
-            processProtocol,
-            executable,
-            list(args),
-            env,
-            path,
-            dict(childFDs),
+            protocol,
+            list(argv),
+            environment,
+            dict(descriptors),
             os.read(stdin, 100) if isinstance(stdin, int) else None,
             pid=4000 + len(self.spawned),
         )
-        verifyObject(IProcessTransport, process)
         self.spawned.append(process)
-        processProtocol.makeConnection(process)
-        if self.ends_at_once:
-            process.ends()
+        transport: Any = process
+        protocol.makeConnection(transport)
         return process
 
 

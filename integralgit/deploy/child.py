@@ -1,8 +1,6 @@
 """One child process whose output we read: started without fork, ended within bounds.
 
 For git. A deploy's script writes to its log file itself; see `script`.
-`spawnProcess` is never given a `path`, so that it uses posix_spawn, and always
-an environment, so that nothing of ours leaks.
 """
 
 from __future__ import annotations
@@ -10,15 +8,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
-from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+
+from integralgit.deploy.spawn import Spawn
 
 #: Seconds from TERM to KILL.
 GRACE = 10.0
@@ -51,17 +50,12 @@ def exit_code(reason: Failure) -> int:
 
 
 def signal_group(pid: int, number: signal.Signals) -> bool:
-    """Send a signal to a process group, or to its leader that has not made it yet.
-
-    False where there is nobody left.
-    """
-    for send in (os.killpg, os.kill):
-        try:
-            send(pid, number)
-        except ProcessLookupError:
-            continue
-        return True
-    return False
+    """Send a signal to a process group; False where there is nobody left."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def group_is_alive(pid: int) -> bool:
@@ -92,7 +86,7 @@ class _Child(ProcessProtocol):
     stopping: bool = False
     timer: IDelayedCall | None = None
     drain: IDelayedCall | None = None
-    transport: IProcessTransport = field(init=False)
+    transport: Any = field(init=False)
 
     def connectionMade(self) -> None:
         self.timer = self.reactor.callLater(self.timeout, self._too_long)
@@ -123,12 +117,8 @@ class _Child(ProcessProtocol):
             signal_group(pid, signal.SIGTERM)
 
     def _kill(self, pid: int) -> None:
-        """End what is left of the group; the child itself may be gone, and its pid another's."""
-        if self.transport.pid is not None:
-            signal_group(pid, signal.SIGKILL)
-        elif group_is_alive(pid):
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        """End what is left of the group; the child itself may be gone."""
+        signal_group(pid, signal.SIGKILL)
 
     def processExited(self, reason: Failure) -> None:  # noqa: ARG002 - Twisted's signature
         if not self.stopping:
@@ -149,9 +139,10 @@ class _Child(ProcessProtocol):
 
 @define
 class Children:
-    """Runs child processes and remembers those that may be interrupted."""
+    """Runs child processes, started by `spawn`, and remembers those that may be interrupted."""
 
     _reactor: Any
+    spawn: Spawn
     _interruptible: dict[_Child, object] = field(factory=dict, init=False)
 
     async def run(
@@ -172,13 +163,8 @@ class Children:
         """
         child = _Child(self._reactor, timeout, tell)
         with open(os.devnull, "rb") as nothing:
-            self._reactor.spawnProcess(
-                child,
-                "setsid",
-                ["setsid", *argv],
-                env=dict(environment),
-                childFDs={0: nothing.fileno(), 1: "r", 2: "r", **(descriptors or {})},
-            )
+            pipes: dict[int, int | str] = {0: nothing.fileno(), 1: "r", 2: "r"}
+            self.spawn(child, argv, environment, {**pipes, **(descriptors or {})})
         if interrupted_by is not None:
             self._interruptible[child] = interrupted_by
         try:

@@ -88,6 +88,7 @@ class Deployer:
         )
         self._scripts = Scripts(
             self._reactor,
+            self._children.spawn,
             self._settings,
             self._store,
             self._logs,

@@ -16,19 +16,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, signal_group
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
+from integralgit.deploy.spawn import Spawn, Watch
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
 
@@ -166,45 +167,10 @@ def start_ticks(pid: int) -> int | None:
 
 @define(eq=False)
 class _Wrapper(ProcessProtocol):
-    started: Callable[[int], None]
     ended: Callable[[int | None], None]
-    transport: Any = field(init=False, default=None)
-
-    def connectionMade(self) -> None:
-        # Now or never: a process may have ended, and be no more, when `spawnProcess` returns.
-        self.started(self.transport.pid)
 
     def processExited(self, reason: Failure) -> None:
         self.ended(exit_code(reason))
-
-
-@implementer(IReadDescriptor)
-@define(eq=False)
-class _ProcessWatch:
-    """Tells when a process that is not our child has ended (pidfd_open(2))."""
-
-    reactor: Any
-    descriptor: int
-    ended: Callable[[None], None]
-
-    def fileno(self) -> int:
-        return self.descriptor
-
-    def logPrefix(self) -> str:
-        return "script"
-
-    def doRead(self) -> None:
-        self.close()
-        self.ended(None)
-
-    def connectionLost(self, reason: Failure) -> None:
-        pass
-
-    def close(self) -> None:
-        """Stop watching."""
-        self.reactor.removeReader(self)
-        os.close(self.descriptor)
-        self.descriptor = -1
 
 
 @define(eq=False)
@@ -212,13 +178,14 @@ class Script:
     """A script that runs, started by this server or by the one before it."""
 
     _reactor: Any
+    _spawn: Spawn
     _status_file: Path
     pid: int = 0
     ended: Deferred[ScriptEnd] = field(factory=Deferred, init=False)
     ending: str | None = None
     _kill_timer: IDelayedCall | None = field(default=None, init=False)
     _look: IDelayedCall | None = field(default=None, init=False)
-    _watch: _ProcessWatch | None = field(default=None, init=False)
+    _watch: Watch | None = field(default=None, init=False)
     _code: int | None = field(default=None, init=False)
     _process: Any = field(default=None, init=False)
 
@@ -243,16 +210,13 @@ class Script:
         except OSError as error:
             raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
         arguments = [str(self._status_file), location, f"{umask:03o}", path]
-        self._process = self._reactor.spawnProcess(
-            _Wrapper(self._started, self._exited),
-            "setsid",
-            ["setsid", "sh", "-c", _WRAPPER, "integralgit-script", *arguments],
-            env=dict(environment),
-            childFDs={0: "w", 1: log, 2: log, 9: lock},
+        self._process = self._spawn(
+            _Wrapper(self._exited),
+            ["sh", "-c", _WRAPPER, "integralgit-script", *arguments],
+            environment,
+            {0: "w", 1: log, 2: log, 9: lock},
         )
-
-    def _started(self, pid: int) -> None:
-        self.pid = pid
+        self.pid = self._process.pid
 
     def go(self, previous: str | None, interpreter: Sequence[str]) -> None:
         """Let the script run, now that the archive knows of it; unless it was told to end.
@@ -275,11 +239,9 @@ class Script:
         if record.boot_id != boot_id() or start_ticks(record.pid) != record.start_ticks:
             return False
         try:
-            descriptor = os.pidfd_open(record.pid)
+            self._watch = Watch(self._reactor, record.pid, partial(self._exited, None))
         except ProcessLookupError:
             return False
-        self._watch = _ProcessWatch(self._reactor, descriptor, self._exited)
-        self._reactor.addReader(self._watch)
         return True
 
     def status(self) -> int | None:

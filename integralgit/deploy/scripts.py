@@ -26,6 +26,7 @@ from integralgit.deploy.script import (
     script_environment,
     start_ticks,
 )
+from integralgit.deploy.spawn import Spawn
 from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
@@ -50,6 +51,7 @@ class Scripts:
     """
 
     _reactor: Any
+    _spawn: Spawn
     _settings: Settings
     _store: Store
     _logs: Logs
@@ -76,7 +78,7 @@ class Scripts:
         deploy = run.deploy
 
         def start() -> Script:
-            script = Script(self._reactor, self._logs.status_file(deploy.id))
+            script = Script(self._reactor, self._spawn, self._logs.status_file(deploy.id))
             script.start(
                 os.path.join(deployment.location, path),
                 script_environment(
@@ -183,7 +185,7 @@ class Scripts:
 
         Raises `Stopping` if the server stops before it has ended.
         """
-        script = Script(self._reactor, self._logs.status_file(deploy.id))
+        script = Script(self._reactor, self._spawn, self._logs.status_file(deploy.id))
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._running[deploy.id] = script

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy import child
 from integralgit.deploy.child import DRAIN, GRACE, KEEP, Children, Exit, exit_code, signal_group
 from tests.fakes import FakeProcess, FakeProcesses
 
@@ -23,24 +21,18 @@ ENVIRONMENT = {"PATH": "/bin", "LC_ALL": "C"}
 class Running(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FakeProcesses()
-        self.children = Children(self.reactor)
+        self.children = Children(self.reactor, self.reactor.spawn)
         self.signals: list[tuple[float, int, int]] = []
         self.heard: list[bytes] = []
-        #: The groups that outlive their leader, and what was sent to them.
+        #: The groups that outlive their leader.
         self.groups: set[int] = set()
-        self.group_signals: list[tuple[float, int, int]] = []
-        self.patch(child, "signal_group", self.signalled)
-        self.patch(child, "group_is_alive", lambda pid: pid in self.groups)
-        self.patch(os, "killpg", self.group_signalled)
+        self.patch(os, "killpg", self.killpg)
 
-    def group_signalled(self, pid: int, number: int) -> None:
-        """Remember a signal to a group whose leader is gone, with the time at which it was sent."""
-        self.group_signals.append((self.reactor.seconds(), pid, number))
-
-    def signalled(self, pid: int, number: int) -> bool:
-        """Remember a signal, with the time at which it was sent."""
-        self.signals.append((self.reactor.seconds(), pid, number))
-        return True
+    def killpg(self, group: int, number: int) -> None:
+        """Remember a signal to a group that there is, with the time at which it was sent."""
+        if group not in {*self.groups, *(one.pid for one in self.reactor.spawned)}:
+            raise ProcessLookupError
+        self.signals.append((self.reactor.seconds(), group, number))
 
     def run_child(
         self,
@@ -63,11 +55,9 @@ class Running(SynchronousTestCase):
         return ended, self.reactor.spawned[-1]
 
     def test_how_it_is_started(self) -> None:
-        """A child starts in a process group of its own, by the way that does not fork."""
+        """A child is started with its arguments as they are."""
         _, process = self.run_child()
-        self.assertEqual(process.executable, "setsid")
-        self.assertEqual(process.argv, ["setsid", "git", "fetch", "--", "origin"])
-        self.assertIsNone(process.path)
+        self.assertEqual(process.argv, ["git", "fetch", "--", "origin"])
 
     def test_the_environment(self) -> None:
         """A child gets exactly the environment that it is given, an empty one too (threat 60)."""
@@ -152,7 +142,7 @@ class Running(SynchronousTestCase):
         self.assertTrue(self.successResultOf(ended).timed_out)
         self.reactor.advance(2 * GRACE)
         self.assertEqual([number for _, _, number in self.signals], [TERM])
-        self.assertEqual((self.group_signals, self.reactor.getDelayedCalls()), ([], []))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_its_group_lives_on_after_it_was_asked(self) -> None:
         """Where the child ends when it is asked but its group lives on, that is made to end."""
@@ -164,10 +154,9 @@ class Running(SynchronousTestCase):
         process.ends(signal=15)
         self.assertTrue(self.successResultOf(ended).timed_out)
         self.reactor.advance(GRACE - 0.1)
-        self.assertEqual(self.group_signals, [])
-        self.reactor.advance(0.1)
-        self.assertEqual(self.group_signals, [(60.0 + GRACE, pid, KILL)])
         self.assertEqual(self.signals, [(60.0, pid, TERM)])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.signals[1:], [(60.0 + GRACE, pid, KILL)])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_its_group_lives_on_and_holds_the_output(self) -> None:
@@ -181,7 +170,7 @@ class Running(SynchronousTestCase):
         self.reactor.advance(DRAIN)
         self.assertTrue(self.successResultOf(ended).timed_out)
         self.reactor.advance(GRACE - DRAIN)
-        self.assertEqual(self.group_signals, [(60.0 + GRACE, pid, KILL)])
+        self.assertEqual(self.signals[1:], [(60.0 + GRACE, pid, KILL)])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_it_is_asked_once(self) -> None:
@@ -256,40 +245,18 @@ class Running(SynchronousTestCase):
 
 
 class Signals(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.sent: list[tuple[str, int, int]] = []
-        self.groups: set[int] = set()
-        self.processes: set[int] = set()
-        self.patch(os, "killpg", self.kill("group", self.groups))
-        self.patch(os, "kill", self.kill("process", self.processes))
-
-    def kill(self, what: str, alive: set[int]) -> Any:
-        """The system call, for those that are alive."""
-
-        def kill(pid: int, number: int) -> None:
-            if pid not in alive:
-                raise ProcessLookupError
-            self.sent.append((what, pid, number))
-
-        return kill
-
-    def test_to_the_group(self) -> None:
-        """A signal goes to the whole group (threat 64)."""
-        self.groups.add(5)
-        self.processes.add(5)
+    def test_to_a_group(self) -> None:
+        """A signal goes to the whole group; where nobody is left, that is told and is no error (threat 64)."""
+        sent: list[tuple[int, int]] = []
+        self.patch(os, "killpg", lambda group, number: sent.append((group, number)))
         self.assertTrue(signal_group(5, TERM))
-        self.assertEqual(self.sent, [("group", 5, TERM)])
+        self.assertEqual(sent, [(5, TERM)])
 
-    def test_to_a_leader_without_a_group(self) -> None:
-        """A process that has not made its group yet gets the signal itself."""
-        self.processes.add(5)
-        self.assertTrue(signal_group(5, TERM))
-        self.assertEqual(self.sent, [("process", 5, TERM)])
+        def nobody(group: int, number: int) -> None:
+            raise ProcessLookupError
 
-    def test_to_nobody(self) -> None:
-        """Where nobody is left, that is told and is no error."""
+        self.patch(os, "killpg", nobody)
         self.assertFalse(signal_group(5, TERM))
-        self.assertEqual(self.sent, [])
 
 
 class ExitCodes(SynchronousTestCase):

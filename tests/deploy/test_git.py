@@ -135,7 +135,7 @@ class Running(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FakeProcesses()
         self.told: list[bytes] = []
-        whole = Git(Children(self.reactor), {"LC_ALL": "C"}, timeout=60.0)
+        whole = Git(Children(self.reactor, self.reactor.spawn), {"LC_ALL": "C"}, timeout=60.0)
         self.git = whole.within("/srv/site", descriptors={9: 77}, tell=self.told.append)
         self.whole = whole
 
@@ -148,9 +148,9 @@ class Running(SynchronousTestCase):
         """Git runs in its folder, before its command come options that keep hooks from running (threats 30 and 45)."""
         _, process = self.run_git(self.git, "--quiet", "main")
         argv = process.argv
-        self.assertEqual(argv[:4], ["setsid", "git", "-C", "/srv/site"])
+        self.assertEqual(argv[:3], ["git", "-C", "/srv/site"])
         self.assertEqual(argv[-3:], ["show", "--quiet", "main"])
-        options = argv[4:-3]
+        options = argv[3:-3]
         self.assertEqual(set(options[::2]), {"-c"})
         for option in (
             "core.hooksPath=/dev/null",

@@ -261,7 +261,7 @@ class Starting(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FakeProcesses()
         self.status = Path(self.mktemp()).absolute()
-        self.script = Script(self.reactor, self.status)
+        self.script = Script(self.reactor, self.reactor.spawn, self.status)
 
     def start(self) -> FakeProcess:
         """Start the script."""
@@ -278,13 +278,12 @@ class Starting(SynchronousTestCase):
     def test_how_it_is_started(self) -> None:
         """A wrapper with a group of its own is started, and told where, with what mask, and what."""
         process = self.start()
-        self.assertEqual(process.executable, "setsid")
-        self.assertEqual(process.argv[:3], ["setsid", "sh", "-c"])
+        self.assertEqual(process.argv[:2], ["sh", "-c"])
         self.assertEqual(
-            process.argv[5:],
+            process.argv[4:],
             [str(self.status), "/srv/site", "027", "/srv/site/deploy.sh"],
         )
-        self.assertEqual((process.env, process.path), ({"PATH": "/bin"}, None))
+        self.assertEqual(process.env, {"PATH": "/bin"})
         self.assertEqual((self.script.pid, process.pid), (4000, 4000))
 
     def test_descriptors(self) -> None:
@@ -312,21 +311,6 @@ class Starting(SynchronousTestCase):
         self.script.never_mind()
         self.assertEqual((process.told, process.closed), (b"", [0]))
         self.assertFalse(self.status.exists())
-
-    def test_it_ends_at_once(self) -> None:
-        """A script may have ended before the call that starts it returns; its group was its own."""
-        self.reactor.ends_at_once = True
-        asked: list[int] = []
-
-        def is_alive(pid: int) -> bool:
-            asked.append(pid)
-            return False
-
-        self.patch(module, "group_is_alive", is_alive)
-        process = self.start()
-        self.assertIsNone(process.pid)
-        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0))
-        self.assertEqual((asked, self.script.pid), ([4000], 4000))
 
     def test_an_old_status(self) -> None:
         """The exit status that an earlier run left is not taken for this one's."""
@@ -370,7 +354,7 @@ class Ending(SynchronousTestCase):
         self.alive = True
         self.patch(module, "signal_group", self.signalled)
         self.patch(module, "group_is_alive", lambda pid: self.alive)
-        self.script = Script(self.reactor, self.status)
+        self.script = Script(self.reactor, self.reactor.spawn, self.status)
         self.script.start(
             "/srv/site/deploy.sh", {}, location="/srv/site", umask=0o022, log=70, lock=71
         )
@@ -590,7 +574,8 @@ class PickingUp(SynchronousTestCase):
 
     def adopt(self, record: RunningScript) -> bool:
         """Try to pick a script up, with a reactor that watches nothing."""
-        return Script(FakeProcesses(), Path(self.mktemp())).adopt(record)
+        reactor = FakeProcesses()
+        return Script(reactor, reactor.spawn, Path(self.mktemp())).adopt(record)
 
     def test_another_boot(self) -> None:
         """After the machine went down nothing is picked up, whoever has the pid."""

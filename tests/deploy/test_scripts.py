@@ -57,7 +57,15 @@ class Prepared(SynchronousTestCase):
         self.run_ = Run(deploy, logs.open(number), patient, logs, now, self.reactor.callLater)
         self.addCleanup(os.close, self.run_.log)
         self.scripts = Scripts(
-            self.reactor, Settings(), store, logs, {}, now, lambda deploy: "", waits
+            self.reactor,
+            self.reactor.spawn,
+            Settings(),
+            store,
+            logs,
+            {},
+            now,
+            lambda deploy: "",
+            waits,
         )
         self.cancelled = False
 

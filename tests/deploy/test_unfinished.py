@@ -23,7 +23,7 @@ class Notes(SynchronousTestCase):
         self.folder.mkdir()
         self.note = self.folder / NOTE
         self.reactor = FakeProcesses()
-        git = Git(Children(self.reactor), {}, timeout=60.0)
+        git = Git(Children(self.reactor, self.reactor.spawn), {}, timeout=60.0)
         self.unfinished = Unfinished(self.folder, git, lambda line: None)
 
     def test_it_reaches_the_disk(self) -> None:

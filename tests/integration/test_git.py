@@ -22,6 +22,7 @@ from integralgit.deploy.git import Git, GitError, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
+from integralgit.deploy.spawn import spawner
 from integralgit.deploy.update import Update
 from integralgit.names import CONFIG_BRANCH, Repository
 from tests.integration.harness import Upstream, git
@@ -45,7 +46,7 @@ class RealGit(TestCase):
         """Git as the server runs it, for a user with that home; with other protocols, if given."""
         server = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         server |= {"SSH_ASKPASS": str(self.program), "DISPLAY": ":0"}
-        runner = Git(Children(reactor), git_environment(server), timeout)
+        runner = Git(Children(reactor, spawner(reactor)), git_environment(server), timeout)
         runner = runner.with_environment(GIT_CEILING_DIRECTORIES=str(self.folder.parent))
         runner = runner.within(str(self.folder))
         return runner.allowing(protocols) if protocols else runner

@@ -37,6 +37,7 @@ from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.spawn import spawner
 from integralgit.deploy.turn import Turn, take
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, Trigger
@@ -298,7 +299,7 @@ class Scene:
         trusts = (Trust((), ("github.com/acme/*",), url=self.url),)
         settings = Settings(state=str(state), trusts=trusts)
         server = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-        children = Watched(reactor)
+        children = Watched(reactor, spawner(reactor))
         runner = Git(children, git_environment(server), self.timeout).with_environment(
             GIT_CONFIG_NOSYSTEM="1",
             # The tests themselves may lie in a checkout of this project.

@@ -15,6 +15,7 @@ from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
+from integralgit.deploy.spawn import spawner
 from integralgit.deploy.submodules import is_safe
 from integralgit.deploy.update import Update
 from integralgit.names import Repository
@@ -57,7 +58,7 @@ class Submodules(TestCase):
         said: list[str] = []
         os.close(open_location(str(self.www)))
         source = Source(Repository("github.com", "acme/site"), str(self.upstream.bare))
-        runner = Git(Children(reactor), git_environment(os.environ), 60)
+        runner = Git(Children(reactor, spawner(reactor)), git_environment(os.environ), 60)
         runner = runner.within(str(self.www)).allowing(source.protocols)
         runner = runner.with_environment(
             GIT_CONFIG_GLOBAL=os.devnull,

@@ -18,6 +18,7 @@ from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
+from integralgit.deploy.spawn import spawner
 from integralgit.deploy.update import Update, Updated
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.names import Repository
@@ -48,7 +49,7 @@ class Updates(TestCase):
         said: list[str] = []
         os.close(open_location(str(self.www)))
         source = Source(Repository("github.com", "acme/site"), str(self.upstream.bare))
-        runner = Git(Children(reactor), git_environment(os.environ), 60)
+        runner = Git(Children(reactor, spawner(reactor)), git_environment(os.environ), 60)
         runner = runner.within(str(self.www)).allowing(source.protocols)
         runner = runner.with_environment(
             GIT_CONFIG_GLOBAL=os.devnull,
@@ -281,7 +282,7 @@ class Updates(TestCase):
 
     async def test_reading_the_config(self) -> None:
         """Only a plain file of a modest size is read: no link, no folder, no megabytes (threat 36)."""
-        runner = Git(Children(reactor), git_environment(os.environ), 60)
+        runner = Git(Children(reactor, spawner(reactor)), git_environment(os.environ), 60)
         runner = runner.within(str(self.upstream.work))
         commit = self.upstream.configure('{"configs": {}}\n')
         self.assertEqual(await read_config(runner, commit), '{"configs": {}}')
