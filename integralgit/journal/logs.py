@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, frozen
@@ -31,8 +32,8 @@ class Logs:
 
     _folder: Path
 
-    def _path(self, deploy: int) -> Path:
-        return self._folder / f"{deploy:d}.log"
+    def _path(self, deploy: int) -> str:
+        return f"{self._folder}/{deploy:d}.log"
 
     def open(self, deploy: int) -> int:
         """A descriptor that appends to the deploy's log; whoever opened it closes it."""
@@ -63,12 +64,13 @@ class Logs:
     def forget(self, deploy: int) -> None:
         """Remove what is there of a deploy."""
         for file in (self._path(deploy), self.status_file(deploy), self._marks_file(deploy)):
-            file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(file)
 
     def size(self, deploy: int) -> int:
         """The size of the deploy's log in bytes; 0 while there is none."""
         try:
-            return self._path(deploy).stat().st_size
+            return os.stat(self._path(deploy)).st_size
         except FileNotFoundError:
             return 0
 
@@ -78,7 +80,7 @@ class Logs:
         if wanted <= 0:
             return b""
         try:
-            with self._path(deploy).open("rb", buffering=0) as file:
+            with open(self._path(deploy), "rb", buffering=0) as file:
                 file.seek(offset)
                 return file.read(wanted) or b""
         except FileNotFoundError:
