@@ -322,7 +322,7 @@ THREATS = {
     ),
     64: shown(
         "integration.test_main_job.MainJob.test_a_timeout",
-        "deploy.test_child.Signals.test_to_the_group",
+        "deploy.test_child.Signals.test_to_a_group",
         documented=True,
     ),
     65: shown(
@@ -332,6 +332,7 @@ THREATS = {
     66: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
         "deploy.test_child.Running.test_descriptors",
+        "integration.test_spawn.Spawned.test_what_it_finds",
     ),
     67: shown(
         "integration.test_main_job.MainJob.test_a_script_that_prints_without_end",

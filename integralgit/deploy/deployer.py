@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -14,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from integralgit.deploy import unfinished
 from integralgit.deploy.bring import Bring
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
@@ -293,8 +291,6 @@ class Deployer:
             outcome, at = await self._scripts.follow(deploy, record, is_cancelled=is_cancelled)
         except Stopping:
             return
-        if deploy.location is not None:
-            unfinished.sweep(Path(deploy.location, ".git"))
         check = await self._store.read(lambda tx: deploys.check_of(tx, deploy.id))
         with suppress(Stopping):
             if check is not None and outcome.state is State.SUCCEEDED:

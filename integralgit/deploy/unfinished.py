@@ -23,8 +23,10 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 
 NOTE = "integralgit-update"
 NOTHING = "nothing"
+#: The size of the file, in bytes: more than the longest note, and what disks write whole or not at all.
+SIZE = 512
 #: Written over the beginning of a note, this leaves more lines than a note has.
-_VOID = "\n\n\n\n"
+_VOID = b"\n\n\n\n"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 _SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
@@ -48,17 +50,13 @@ def _changes(listed: str) -> Iterator[_Change]:
             yield _Change(next(parts), kind, _SUBMODULE in (before, after))
 
 
-def sweep(folder: Path) -> None:
-    """Remove the note of an update that has ended, from the git folder, if it was left there."""
-    note = folder / NOTE
-    with suppress(OSError):
-        if note.read_text().startswith(_VOID):
-            note.unlink()
-
-
 @define
 class Unfinished:
-    """The note of one checkout; `folder` is its git folder."""
+    """The note of one checkout; `folder` is its git folder.
+
+    The file stays there, and is written over: to make it each time, and to
+    remove it again, would take as long as a git.
+    """
 
     folder: Path
     git: Git
@@ -70,23 +68,22 @@ class Unfinished:
         The note is on the disk when this returns: a file system that keeps a
         journal has its name there before any later change of git's.
         """
-        with (self.folder / NOTE).open("w") as file:
-            file.write(f"{branch}\n{before or NOTHING}\n{to}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        text = f"{branch}\n{before or NOTHING}\n{to}\n".encode()
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(file, text.ljust(SIZE, b"\n"))
+            os.fsync(file)
+        finally:
+            os.close(file)
 
     def end(self) -> None:
-        """The files are what they should be, and the note says nothing any more.
-
-        Removing a file that was on the disk takes as long as a git; that is
-        done later, by `remove`.
-        """
-        with suppress(FileNotFoundError), (self.folder / NOTE).open("r+") as file:
+        """The files are what they should be, and the note says nothing any more."""
+        with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
             file.write(_VOID)
 
-    def remove(self) -> None:
-        """Remove the note."""
-        (self.folder / NOTE).unlink(missing_ok=True)
+    @property
+    def _path(self) -> str:
+        return f"{self.folder}/{NOTE}"
 
     async def complete(self, keep: Keep) -> None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
@@ -94,14 +91,15 @@ class Unfinished:
         `keep` is given the files that are neither as before nor as wanted.
         """
         try:
-            lines = (self.folder / NOTE).read_text().splitlines()
+            with open(self._path, "rb", buffering=0) as file:
+                lines = file.read().rstrip(b"\n").decode("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return
         if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
-                self.remove()
+                self.end()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
@@ -111,7 +109,7 @@ class Unfinished:
                 await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        self.remove()
+            self.end()
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
@@ -169,7 +167,7 @@ class Unfinished:
         """
         lock = self.folder / "index.lock"
         try:
-            if lock.stat().st_mtime >= (self.folder / NOTE).stat().st_mtime - 1:
+            if lock.stat().st_mtime >= os.stat(self._path).st_mtime - 1:
                 lock.unlink()
                 self.say("removed the lock that was left on the index")
         except FileNotFoundError:

@@ -139,10 +139,6 @@ class Update:
             self._tell_what_is_missing()
         return Updated(head.commit, at)
 
-    async def tidy_up(self) -> None:
-        """Remove what says nothing any more."""
-        await self.in_thread(self._unfinished.remove)
-
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
         git = self.checkout.git
@@ -331,7 +327,7 @@ class Update:
                 [],
                 [],
             ):
-                self._unfinished.remove()
+                self._unfinished.end()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git
-from integralgit.deploy.unfinished import NOTE, Unfinished, sweep
+from integralgit.deploy.unfinished import NOTE, SIZE, Unfinished
 from tests.fakes import FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -37,36 +37,34 @@ class Notes(SynchronousTestCase):
         self.patch(os, "fsync", fsync)
         self.unfinished.begin("main", ONE, TWO)
         text = f"main\n{ONE}\n{TWO}\n"
-        self.assertEqual(synced, [(NOTE, text)])
-        self.assertEqual(self.note.read_text(), text)
+        self.assertEqual(synced, [(NOTE, text.ljust(SIZE, "\n"))])
 
     def test_it_says_nothing_once_the_update_has_ended(self) -> None:
-        """Also before it is removed: a server that is killed in between completes nothing."""
-        for branch in ("m", "main", "feature/of-some-length"):
-            self.unfinished.begin(branch, ONE, TWO)
+        """The file stays; where it never was, there is nothing to end."""
+        self.unfinished.end()
+        for branch in ("m", "main", "feature/of-some-length", "b" * 244):
+            self.unfinished.begin(branch, "1" * 64, "2" * 64)
+            self.assertEqual(self.note.stat().st_size, SIZE)
             self.unfinished.end()
             completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
             self.successResultOf(completing)
-            self.assertEqual((self.note.exists(), self.reactor.spawned), (False, []))
+            self.assertEqual(self.reactor.spawned, [])
 
-    def test_what_a_killed_server_left(self) -> None:
-        """A note is swept away where its update has ended, and only there."""
-        self.unfinished.begin("main", ONE, TWO)
-        sweep(self.folder)
-        self.assertTrue(self.note.exists())
-        self.unfinished.end()
-        for _ in range(2):
-            sweep(self.folder)
-            self.assertFalse(self.note.exists())
+    def test_a_note_over_an_older_one(self) -> None:
+        """What an earlier note said is nowhere in the next one."""
+        for branch in ("b" * 244, "main"):
+            self.unfinished.begin(branch, ONE, TWO)
+        Deferred.fromCoroutine(self.unfinished.complete(self.never))
+        (asked,) = self.reactor.spawned
+        self.assertIn("refs/heads/main^{commit}", asked.argv)
 
     def test_half_a_note(self) -> None:
-        """A note that was cut off, of which no update can have begun, is put away (threat 70)."""
+        """A note that was cut off, of which no update can have begun, says nothing (threat 70)."""
         whole = f"main\n{ONE}\n{TWO}\n"
         for length in range(len(whole) - 2):
             self.note.write_text(whole[:length])
             Deferred.fromCoroutine(self.unfinished.complete(self.never))
-            self.assertFalse(self.note.exists(), whole[:length])
-            self.assertEqual(self.reactor.spawned, [])
+            self.assertEqual(self.reactor.spawned, [], whole[:length])
 
     async def never(self, paths: Sequence[str]) -> None:
         """Nothing is kept."""

@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
-from integralgit.deploy import leftovers
+from integralgit.deploy import leftovers, unfinished
 from integralgit.deploy.bring import LOCK_RETRY
 from integralgit.deploy.child import Children, Exit
 from integralgit.deploy.configs import Configs, Looks
@@ -419,8 +419,11 @@ def everything(folder: Path, without: tuple[str, ...] = ()) -> dict[str, bytes]:
     return found
 
 
-#: What a fetch may change in a git folder.
-FETCHED = ("objects", "refs/remotes", "logs/refs/remotes", "shallow", "packed-refs", leftovers.NOTE)
+#: What a fetch may change in a git folder, and what we write there.
+FETCHED = (
+    *("objects", "refs/remotes", "logs/refs/remotes", "shallow", "packed-refs"),
+    *(leftovers.NOTE, unfinished.NOTE),
+)
 #: What git keeps while something is in progress.
 IN_PROGRESS = {
     "MERGE_HEAD",
@@ -1227,12 +1230,15 @@ class Matrix(TestCase):
             self.assertEqual(lost_commits, "", "local commits are kept")
 
     def nothing_left(self, scene: Scene, before: Look, after: Look) -> None:
-        """Nobody's code has run, no process and no file of ours remain, and nothing else was touched."""
+        """Nobody's code has run, no process and no note of ours remain, and nothing else was touched."""
         self.assertFalse(scene.marker.exists(), "hostile code has run")
         self.assertEqual(after.outside, before.outside)
         new = set(after.git) - set(before.git)
         ours = [path for path in new if path.startswith("integralgit") or path.endswith(".lock")]
         self.assertEqual(ours, [])
+        note = scene.www / ".git" / unfinished.NOTE
+        said = note.read_text() if note.is_file() else "\n"
+        self.assertEqual(said[0], "\n", "the note of the update says nothing any more")
         self.assertFalse((scene.www / ".git" / "modules").exists(), "a submodule was fetched")
         self.assertEqual(processes_about(scene.folder), [])
 
