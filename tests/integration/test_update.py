@@ -256,7 +256,7 @@ class Updates(TestCase):
         result = await self.update()
         self.assertIn("the branch was moved since", result.said)
         self.assertEqual(git(self.www, "merge-base", "HEAD", mine), mine)
-        self.assertNotIn(first, note.read_text())
+        self.assertEqual(note.read_text()[0], "\n")
 
         git(self.www, "reset", "--quiet", "--hard", first)
         note.write_text(f"main\n{first}\n{second}\n")
