@@ -20,7 +20,7 @@ from attrs import define, field
 
 from benchmarks.least import PROOF, Service
 from benchmarks.measure import Goal, Result, ratio, turns
-from benchmarks.stage import Prepared, Server, Upstream, end, request, running
+from benchmarks.stage import Prepared, Server, Upstream, end, free_port, request, running
 from tests.integration.harness import eventually, github_push
 
 GROUP = "door"
@@ -135,7 +135,7 @@ def run(folder: Path) -> list[Result]:
         secret = server.daemon.secret()
         webhook = Webhook(folder, secret)
         webhook.start()
-        port, file = free_port(), str(server.daemon.state / "webhook-secret")
+        port, file = free_port(), str(server.secret)
         least = Service.of_tac(folder, port, PROOF.format(port=port, secret=file))
         proving = least.start()
         try:
@@ -178,12 +178,6 @@ def run(folder: Path) -> list[Result]:
             webhook.stop()
             end(proving)
     return results
-
-
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def one_by_hand(webhook: Webhook, secret: bytes, payload: bytes) -> None:

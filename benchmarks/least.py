@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import define, field
 
-from benchmarks.stage import end, memory_of
+from benchmarks.stage import Prepared, end, free_port, memory_of, request
 from tests.integration.harness import TWISTD, surroundings
 
+#: The least that brings a branch forward by git's commands for people.
+COMMANDS = (
+    "fetch --quiet --no-tags --no-write-fetch-head --no-auto-maintenance"
+    " origin main:refs/remotes/origin/main",
+    "checkout --quiet --no-track -B main origin/main --",
+)
 #: A Klein app of one route.
 KLEIN = """
 from klein import Klein
@@ -41,16 +50,23 @@ from twisted.web.server import Site
 secret = pathlib.Path({secret!r}).read_bytes().strip()
 
 
+def proved(body):
+    pass
+
+
 class Update(Resource):
     isLeaf = True
 
     def render(self, request):
         if request.method == b"GET":
             return b"ok"
-        proof = hmac.digest(secret, request.content.read(), hashlib.sha256).hex()
+        body = request.content.read()
+        proof = hmac.digest(secret, body, hashlib.sha256).hex()
         given = request.getHeader("x-hub-signature-256") or ""
         if not hmac.compare_digest(given, "sha256=" + proof):
             request.setResponseCode(401)
+        else:
+            proved(body)
         return b"ok"
 
 
@@ -64,6 +80,47 @@ application = Application("least")
 site = Quiet(Update(), parsePOSTFormSubmission=False)
 StreamServerEndpointService(endpoint, site).setServiceParent(application)
 """
+
+#: The same that deploys what is pushed, four at a time, in checkouts that are there: one fetch, one
+#: checkout, the script. It looks at nothing, keeps nothing, and could not say what has happened.
+DEPLOYS = PROOF.replace(
+    """def proved(body):
+    pass
+""",
+    """import json, os
+from twisted.internet.defer import Deferred, DeferredSemaphore, inlineCallbacks
+from twisted.internet.protocol import ProcessProtocol
+
+nothing, four = os.open(os.devnull, os.O_RDWR), DeferredSemaphore(4)
+
+
+class Child(ProcessProtocol):
+    def __init__(self):
+        self.ended = Deferred()
+
+    def processEnded(self, reason):
+        self.ended.callback(None)
+
+
+def start(*argv):
+    child = Child()
+    environment, descriptors = dict(os.environ), {{0: nothing, 1: nothing, 2: nothing}}
+    reactor.spawnProcess(child, argv[0], argv, env=environment, childFDs=descriptors)
+    return child.ended
+
+
+@inlineCallbacks
+def deploy(name):
+    here = os.path.join({folder!r}, name)
+    for command in {commands!r}:
+        yield start("git", "-C", here, *command.split())
+    yield start(os.path.join(here, "deploy.sh"))
+
+
+def proved(body):
+    four.run(deploy, json.loads(body)["repository"]["name"])
+""",
+)
 
 
 def health(port: int) -> int:
@@ -85,14 +142,23 @@ class Service:
     folder: Path
     port: int
     arguments: tuple[str, ...]
+    secret: bytes = b""
     memory: list[float] = field(factory=list, init=False)
 
     @classmethod
-    def of_tac(cls, folder: Path, port: int, text: str) -> Service:
+    def of_tac(cls, folder: Path, port: int, text: str, secret: bytes = b"") -> Service:
         """What a `.tac` file describes."""
         file = folder / "least.tac"
         file.write_text(text)
-        return cls(folder, port, ("-y", str(file)))
+        return cls(folder, port, ("-y", str(file)), secret)
+
+    @classmethod
+    def deploying(cls, checkouts: Path, secret: Path) -> Service:
+        """What deploys the checkouts in a folder, by their names."""
+        port = free_port()
+        commands, parts = COMMANDS, {"secret": str(secret), "folder": str(checkouts)}
+        text = DEPLOYS.format(port=port, commands=commands, **parts)
+        return cls.of_tac(checkouts, port, text, secret.read_bytes().strip())
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it, and wait for its first answer."""
@@ -107,6 +173,22 @@ class Service:
                 raise RuntimeError(f"{self.arguments} has ended")
             time.sleep(0.002)
         return process
+
+    @contextmanager
+    def running(self) -> Iterator[Service]:
+        """The service, from its start to its end."""
+        process = self.start()
+        try:
+            yield self
+        finally:
+            end(process)
+
+    def push(self, name: str) -> None:
+        """Tell one that deploys of a push."""
+        body = json.dumps({"repository": {"name": name}}).encode()
+        status = Prepared(request(body, self.secret, {})).send(self.port)
+        if status != 200:
+            raise RuntimeError(f"a push was answered {status}")
 
     def once(self, _turn: int) -> float:
         """The seconds from its start to its first answer; how much memory it has then is kept."""

@@ -12,6 +12,7 @@ from statistics import median
 
 from attrs import define, field
 
+from benchmarks.least import Service
 from benchmarks.measure import Goal, Result, ratio, turns
 from benchmarks.stage import Server, Signal, Upstream, head_of, running
 from tests.integration.harness import git
@@ -132,7 +133,9 @@ def fifty(folder: Path) -> list[Result]:
         location = str(folder / "ours" / upstream.name)
         base = {"location": location, "script": "./deploy.sh", "branch": "main"}
         upstream.configure({"configs": {"base": base}})
-        git(folder, "clone", "--quiet", str(upstream.path), str(folder / "theirs" / upstream.name))
+        for owner in ("theirs", "bare"):
+            clone = str(folder / owner / upstream.name)
+            git(folder, "clone", "--quiet", str(upstream.path), clone)
     theirs = "\n".join(str(folder / "theirs" / name) for name in names)
     with running(Server(folder / "server", githost, f"workers = {WORKERS}")) as server:
         for upstream in upstreams:
@@ -176,10 +179,29 @@ def fifty(folder: Path) -> list[Result]:
                 assert head_of(folder / "theirs" / name) == commit
             return took
 
-        mine, pulled = turns(4, we, they)
+        def least(turn: int) -> float:
+            new(turn)
+            start = time.perf_counter()
+            for name in names:
+                service.push(name)
+            took = arrived(start)
+            for name, commit in zip(names, new(turn), strict=True):
+                assert head_of(folder / "bare" / name) == commit
+            return took
+
+        with Service.deploying(folder / "bare", server.secret).running() as service:
+            mine, pulled, floor = turns(6, we, they, least)
     what = f"{REPOSITORIES} repositories pushed at once, {WORKERS} workers: until the last script"
     against = f"pulls and scripts by `xargs -P{WORKERS}`: {pulled.told('s')}"
-    return [Result(what, mine.told("s"), against, ratio(mine, pulled), Goal(1.1))]
+    return [
+        Result(what, mine.told("s"), against, ratio(mine, pulled), Goal(1.1)),
+        Result(
+            "a resource of Twisted that starts git and the script and keeps nothing: the least for a server",
+            floor.told("s"),
+            against,
+            ratio(floor, pulled),
+        ),
+    ]
 
 
 def run(folder: Path) -> list[Result]:

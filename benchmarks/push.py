@@ -9,6 +9,7 @@ from random import Random
 
 from attrs import define, field
 
+from benchmarks.least import COMMANDS, Service
 from benchmarks.measure import Goal, Result, Series, ratio, turns
 from benchmarks.stage import Server, Shell, Signal, Upstream, cpu_of, head_of, running
 from tests.integration.harness import git
@@ -29,12 +30,8 @@ def large(upstream: Upstream) -> None:
         upstream.commit(files)
 
 
-#: The least that brings a branch forward by git's commands for people; what no server can be below.
-LEAST = (
-    "git fetch --quiet --no-tags --no-write-fetch-head --no-auto-maintenance"
-    " origin main:refs/remotes/origin/main"
-    " && git checkout --quiet --no-track -B main origin/main --"
-)
+#: What no server can be below.
+LEAST = " && ".join(f"git {command}" for command in COMMANDS)
 PULL = "git pull --ff-only -q"
 
 
@@ -122,6 +119,15 @@ class Lab:
         assert status == 202 and head_of(self.folder / "ours") == commit
         return took * 1000
 
+    def bare(self, least: Service, clone: Path, turn: int) -> float:
+        """The same by the least server, in ms."""
+        commit = self.new(turn)
+        start = time.perf_counter()
+        least.push(clone.name)
+        took = self.began.wait() - start
+        assert head_of(clone) == commit
+        return took * 1000
+
     def typed(self, clone: Path, command: str, turn: int) -> float:
         """The same by what somebody types, in ms."""
         commit = self.new(turn)
@@ -139,16 +145,18 @@ class Lab:
 def one(folder: Path, name: str, rounds: int, what: str, goal: float) -> list[Result]:
     """Ours, the pulls and the least for a repository of that kind."""
     lab = Lab(folder, name)
-    theirs, least = lab.clone("theirs"), lab.clone("least")
+    theirs, least, bare = lab.clone("theirs"), lab.clone("least"), lab.clone("bare")
     with running(Server(folder / "server", folder / "githost")) as server:
         server.push(name, lab.upstream.tip())
         lab.began.wait()
-        ours, pulled, floor = turns(
-            rounds,
-            lambda turn: lab.we(server, turn),
-            lambda turn: lab.typed(theirs, PULL, turn),
-            lambda turn: lab.typed(least, LEAST, turn),
-        )
+        with Service.deploying(folder, server.secret).running() as service:
+            ours, pulled, floor, bared = turns(
+                rounds,
+                lambda turn: lab.we(server, turn),
+                lambda turn: lab.typed(theirs, PULL, turn),
+                lambda turn: lab.typed(least, LEAST, turn),
+                lambda turn: lab.bare(service, bare, turn),
+            )
     lab.shell.leave()
     against = f"`{PULL} && ./script.sh`: {pulled.told('ms')}"
     profile, each = lab.profile, 1000 / rounds
@@ -161,6 +169,12 @@ def one(folder: Path, name: str, rounds: int, what: str, goal: float) -> list[Re
             floor.told("ms"),
             against,
             ratio(floor, pulled),
+        ),
+        Result(
+            "the same started by a resource of Twisted that keeps nothing: the least for a server",
+            bared.told("ms"),
+            against,
+            ratio(bared, pulled),
         ),
         Result(
             "processor time of the whole deploy",

@@ -186,6 +186,11 @@ class Server:
         assert self.daemon.process is not None
         return self.daemon.process.pid
 
+    @property
+    def secret(self) -> Path:
+        """The file of the secret that its deliveries are signed with."""
+        return self.daemon.state / "webhook-secret"
+
     def prepare(self, name: str, commit: str, branch: str = "main") -> Prepared:
         """A signed delivery of a push to a repository, with an id of its own."""
         self._count += 1
@@ -274,6 +279,12 @@ def memory_of(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(pid)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def request(body: bytes, secret: bytes, headers: Mapping[str, str], path: str = "/update") -> bytes:
