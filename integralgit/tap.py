@@ -69,9 +69,10 @@ class Options(usage.Options):
 def makeService(options: Options) -> IntegralGit:
     """The server, ready to start; ends the process with one line where a setting is wrong.
 
-    What is loaded for it stays until the end: the garbage collector need not
-    look through it again and again, which would be pauses of dozens of ms.
+    What is loaded before and for it stays until the end: the garbage collector
+    need not look through it again and again, which would be pauses of dozens of ms.
     """
+    gc.freeze()
     from twisted.internet import reactor
 
     from integralgit.assembly import build
