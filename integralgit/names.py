@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
-from attrs import frozen
+import msgspec
 
 #: The branch that carries a repository's deploy config, and the file on it.
 CONFIG_BRANCH = "integralgit"
@@ -25,8 +25,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!/)(.+)")
 
 
-@frozen
-class Repository:
+class Repository(msgspec.Struct, frozen=True):
     """One repository of one git host; as text `github.com/acme/site`."""
 
     host: str

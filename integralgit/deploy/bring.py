@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from attrs import define, evolve, field
+from attrs import define, field
+from msgspec.structs import replace
 
 from integralgit.deploy import leftovers
 from integralgit.deploy.bounds import check_place
@@ -66,7 +67,7 @@ class Bring:
         try:
             return turn, self._allowed(turn, trusts)
         except (Refused, Skipped, ConfigError):
-            turn = evolve(turn, known=await self._looks.look(repo))
+            turn = replace(turn, known=await self._looks.look(repo))
             return turn, self._allowed(turn, trusts)
 
     def _allowed(self, turn: Turn, trusts: Sequence[Trust]) -> int:
@@ -173,7 +174,7 @@ class Bring:
         if run.deploy.trigger is Trigger.ROLLBACK:
             if not await checkout.has_commit(wanted):
                 raise Refused(f"the commit {wanted[:12]} is no longer in the repository")
-            return evolve(
+            return replace(
                 tips, branch=wanted, branch_before=tips.branch, rollback=True, forward=False
             )
         for delay in LATE_COMMIT:
@@ -182,7 +183,7 @@ class Bring:
             run.say(f"the pushed commit {wanted[:12]} is not there yet; fetching again")
             await self._sleep(delay)
             again, before = await checkout.fetch(branch), tips.branch_before
-            tips = evolve(again, branch_before=before, forward=tips.forward and again.forward)
+            tips = replace(again, branch_before=before, forward=tips.forward and again.forward)
         if tips.branch != wanted:
             run.say(
                 f"{branch} is at {tips.branch[:12]} by now, not at the pushed commit"

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
@@ -39,16 +40,14 @@ _IN_PROGRESS = {
 }
 
 
-@frozen
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where a checkout is: HEAD's commit, None before the first, and its branch, None when detached."""
 
     commit: str | None
     branch: str | None
 
 
-@frozen
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """HEAD's commit (None before the first), its branch (None when detached), and edited files.
 
     `staged` are those that were edited once more after they were staged.
@@ -60,8 +59,7 @@ class Status:
     staged: frozenset[str] = frozenset()
 
 
-@frozen
-class Tips:
+class Tips(msgspec.Struct, frozen=True):
     """What a fetch brought: the branch, where it was before, and the config branch if there is one.
 
     With `rollback`, `branch` is an earlier commit to go back to. `forward`

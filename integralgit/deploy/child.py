@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IDelayedCall
@@ -27,8 +28,7 @@ DRAIN = 2.0
 KEEP = 64_000_000
 
 
-@frozen
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a child ended, and what it printed; `code` is -n after signal n, as in `subprocess`.
 
     `cut` says that it printed more than is kept.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+import msgspec
 
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import Deployment
@@ -15,8 +15,7 @@ IGNORED = "ignored"
 _HEADS = "refs/heads/"
 
 
-@frozen
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where a push is to be deployed; host and location are None while the config is unknown."""
 
     branch: str
@@ -24,8 +23,7 @@ class Target:
     location: str | None = None
 
 
-@frozen
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What becomes of a push. `look` asks for a fresh look at the repository's config."""
 
     outcome: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -24,8 +25,7 @@ T = TypeVar("T")
 OFTEN, SELDOM, ANSWER = 1.0, 5.0, 10.0
 
 
-@frozen
-class Probed:
+class Probed(msgspec.Struct, frozen=True):
     """What a question was answered, in words, and whether that is good."""
 
     is_good: bool

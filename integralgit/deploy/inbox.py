@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from attrs import frozen
+import msgspec
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Target, decide, reason_of, why_not
 from integralgit.hooks.delivery import Delivery, Push
@@ -19,8 +19,7 @@ from integralgit.names import CONFIG_BRANCH, parse_repository
 PRUNE_EVERY = 100
 
 
-@frozen
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What became of a delivery, for the answer; its number, and the deploys it caused.
 
     `look` says that the repository's config is to be looked at afresh.

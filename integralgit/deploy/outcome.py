@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+import msgspec
 
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import GitError
@@ -24,8 +24,7 @@ _MEANING = {
 }
 
 
-@frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a deploy ended: one of the end states, with a sentence where it did not succeed."""
 
     state: State

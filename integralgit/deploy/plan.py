@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+import msgspec
 
 
 class Refused(Exception):
     """The deploy cannot go on without harm, or is not allowed; the text is the reason."""
 
 
-@frozen
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What a checkout looks like once the newest commits are fetched.
 
     `head` is None before the first commit, `on_branch` with a detached HEAD,
@@ -35,28 +34,24 @@ class Found:
     loose: int = 0
 
 
-@frozen
-class Stay:
+class Stay(msgspec.Struct, frozen=True):
     """Nothing to do: the checkout has the wanted commit."""
 
 
-@frozen
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """Bring HEAD, on the branch to deploy, to that commit; refuse if files are in the way."""
 
     to: str
 
 
-@frozen
-class Merge:
+class Merge(msgspec.Struct, frozen=True):
     """Merge the target into the local branch as `git pull` would, then move to the merge."""
 
     local: str
     target: str
 
 
-@frozen
-class Overwrite:
+class Overwrite(msgspec.Struct, frozen=True):
     """Save what the target does not have, then make the checkout equal to the target."""
 
     to: str

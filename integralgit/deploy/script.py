@@ -20,7 +20,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
@@ -67,8 +68,7 @@ _PASSED_ON = (
 _LOOK = 0.1
 
 
-@frozen
-class ScriptEnd:
+class ScriptEnd(msgspec.Struct, frozen=True):
     """How a script ended; `ending` says why it was ended by us, if it was.
 
     `left_behind` says that processes of its group still run, on purpose or

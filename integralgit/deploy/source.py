@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+import msgspec
 
 from integralgit.names import Repository, https_url, repository_of_url
 from integralgit.settings import Trust
 
 
-@frozen
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A repository's URL for new clones; `provider` is the kind of git host, as in `hooks`."""
 
     repo: Repository

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from attrs import define, frozen
+import msgspec
+from attrs import define
 
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
@@ -31,8 +32,7 @@ def is_safe(version: str) -> bool:
     return minor in _SAFE and patch >= _SAFE[minor]
 
 
-@frozen
-class OwnWork:
+class OwnWork(msgspec.Struct, frozen=True):
     """A submodule that an update would move although a person worked there."""
 
     path: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+import msgspec
 
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RepositoryRecord
 from integralgit.journal.store import Transaction
 
 
-@frozen
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """A deploy that runs from now on, what is known of its repository's config, and what was
     deployed at its location before: remote commits, newest first.
 

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import define, frozen
+import msgspec
+from attrs import define
 
 from integralgit.deploy.git import Git
 from integralgit.names import is_branch, is_commit
@@ -32,8 +33,7 @@ _SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
 
 
-@frozen
-class _Change:
+class _Change(msgspec.Struct, frozen=True):
     """One path that differs between two commits; `kind` is git-diff-tree(1)'s letter."""
 
     path: str

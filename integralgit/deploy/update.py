@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from integralgit.deploy.checkout import Checkout, Head, Status, Tips
 from integralgit.deploy.git import GitError
@@ -89,8 +90,7 @@ def _was_refused(error: GitError) -> bool:
     return "Aborting" in error.said.splitlines()
 
 
-@frozen
-class Updated:
+class Updated(msgspec.Struct, frozen=True):
     """Where HEAD stood before an update (None before the first commit), and where after."""
 
     previous: str | None

@@ -92,8 +92,7 @@ def are_all(commits: Sequence[Told], after: str | None) -> bool:
     return 0 < len(commits) < CUT_OFF and any(one.id == after for one in commits)
 
 
-@frozen
-class Push:
+class Push(msgspec.Struct, frozen=True):
     """One change of one ref, of the repository of its delivery.
 
     `after` is None where the sender does not say or the ref was deleted, and
@@ -111,8 +110,7 @@ class Push:
     whole: bool = False
 
 
-@frozen
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One authentic request of a git host.
 
     `id` is the provider's own id of the delivery, the same when it is sent
@@ -135,8 +133,7 @@ def deploys_nothing(
     return Delivery(provider, event, sent_id, repo, note=note)
 
 
-@frozen
-class Provider:
+class Provider(msgspec.Struct, frozen=True):
     """One kind of git host: how its deliveries are recognised, proved and read.
 
     `claims` says whether the delivery is of this kind. `proves` says whether

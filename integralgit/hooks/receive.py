@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+from msgspec.structs import replace
 
 from integralgit.hooks.azure import AZURE
 from integralgit.hooks.bitbucket import BITBUCKET, BITBUCKET_POST
@@ -76,10 +77,10 @@ def named_by_trust(delivery: Delivery, keys: Iterable[Key]) -> Delivery:
     named = {pattern for key in keys for pattern in key.trust.repos}
     try:
         (only,) = named
-        return evolve(delivery, repo=parse_repository(only))
+        return replace(delivery, repo=parse_repository(only))
     except ValueError:
         note = "the delivery names no repository, and the trust names more or less than one"
-        return evolve(delivery, pushes=(), note=note)
+        return replace(delivery, pushes=(), note=note)
 
 
 def receive(incoming: Incoming, keys: Iterable[Key]) -> Delivery:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
+import msgspec
 
 from integralgit import quantities
 from integralgit.names import CONFIG_BRANCH, is_branch, is_remote
@@ -21,8 +21,7 @@ UPDATE_MODES = ("safe", "follow", "ff-only")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-@frozen
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One key of a config: its default, and the check that every value passes."""
 
     default: object

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from attrs import evolve, field, frozen
+import msgspec
+from msgspec.structs import replace
 
 from integralgit.hostconfig.keys import KEYS
 
@@ -28,8 +29,7 @@ class ConfigError(Exception):
     """A repository's config cannot be used; the text says which host, layer and key, and why."""
 
 
-@frozen
-class Deployment:
+class Deployment(msgspec.Struct, frozen=True):
     """What one host does with one repository."""
 
     host: str
@@ -38,7 +38,7 @@ class Deployment:
     remote: str = "origin"
     script: str | None = None
     timeout: float = 900.0
-    env: Mapping[str, str] = field(factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     update: str = "safe"
     submodules: bool = False
     health: str | None = None
@@ -46,16 +46,14 @@ class Deployment:
     rollback: bool = False
 
 
-@frozen
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """One resolved value, with the layer that it comes from."""
 
     value: object
     layer: str
 
 
-@frozen
-class HostConfig:
+class HostConfig(msgspec.Struct, frozen=True):
     """What the config says to one host name.
 
     A variable of `env` is the value `env.<name>`. `deployment` is None where
@@ -216,7 +214,7 @@ def resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:
         if one.deployment is None:
             continue
         other = seen.setdefault(one.deployment.location, one)
-        if other.deployment and evolve(one.deployment, host=other.host) != other.deployment:
+        if other.deployment and replace(one.deployment, host=other.host) != other.deployment:
             raise ConfigError(
                 f"hosts {other.host} and {one.host} give the location "
                 f"{one.deployment.location} different settings"

@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+import msgspec
 from attrs import define, field, frozen
 
 from integralgit.journal.logs import CHUNK, Logs
@@ -50,8 +51,7 @@ class _Mark(Generic[S]):
     carried: S
 
 
-@frozen
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The numbers of lines that were found, up to which line was looked, and whether more follow."""
 
     lines: list[int]

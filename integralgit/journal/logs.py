@@ -11,15 +11,15 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import define, frozen
+import msgspec
+from attrs import define
 
 #: The most that one read gives, in bytes.
 CHUNK = 64 * 1024
 _MARK = re.compile(r"(\d{1,18}) (\d{1,15}\.\d{3})", re.ASCII)
 
 
-@frozen
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """When a log had which size: what lies before was printed by then."""
 
     size: int

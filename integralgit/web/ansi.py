@@ -14,7 +14,8 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+import msgspec
+from msgspec.structs import asdict, replace
 
 #: A control sequence, or an operating system command and its like, complete or cut off at the end.
 _ESCAPE = re.compile(
@@ -36,8 +37,7 @@ COLUMNS = 4000
 LONGEST_SEQUENCE, MOST_CELLS = 64, 20_000
 
 
-@frozen
-class Style:
+class Style(msgspec.Struct, frozen=True):
     """How text looks: colours are 0 to 15, as a terminal numbers them, or None for the usual one."""
 
     colour: int | None = None
@@ -103,7 +103,7 @@ def restyle(style: Style, parameters: str) -> Style:
     ]
     codes.reverse()
     while codes:
-        style = evolve(style, **_change(codes.pop(), codes))
+        style = replace(style, **_change(codes.pop(), codes))
     return style
 
 

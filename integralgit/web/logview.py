@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
 from integralgit.background import Background
@@ -32,8 +33,7 @@ MOST_BYTES = 256 * 1024
 _REMEMBERED = 64
 
 
-@frozen
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """The lines of one step; `name` is empty for what stands before the first."""
 
     name: str
@@ -43,8 +43,7 @@ class Section:
     took: str
 
 
-@frozen
-class Rows:
+class Rows(msgspec.Struct, frozen=True):
     """Lines as rows of HTML, of `total` lines that there are; `size` is that of the log, in bytes."""
 
     first: int
@@ -65,8 +64,7 @@ def _seconds(moment: str | None) -> float | None:
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-@frozen
-class Times:
+class Times(msgspec.Struct, frozen=True):
     """When what was printed, as far as the marks of a log tell; `start` is the deploy's own."""
 
     start: float

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import asdict, define, field
+from attrs import define, field
+from msgspec.structs import asdict
 
 from integralgit.background import Background
 from integralgit.journal.events import DeployChanged, Event, StepChanged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from attrs import evolve
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.plan import (
@@ -26,11 +26,11 @@ OLD, MINE, TARGET = "0a" * 20, "0b" * 20, "0c" * 20
 #: On the right branch, some commits behind, without work of its own.
 BEHIND = Found(head=OLD, on_branch="main", local=OLD, target=TARGET, behind=3)
 #: The remote branch was rewritten; what is here came all from it.
-REWRITTEN = evolve(BEHIND, ahead=2)
+REWRITTEN = replace(BEHIND, ahead=2)
 #: Two local commits, one of them somebody's own, on top of what the remote has.
 WORKED = Found(head=MINE, on_branch="main", local=MINE, target=TARGET, ahead=2, own=1)
 #: The same, and the remote has gone on meanwhile.
-DIVERGED = evolve(WORKED, behind=3)
+DIVERGED = replace(WORKED, behind=3)
 #: Already there.
 THERE = Found(head=TARGET, on_branch="main", local=TARGET, target=TARGET)
 
@@ -56,25 +56,25 @@ class SafeTests(SynchronousTestCase):
     def test_there_but_not_on_the_branch(self) -> None:
         """The same commit on another branch, or detached, is left for the branch to deploy."""
         for on_branch in (None, "other"):
-            found = evolve(THERE, on_branch=on_branch)
+            found = replace(THERE, on_branch=on_branch)
             self.assertEqual(self.plan(found), Move(TARGET))
-            self.assertEqual(self.plan(evolve(found, local=None)), Move(TARGET))
+            self.assertEqual(self.plan(replace(found, local=None)), Move(TARGET))
 
     def test_fast_forward(self) -> None:
         """A checkout that is only behind moves forward, from wherever HEAD is."""
         for on_branch in ("main", "other", None):
-            self.assertEqual(self.plan(evolve(BEHIND, on_branch=on_branch)), Move(TARGET))
+            self.assertEqual(self.plan(replace(BEHIND, on_branch=on_branch)), Move(TARGET))
 
     def test_first_checkout(self) -> None:
         """An empty checkout, or one without the branch, moves to the commit."""
         empty = Found(head=None, on_branch="main", local=None, target=TARGET)
         self.assertEqual(self.plan(empty), Move(TARGET))
-        self.assertEqual(self.plan(evolve(BEHIND, local=None, on_branch="other")), Move(TARGET))
+        self.assertEqual(self.plan(replace(BEHIND, local=None, on_branch="other")), Move(TARGET))
 
     def test_the_remote_was_rewritten(self) -> None:
         """Where the local commits are all the remote's old ones, the remote is followed."""
         self.assertEqual(self.plan(REWRITTEN), Move(TARGET))
-        self.assertEqual(self.plan(evolve(REWRITTEN, behind=0)), Move(TARGET))
+        self.assertEqual(self.plan(replace(REWRITTEN, behind=0)), Move(TARGET))
 
     def test_local_work(self) -> None:
         """Local work on top of the commit stays as it is."""
@@ -83,12 +83,12 @@ class SafeTests(SynchronousTestCase):
     def test_local_work_on_a_branch_that_is_not_checked_out(self) -> None:
         """Where HEAD is elsewhere, the branch with its local work is checked out."""
         for on_branch in (None, "other"):
-            self.assertEqual(self.plan(evolve(WORKED, on_branch=on_branch)), Move(MINE))
+            self.assertEqual(self.plan(replace(WORKED, on_branch=on_branch)), Move(MINE))
 
     def test_both_sides_went_on(self) -> None:
         """Local work and new commits are merged."""
         for on_branch in ("main", "other", None):
-            self.assertEqual(self.plan(evolve(DIVERGED, on_branch=on_branch)), Merge(MINE, TARGET))
+            self.assertEqual(self.plan(replace(DIVERGED, on_branch=on_branch)), Merge(MINE, TARGET))
 
 
 class FollowTests(SynchronousTestCase):
@@ -96,7 +96,7 @@ class FollowTests(SynchronousTestCase):
         """Whatever there is, the checkout ends at the remote commit."""
         for found in (THERE, BEHIND, REWRITTEN, WORKED, DIVERGED):
             for in_progress in (None, "merge"):
-                step = plan(evolve(found, in_progress=in_progress), "main", "follow")
+                step = plan(replace(found, in_progress=in_progress), "main", "follow")
                 self.assertEqual(step, Overwrite(TARGET))
 
 
@@ -104,7 +104,7 @@ class FastForwardOnlyTests(SynchronousTestCase):
     def test_fast_forwards(self) -> None:
         """A fast-forward, a first checkout and no change at all are allowed."""
         self.assertEqual(plan(BEHIND, "main", "ff-only"), Move(TARGET))
-        self.assertEqual(plan(evolve(BEHIND, local=None), "main", "ff-only"), Move(TARGET))
+        self.assertEqual(plan(replace(BEHIND, local=None), "main", "ff-only"), Move(TARGET))
         self.assertEqual(plan(THERE, "main", "ff-only"), Stay())
 
     def test_anything_else(self) -> None:
@@ -113,7 +113,7 @@ class FastForwardOnlyTests(SynchronousTestCase):
             reason = refusal(found, "ff-only")
             for part in ("not a fast-forward", "main", commits, "ff-only"):
                 self.assertIn(part, reason)
-        self.assertIn("1 commit ", refusal(evolve(REWRITTEN, ahead=1), "ff-only"))
+        self.assertIn("1 commit ", refusal(replace(REWRITTEN, ahead=1), "ff-only"))
 
 
 class InProgressTests(SynchronousTestCase):
@@ -122,7 +122,7 @@ class InProgressTests(SynchronousTestCase):
         for found in (THERE, BEHIND, REWRITTEN, WORKED, DIVERGED):
             for update in ("safe", "ff-only"):
                 for what in ("merge", "rebase", "bisect"):
-                    self.assertIn(what, refusal(evolve(found, in_progress=what), update))
+                    self.assertIn(what, refusal(replace(found, in_progress=what), update))
 
 
 def everything() -> Iterator[Found]:

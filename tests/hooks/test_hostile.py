@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide
@@ -316,7 +317,7 @@ def _ref_test(ref: str) -> Callable[[SynchronousTestCase], None]:
             wanted = [ref.removeprefix("refs/heads/")] if REFS[ref] else []
             self.assertEqual([target.branch for target in decision.targets], wanted)
             self.assertLess(len(decision.reason), 1000)
-            gone = decide(evolve(push, deleted=True), None)
+            gone = decide(replace(push, deleted=True), None)
             self.assertEqual((gone.outcome, gone.targets), (IGNORED, ()))
 
     test.__doc__ = f"{ref[:60]!a} is {'' if REFS[ref] else 'not '}deployed."

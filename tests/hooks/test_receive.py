@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import quote_plus
 
 from attrs import evolve
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Commit, Delivery, Incoming, Push
@@ -477,7 +478,7 @@ class PlainPushTests(SynchronousTestCase):
         body = encoded(plain_push())
         delivery = receive(plain_standard(body), KEYS)
         self.assertEqual(delivery.id, "msg_1")
-        self.assertEqual(evolve(delivery, id=""), receive(plain(body), KEYS))
+        self.assertEqual(replace(delivery, id=""), receive(plain(body), KEYS))
 
     def test_standard_webhooks_with_an_encoded_secret(self) -> None:
         """A secret written as `whsec_` and base64 stands for the bytes within."""

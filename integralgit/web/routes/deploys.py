@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from attrs import asdict
 from markupsafe import Markup
+from msgspec.structs import asdict
 from twisted.web.server import Request
 
 from integralgit.journal import deploys, freezes
