@@ -90,6 +90,13 @@ def _build(reactor: Any, settings: Settings, file: str | None, *, is_logged: boo
             "running as root would run every deploy script as root; use a user of its own,"
             " or --allow-root"
         )
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        raise SettingsError(
+            f"the end of a child could not be heard of: pidfd_open(2) says {error.strerror!r};"
+            " Linux 5.3 or newer is needed, and a sandbox has to allow that"
+        ) from None
     state = make_private_folder(Path(settings.state).absolute())
     beside = Path(file).absolute().parent if file else Path.cwd()
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -227,6 +228,16 @@ class Starting(SynchronousTestCase):
         """The server does not start as root, and touches nothing (threat 75)."""
         self.patch(os, "geteuid", lambda: 0)
         self.assertIn("--allow-root", self.refused())
+        self.assertFalse(self.state.exists())
+
+    def test_no_way_to_hear_of_the_end_of_a_child(self) -> None:
+        """Where the kernel or a sandbox has none, the start says so, and touches nothing."""
+
+        def not_here(pid: int) -> int:
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        self.patch(os, "pidfd_open", not_here)
+        self.assertIn("Linux 5.3", self.refused())
         self.assertFalse(self.state.exists())
 
     def test_root_where_it_is_allowed(self) -> None:

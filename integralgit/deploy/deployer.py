@@ -169,7 +169,6 @@ class Deployer:
         finished = self._now() if at is None else at
 
         def end(tx: Transaction) -> bool:
-            earlier(tx)
             reason = outcome.reason
             if outcome.roll_back:
                 reason = f"{reason}; {go_back(tx, deploys.known(tx, number), self._now())}"
@@ -186,8 +185,18 @@ class Deployer:
                 deploys.enqueue_interrupted(tx, number, self._now())
             return deploys.anything_waits_at(tx, deploy.location)
 
+        def all_of_it(tx: Transaction) -> bool:
+            earlier(tx)
+            return end(tx)
+
         try:
-            more = await self.record(end)
+            try:
+                more = await self.record(all_of_it)
+            except Stopping:
+                raise
+            except Exception:
+                log.failure("deploy {deploy}: what it found out is lost", deploy=number)
+                more = await self.record(end)
         except Stopping:
             return ()
         self._scripts.forget(number)

@@ -111,10 +111,11 @@ class Leader:
             self.closeChildFD(number)
 
     def writeToChild(self, number: int, data: bytes) -> None:
-        """Write to its standard input, at most as much as a pipe holds in all."""
-        assert number == 0 and self._input is not None
-        with suppress(BrokenPipeError):
-            os.write(self._input, data)
+        """Write to its standard input, at most as much as a pipe holds; one that has ended hears nothing."""
+        assert number == 0
+        if self._input is not None:
+            with suppress(BrokenPipeError):
+                os.write(self._input, data)
 
     def closeStdin(self) -> None:
         """Let it find the end of its standard input."""

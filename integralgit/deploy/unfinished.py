@@ -77,9 +77,21 @@ class Unfinished:
             os.close(file)
 
     def end(self) -> None:
-        """The files are what they should be, and the note says nothing any more."""
+        """The files are what they should be: the note says nothing any more.
+
+        Once `settle` has been called, that outlives a power failure too.
+        """
         with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
             file.write(_VOID)
+
+    def settle(self) -> None:
+        """What the note says is on the disk: by itself, that would take half a minute.
+
+        An end that comes to nothing would have the next deploy complete an
+        update that has long ended, over what was edited since. May wait for the disk.
+        """
+        with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
+            os.fdatasync(file.fileno())
 
     @property
     def _path(self) -> str:
@@ -100,6 +112,7 @@ class Unfinished:
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.end()
+                self.settle()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
@@ -110,6 +123,7 @@ class Unfinished:
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             self.end()
+            self.settle()
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""

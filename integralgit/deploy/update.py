@@ -139,6 +139,10 @@ class Update:
             self._tell_what_is_missing()
         return Updated(head.commit, at)
 
+    async def settle(self) -> None:
+        """The end of the update outlives a power failure, once this returns."""
+        await self.in_thread(self._unfinished.settle)
+
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
         git = self.checkout.git
@@ -328,6 +332,7 @@ class Update:
                 [],
             ):
                 self._unfinished.end()
+                self._unfinished.settle()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

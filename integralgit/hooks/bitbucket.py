@@ -67,6 +67,7 @@ class _Change(msgspec.Struct):
     new: _Ref | None = None
     old: _Ref | None = None
     commits: list[_Commit] | None = None
+    truncated: bool = True
 
 
 class _Changes(msgspec.Struct):
@@ -105,7 +106,7 @@ def _push(change: _Change, pusher: str) -> Push | None:
         deleted=change.new is None,
         pusher=pusher,
         commits=tuple(newest_first(commits, after)),
-        whole=are_all(commits, after),
+        whole=are_all(commits, after, None if change.truncated else len(commits)),
     )
 
 

@@ -32,9 +32,6 @@ class Rejected(Exception):
 
 #: How many commits of a push are kept: the newest ones.
 MOST_COMMITS = 50
-#: The shortest list of commits that a git host may have cut off. Bitbucket and Gitea list five,
-#: GitLab 20 and GitHub 2,048; see the pages that their modules name.
-CUT_OFF = 5
 
 
 @frozen
@@ -87,9 +84,9 @@ def newest_first(commits: Sequence[Told], after: str | None) -> Sequence[Told]:
     return commits if commits and commits[0].id == after else commits[::-1]
 
 
-def are_all(commits: Sequence[Told], after: str | None) -> bool:
-    """Whether the git host has told every commit of a push to `after`, of those that may cut off."""
-    return 0 < len(commits) < CUT_OFF and any(one.id == after for one in commits)
+def are_all(commits: Sequence[Told], after: str | None, total: int | None) -> bool:
+    """Whether these are every commit of a push to `after`; the git host says that it has `total`."""
+    return len(commits) == total and any(one.id == after for one in commits)
 
 
 class Push(msgspec.Struct, frozen=True):

@@ -24,6 +24,9 @@ from integralgit.hooks.delivery import (
 from integralgit.hooks.signatures import hub_sha1, hub_sha256
 from integralgit.names import Repository
 
+#: The most commits of a push that GitHub lists; those that imitate it say how many there are.
+LISTED = 2048
+
 
 class _Repository(msgspec.Struct):
     full_name: str
@@ -47,6 +50,7 @@ class _PushEvent(msgspec.Struct):
     before: str | None = None
     deleted: bool = False
     commits: list[ToldCommit] | None = None
+    total_commits: int | None = None
     pusher: _Pusher | None = None
 
 
@@ -62,6 +66,9 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
     push = decode(document, _PushEvent)
     repo, after = _repository(push.repository), commit_id(push.after)
     pusher, commits = push.pusher or _Pusher(), push.commits or []
+    total = push.total_commits
+    if provider == "github" and len(commits) < LISTED:
+        total = len(commits)
     change = Push(
         ref=push.ref,
         before=commit_id(push.before),
@@ -69,7 +76,7 @@ def read_event(provider: str, event: str, sent_id: str, document: bytes) -> Deli
         deleted=push.deleted or after is None,
         pusher=pusher.name or pusher.login or pusher.username or "",
         commits=kept(commits, after),
-        whole=are_all(commits, after),
+        whole=are_all(commits, after, total),
     )
     return Delivery(provider, event, sent_id, repo, (change,))
 

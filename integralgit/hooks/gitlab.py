@@ -43,6 +43,7 @@ class _PushEvent(msgspec.Struct):
     after: str
     user_name: str | None = None
     commits: list[ToldCommit] | None = None
+    total_commits_count: int | None = None
 
 
 def _claims(incoming: Incoming) -> bool:
@@ -75,7 +76,7 @@ def _parse(incoming: Incoming) -> Delivery:
         deleted=after is None,
         pusher=told.user_name or "",
         commits=kept(commits, after),
-        whole=are_all(commits, after),
+        whole=are_all(commits, after, told.total_commits_count),
     )
     return Delivery("gitlab", kind, sent_id, repo, (push,))
 

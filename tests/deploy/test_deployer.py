@@ -1,15 +1,26 @@
-"""Tests of the two decisions of a deploy: what the config says about it, and how a script ended."""
+"""Tests of what is decided about a deploy: what the config says of it, how its script ended, its end."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.deploy.child import Children
+from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, State, Trigger
-from integralgit.settings import Trust
+from integralgit.journal.logs import Logs
+from integralgit.journal.store import Transaction
+from integralgit.settings import Settings, Trust
+from integralgit.testing import MemoryStore
+from tests.fakes import FakeProcesses
 
 
 def deploy(
@@ -181,3 +192,44 @@ class ScriptOutcomes(SynchronousTestCase):
         ]
         for ended, expected in cases:
             self.assertEqual(script_outcome(ended), expected, ended)
+
+
+class Ending(SynchronousTestCase):
+    def test_what_it_found_out_cannot_be_written(self) -> None:
+        """The end itself is recorded all the same; the fault is in the server's log."""
+        reactor, store = FakeProcesses(), MemoryStore().store
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        nothing: Any = None
+        deployer = Deployer(
+            reactor,
+            Settings(),
+            *(nothing, nothing, store, Logs(folder), nothing),
+            Children(reactor, reactor.spawn),
+            {},
+            *(nothing, reactor.seconds, lambda deploy: "", nothing),
+        )
+
+        def queue(tx: Transaction) -> Deploy:
+            number = deploys.enqueue(
+                tx,
+                repo="github.com/acme/site",
+                branch="main",
+                host="web1",
+                location="/srv/site",
+                trigger=Trigger.PUSH,
+                now=0.0,
+            )
+            return deploys.begin(tx, deploys.known(tx, number), 1.0)
+
+        begun = self.successResultOf(store.write(queue))
+
+        def found_out(tx: Transaction) -> None:
+            deploys.note(tx, begun.id, commit="1" * 40)
+            raise ValueError("a fault of ours")
+
+        ending = deployer._end(begun, Outcome(State.SUCCEEDED), earlier=found_out)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(ending)), ())
+        ended = self.successResultOf(store.read(lambda tx: deploys.known(tx, begun.id)))
+        self.assertEqual((ended.state, ended.commit), (State.SUCCEEDED, None))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

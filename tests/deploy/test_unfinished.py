@@ -50,6 +50,22 @@ class Notes(SynchronousTestCase):
             self.successResultOf(completing)
             self.assertEqual(self.reactor.spawned, [])
 
+    def test_its_end_reaches_the_disk(self) -> None:
+        """Once it is settled, what ended does not come back after a power failure (threat 70)."""
+        synced: list[tuple[str, str]] = []
+
+        def fdatasync(descriptor: int) -> None:
+            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            synced.append((path.name, path.read_text()[0]))
+
+        self.patch(os, "fdatasync", fdatasync)
+        self.unfinished.settle()
+        self.unfinished.begin("main", ONE, TWO)
+        self.unfinished.end()
+        self.assertEqual(synced, [])
+        self.unfinished.settle()
+        self.assertEqual(synced, [(NOTE, "\n")])
+
     def test_a_note_over_an_older_one(self) -> None:
         """What an earlier note said is nowhere in the next one."""
         for branch in ("b" * 244, "main"):

@@ -90,6 +90,13 @@ class GitLabTests(SynchronousTestCase):
             ),
         )
 
+    def test_whether_the_commits_are_all(self) -> None:
+        """GitLab says how many there are, for it lists only the newest."""
+        for count, whole in ((1, True), (30, False), (None, False)):
+            pushed = gitlab_push(total_commits_count=count)
+            (push,) = receive(gitlab(encoded(pushed)), KEYS).pushes
+            self.assertEqual(push.whole, whole, count)
+
     def test_the_older_id(self) -> None:
         """Where the key for retries is not sent, the id is that of the event."""
         incoming = with_headers(SENDERS["gitlab"].usual(), {"idempotency-key": None})
@@ -223,11 +230,16 @@ class LikeGiteaTests(SynchronousTestCase):
                             after=NEW,
                             pusher="ann",
                             commits=(Commit(NEW, "Say hello", "Ann"),),
-                            whole=True,
                         ),
                     ),
                 ),
             )
+
+    def test_whether_the_commits_are_all(self) -> None:
+        """How many are listed is the owner's setting; so they are all where Gitea counts as many."""
+        for count, whole in ((1, True), (9, False), (None, False)):
+            (push,) = receive(gitea(encoded(gitea_push(total_commits=count))), KEYS).pushes
+            self.assertEqual(push.whole, whole, count)
 
     def test_form(self) -> None:
         """A form is the same delivery, proved over the JSON in it."""

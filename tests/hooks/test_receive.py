@@ -230,8 +230,8 @@ class GitHubTests(SynchronousTestCase):
         newest = {"id": NEW}
         for commits, whole in (
             ([newest], True),
-            ([*told[:3], newest], True),
-            ([*told[:4], newest], False),
+            ([*told, newest], True),
+            ([{"id": OLD}] * 2047 + [newest], False),
             (told[:3], False),
             ([], False),
         ):

@@ -173,6 +173,7 @@ class Spawned(TestCase):
         )
         os.killpg(leader.pid or 0, signal.SIGKILL)
         await heard.exited
+        leader.writeToChild(0, b"two\n")
         leader.closeStdin()
 
     async def test_a_grandchild_that_holds_the_output(self) -> None:
