@@ -202,6 +202,33 @@ class LogTests(PageTests):
 
 
 class ActTests(PageTests):
+    def test_clicks_while_the_page_is_renewed(self) -> None:
+        """No click is lost, however often what is new is shown around what is clicked."""
+        hold = self.folder / "hold"
+        hold.touch()
+        self.addCleanup(lambda: hold.unlink(missing_ok=True))
+        daemon = self.serve("while [ -e ../hold ]; do sleep 0.05; done\n", settings="")
+        with self.opened(daemon, "/github.com/acme/site") as opened:
+            self.sign_in(opened, daemon)
+            opened.goto(daemon.url + DEPLOY.format(1))
+            expect(opened.locator("h1")).to_contain_text("running")
+            opened.evaluate(
+                """async () => {
+                    const live = await import("/-/static/live.js");
+                    const again = async () => {
+                        while (true) await live.refresh("#summary", location.pathname);
+                    };
+                    again();
+                }"""
+            )
+            for number in range(10):
+                opened.locator("#cancel summary").click()
+                is_open = opened.evaluate("document.querySelector('#cancel').open")
+                self.assertEqual(is_open, number % 2 == 0)
+            opened.locator("#cancel summary").click()
+            opened.get_by_role("button", name="Cancel the deploy").click()
+            expect(opened.locator("h1")).to_contain_text("cancelled")
+
     def test_acts(self) -> None:  # noqa: PLR0915 - one visit, from act to act
         """Everything that people may do is done from the pages, after signing in where one was."""
         wait = "while [ -e ../hold ]; do sleep 0.05; done\n"

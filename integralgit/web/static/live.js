@@ -14,21 +14,34 @@ function seldom(action, delay) {
 }
 
 /** Replace a part of this page by the same part of a fresh copy, but for forms that somebody fills in. */
-async function refresh(selector, address = location.href) {
+export async function refresh(selector, address = location.href) {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
   if (!old || !now) return;
   for (const kept of old.querySelectorAll("[data-keep][open]")) {
-    now.querySelector(`#${kept.id}`)?.replaceWith(kept);
+    const [twin, place] = [now.querySelector(`#${kept.id}`), [...old.childNodes].findIndex((one) => one.contains(kept))];
+    if (!twin) continue;
+    twin.open = true;
+    if (!old.childNodes[place].isEqualNode(now.childNodes[place] ?? null)) twin.replaceWith(kept);
   }
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
-  old.replaceChildren(...now.childNodes);
+  renew(old, now);
   const same = focused?.getAttribute("href") && `a[href="${CSS.escape(focused.getAttribute("href"))}"]`;
   (focused?.isConnected ? focused : same && old.querySelector(same))?.focus();
   document.title = fresh.title;
   showTimes();
+}
+
+/** Replace what differs, and nothing else: a click on what is replaced under it would be lost. */
+function renew(old, now) {
+  const [was, is] = [[...old.childNodes], [...now.childNodes]];
+  is.forEach((node, place) => {
+    if (place >= was.length) old.append(node);
+    else if (!was[place].isEqualNode(node)) was[place].replaceWith(node);
+  });
+  was.slice(is.length).forEach((node) => node.remove());
 }
 
 /** Times in the reader's zone, those of today without the date, with the exact one on hover. */
