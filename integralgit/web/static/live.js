@@ -21,27 +21,20 @@ export async function refresh(selector, address = location.href) {
   const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
   if (!old || !now) return;
   for (const kept of old.querySelectorAll("[data-keep][open]")) {
-    const [twin, place] = [now.querySelector(`#${kept.id}`), [...old.childNodes].findIndex((one) => one.contains(kept))];
-    if (!twin) continue;
-    twin.open = true;
-    if (!old.childNodes[place].isEqualNode(now.childNodes[place] ?? null)) twin.replaceWith(kept);
+    const twin = now.querySelector(`#${kept.id}`);
+    if (twin) twin.open = true;
+    const place = [...old.childNodes].findIndex((one) => one.contains(kept));
+    if (!old.childNodes[place].isEqualNode(now.childNodes[place] ?? null)) twin?.replaceWith(kept);
   }
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
-  renew(old, now);
+  // What is the same stays: a click on what is replaced under it would be lost.
+  const [was, is] = [[...old.childNodes], [...now.childNodes]];
+  was.forEach((node, place) => { if (!is[place]?.isEqualNode(node)) node.replaceWith(...is.slice(place, place + 1)); });
+  old.append(...is.slice(was.length));
   const same = focused?.getAttribute("href") && `a[href="${CSS.escape(focused.getAttribute("href"))}"]`;
   (focused?.isConnected ? focused : same && old.querySelector(same))?.focus();
   document.title = fresh.title;
   showTimes();
-}
-
-/** Replace what differs, and nothing else: a click on what is replaced under it would be lost. */
-function renew(old, now) {
-  const [was, is] = [[...old.childNodes], [...now.childNodes]];
-  is.forEach((node, place) => {
-    if (place >= was.length) old.append(node);
-    else if (!was[place].isEqualNode(node)) was[place].replaceWith(node);
-  });
-  was.slice(is.length).forEach((node) => node.remove());
 }
 
 /** Times in the reader's zone, those of today without the date, with the exact one on hover. */
@@ -49,9 +42,8 @@ function showTimes() {
   const today = new Date().toDateString();
   for (const time of document.querySelectorAll("time")) {
     const moment = new Date(time.dateTime);
-    time.textContent = moment.toDateString() === today
-      ? moment.toLocaleTimeString(undefined, { timeStyle: "medium" })
-      : moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    const style = moment.toDateString() === today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+    time.textContent = moment.toLocaleString(undefined, style);
   }
 }
 
@@ -373,18 +365,13 @@ class Find {
   }
 }
 
-function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
+function element(name, className = "", textContent = "") {
+  return Object.assign(document.createElement(name), { className, textContent });
 }
 
 /** Rows of a log from the server, which has escaped what is in them. */
 function rowsOf(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html;
-  return [...template.content.children];
+  return [...Object.assign(document.createElement("template"), { innerHTML: html }).content.children];
 }
 
 function numberOf(row) { return Number(row.id.slice(1)); }
