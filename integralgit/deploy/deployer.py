@@ -165,7 +165,7 @@ class Deployer:
 
         It is queued again if the machine went down. Gives its location if something waits there.
         """
-        number, size = deploy.id, self._logs.size(deploy.id)
+        number, location, size = deploy.id, deploy.location, self._logs.size(deploy.id)
         finished = self._now() if at is None else at
 
         def end(tx: Transaction) -> bool:
@@ -183,7 +183,7 @@ class Deployer:
             )
             if outcome.state is State.INTERRUPTED:
                 deploys.enqueue_interrupted(tx, number, self._now())
-            return deploys.anything_waits_at(tx, deploy.location)
+            return location is not None and deploys.waiting_at(tx, location) is not None
 
         def all_of_it(tx: Transaction) -> bool:
             earlier(tx)
@@ -206,7 +206,7 @@ class Deployer:
             state=outcome.state.value,
             reason=outcome.reason or "",
         )
-        return (deploy.location,) if more and deploy.location is not None else ()
+        return (location,) if more and location is not None else ()
 
     async def _outcome(self, run: Run, turn: Turn) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""

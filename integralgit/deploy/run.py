@@ -113,7 +113,7 @@ class Patient:
         return result
 
 
-def in_order(works: Sequence[Work[Any]]) -> Work[None]:
+def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
     """Several pieces of work as one."""
 
     def all_of_them(tx: Transaction) -> None:
@@ -163,7 +163,7 @@ class Run:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                await self._archive.write(in_order(batch), durable=False)
+                await self._archive.write(_in_order(batch), durable=False)
         except Exception as error:
             self._fault = error
 
@@ -182,7 +182,7 @@ class Run:
         """What was recorded and is not on its way yet, for whoever writes it with the end."""
         cancel(self._due)
         rest, self._waiting, self._due = self._waiting, [], None
-        return in_order(rest)
+        return _in_order(rest)
 
     def put_off(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do this when the script runs, which it would only delay, or else at the end."""

@@ -187,6 +187,7 @@ def spawner(reactor: Any) -> Spawn:
         outputs: dict[int, int] = {}
         own_input: int | None = None
         ours: dict[int, int] = {}
+        kept: list[int] = []
         theirs: list[int] = []
         pid = None
         try:
@@ -195,12 +196,12 @@ def spawner(reactor: Any) -> Spawn:
                     ours[number] = what
                     continue
                 read, write = os.pipe()
-                ours[number] = write if what == "r" else read
-                theirs.append(ours[number])
                 if what == "r":
-                    outputs[number] = read
+                    outputs[number], ours[number] = read, write
                 else:
-                    own_input = write
+                    own_input, ours[number] = write, read
+                kept.append(read if what == "r" else write)
+                theirs.append(ours[number])
             pid = os.posix_spawnp(
                 argv[0],
                 list(argv),
@@ -212,7 +213,7 @@ def spawner(reactor: Any) -> Spawn:
             leader = Leader(reactor, protocol, pid, own_input)
             leader.listen(outputs)
         except BaseException:
-            for pipe in (*outputs.values(), *([] if own_input is None else [own_input])):
+            for pipe in kept:
                 os.close(pipe)
             if pid is not None:
                 # There was no descriptor left to hear of its end by.

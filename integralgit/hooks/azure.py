@@ -120,12 +120,13 @@ def _parse(incoming: Incoming) -> Delivery:
         Push(
             ref=update.name,
             before=commit_id(update.old),
-            after=commit_id(update.new),
-            deleted=commit_id(update.new) is None,
+            after=after,
+            deleted=after is None,
             pusher=(told.pushed_by and told.pushed_by.display_name) or "",
-            commits=tuple(newest_first(commits, commit_id(update.new))),
+            commits=tuple(newest_first(commits, after)),
         )
         for update in told.updates or ()
+        for after in (commit_id(update.new),)
     )
     return Delivery("azure", about.kind, about.id, repo, pushes, "the delivery changes no ref")
 

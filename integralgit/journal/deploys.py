@@ -207,11 +207,6 @@ def waiting_at(tx: Transaction, location: str) -> Deploy | None:
     return found[0] if found else None
 
 
-def anything_waits_at(tx: Transaction, location: str | None) -> bool:
-    """Whether any deploy waits for a location."""
-    return tx.one(f"SELECT 1 FROM deploys {_WAITING} AND location = ?", (location,)) is not None
-
-
 def has_any(tx: Transaction, location: str) -> bool:
     """Whether there ever was a deploy for that location."""
     return tx.one("SELECT 1 FROM deploys WHERE location = ?", (location,)) is not None

@@ -20,6 +20,7 @@ from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 from tests.fakes import FakeProcesses
 
 
@@ -210,19 +211,7 @@ class Ending(SynchronousTestCase):
             *(nothing, reactor.seconds, lambda deploy: "", nothing),
         )
 
-        def queue(tx: Transaction) -> Deploy:
-            number = deploys.enqueue(
-                tx,
-                repo="github.com/acme/site",
-                branch="main",
-                host="web1",
-                location="/srv/site",
-                trigger=Trigger.PUSH,
-                now=0.0,
-            )
-            return deploys.begin(tx, deploys.known(tx, number), 1.0)
-
-        begun = self.successResultOf(store.write(queue))
+        begun = self.successResultOf(store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0)))
 
         def found_out(tx: Transaction) -> None:
             deploys.note(tx, begun.id, commit="1" * 40)

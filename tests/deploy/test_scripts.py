@@ -17,12 +17,11 @@ from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys
-from integralgit.journal.events import State, Trigger
+from integralgit.journal.events import State
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Transaction
 from integralgit.settings import Settings
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 from tests.fakes import FakeProcess, FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -40,21 +39,9 @@ class Prepared(SynchronousTestCase):
         store, logs, waits = MemoryStore().store, Logs(folder / "logs"), Waits()
         now = self.reactor.seconds
 
-        def queue(tx: Transaction) -> int:
-            return deploys.enqueue(
-                tx,
-                repo="github.com/acme/site",
-                branch="main",
-                host="web1",
-                location=str(folder),
-                trigger=Trigger.PUSH,
-                now=0.0,
-            )
-
-        number = self.successResultOf(store.write(queue))
-        deploy = self.successResultOf(store.write(lambda tx: deploys.known(tx, number)))
+        deploy = self.successResultOf(store.write(lambda tx: queued(tx, location=str(folder))))
         patient: Any = Patient(store, lambda seconds: Deferred())
-        self.run_ = Run(deploy, logs.open(number), patient, logs, now, self.reactor.callLater)
+        self.run_ = Run(deploy, logs.open(deploy.id), patient, logs, now, self.reactor.callLater)
         self.addCleanup(os.close, self.run_.log)
         self.scripts = Scripts(
             self.reactor,

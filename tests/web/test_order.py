@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.bring import LATE_COMMIT, Bring
 from integralgit.deploy.checkout import Checkout, Tips
 from integralgit.deploy.run import Run
-from integralgit.journal import deploys
-from integralgit.journal.events import Deploy, Trigger
-from integralgit.journal.store import Transaction, Work
+from integralgit.journal.events import Deploy
+from integralgit.journal.store import Work
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 
 OLD, PUSHED, NEWER = "1" * 40, "2" * 40, "3" * 40
 
@@ -67,24 +67,8 @@ class OrderTests(SynchronousTestCase):
 
     def log(self, wanted: str | None) -> Log:
         """A run of a deploy that was made for that commit."""
-
-        def add(tx: Transaction) -> Deploy:
-            number = deploys.enqueue(
-                tx,
-                repo="github.com/acme/site",
-                branch="main",
-                host="web1",
-                location="/srv/site",
-                trigger=Trigger.PUSH,
-                push=None,
-                wanted=wanted,
-                commits=(),
-                now=0.0,
-            )
-            return deploys.known(tx, number)
-
         write = self.memory.store.write
-        return Log(self.successResultOf(write(add)), write)
+        return Log(self.successResultOf(write(lambda tx: queued(tx, wanted=wanted))), write)
 
     def fetch(self, remote: Remote, log: Log) -> Deferred[Tips]:
         """Fetch for a deploy, as it does before its update."""
