@@ -46,6 +46,8 @@ class Heard(ProcessProtocol):
     out: dict[int, bytes] = field(factory=dict)
     told: list[str] = field(factory=list)
     exited: Deferred[None] = field(factory=Deferred)
+    #: That it has printed something.
+    spoke: Deferred[None] = field(factory=Deferred)
     #: Why it has ended.
     ended: Deferred[Any] = field(factory=Deferred)
     transport: Any = None
@@ -55,6 +57,8 @@ class Heard(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self.out[childFD] = self.out.get(childFD, b"") + data
+        if not self.spoke.called:
+            self.spoke.callback(None)
 
     def childConnectionLost(self, childFD: int) -> None:
         self.told.append(f"lost {childFD}")
@@ -179,6 +183,8 @@ class Spawned(TestCase):
     async def test_a_grandchild_that_holds_the_output(self) -> None:
         """It has exited, but not ended, until nobody can write any more or nobody wants to hear."""
         heard, leader = self.start("sh", "-c", "sleep 60 & echo $!")
+        # In either order: what it printed may still be in the pipe when it has exited.
+        await heard.spoke
         await heard.exited
         self.assertNoResult(heard.ended)
         for number in (1, 2):
