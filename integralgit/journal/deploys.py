@@ -87,8 +87,11 @@ def unfinished(tx: Transaction) -> list[Deploy]:
     return running(tx) + _deploys(tx, f"{_WAITING} ORDER BY id", ())
 
 
-def _changed(tx: Transaction, deploy: int) -> None:
-    row = tx.one("SELECT repo, state FROM deploys WHERE id = ?", (deploy,))
+def _change(tx: Transaction, deploy: int, columns: str, values: Sequence[object]) -> None:
+    """Give these columns of a deploy new values, and tell that it has changed."""
+    row = tx.one(
+        f"UPDATE deploys SET {columns} WHERE id = ? RETURNING repo, state", (*values, deploy)
+    )
     assert row is not None
     tx.emit(DeployChanged(deploy, row[0], State(row[1])))
 
@@ -121,8 +124,7 @@ def enqueue(
     deploy = added.lastrowid
     assert deploy is not None
     if rolls_back is not None:
-        tx.execute("UPDATE deploys SET rolled_back_by = ? WHERE id = ?", (deploy, rolls_back))
-        _changed(tx, rolls_back)
+        _change(tx, rolls_back, "rolled_back_by = ?", (deploy,))
     _coalesce(tx, repo, branch, location, now)
     tx.emit(DeployChanged(deploy, repo, State.QUEUED))
     return deploy
@@ -184,9 +186,11 @@ def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, n
         (host, location, branch, deploy),
     )
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
-    _coalesce(tx, known(tx, deploy).repo, branch, location, now)
+    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
+    repo = known(tx, deploy).repo
+    _coalesce(tx, repo, branch, location, now)
     if known(tx, deploy).state is State.QUEUED:
-        _changed(tx, deploy)
+        tx.emit(DeployChanged(deploy, repo, State.QUEUED))
 
 
 def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
@@ -214,12 +218,13 @@ def has_any(tx: Transaction, location: str) -> bool:
 
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
     """The remote commits that were deployed at a location, newest first."""
-    rows = tx.execute(
-        "SELECT commit_id FROM deploys WHERE location = ? AND commit_id IS NOT NULL"
-        " ORDER BY id DESC LIMIT ?",
+    row = tx.one(
+        # In one row, for with each of them this thread would have to wait for its turn again.
+        "SELECT group_concat(commit_id, ' ') FROM (SELECT commit_id FROM deploys"
+        " WHERE location = ? AND commit_id IS NOT NULL ORDER BY id DESC LIMIT ?)",
         (location, limit),
     )
-    return list(dict.fromkeys(commit for (commit,) in rows))
+    return list(dict.fromkeys((row and row[0] or "").split()))
 
 
 def telling(tx: Transaction, repo: str, host: str, commit: str) -> Deploy | None:
@@ -298,8 +303,6 @@ def running(tx: Transaction) -> list[Deploy]:
 def begin(tx: Transaction, deploy: Deploy, now: float) -> Deploy:
     """A deploy that waits runs from now on; as it is then."""
     tx.execute("UPDATE deploys SET state = 'running', started = ? WHERE id = ?", (now, deploy.id))
-    tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy.id,))
-    tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy.id,))
     tx.emit(DeployChanged(deploy.id, deploy.repo, State.RUNNING))
     return replace(deploy, state=State.RUNNING, started=now)
 
@@ -316,21 +319,15 @@ def note(
     commits: Sequence[Commit] | None = None,
 ) -> None:
     """Record what a running deploy has found out; what is None stays as it is."""
-    tx.execute(
-        "UPDATE deploys SET branch = coalesce(?, branch), commit_id = coalesce(?, commit_id),"
+    told = None if commits is None else encode_commits(commits)
+    _change(
+        tx,
+        deploy,
+        "branch = coalesce(?, branch), commit_id = coalesce(?, commit_id),"
         " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
-        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits) WHERE id = ?",
-        (
-            branch,
-            commit,
-            previous_commit,
-            head,
-            config_commit,
-            None if commits is None else encode_commits(commits),
-            deploy,
-        ),
+        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits)",
+        (branch, commit, previous_commit, head, config_commit, told),
     )
-    _changed(tx, deploy)
 
 
 def end(
@@ -345,10 +342,11 @@ def end(
     log_size: int | None = None,
 ) -> None:
     """The deploy ends in that state, and a step that still ran with it."""
-    tx.execute(
-        "UPDATE deploys SET state = ?, reason = ?, exit_code = ?, superseded_by = ?, log_size = ?,"
-        " finished = ? WHERE id = ?",
-        (state, reason, exit_code, superseded_by, log_size, now, deploy),
+    _change(
+        tx,
+        deploy,
+        "state = ?, reason = ?, exit_code = ?, superseded_by = ?, log_size = ?, finished = ?",
+        (state, reason, exit_code, superseded_by, log_size, now),
     )
     tx.execute(
         "UPDATE steps SET state = ?, finished = ?, detail = ? WHERE deploy = ? AND state = 'running'",
@@ -361,23 +359,19 @@ def end(
     )
     tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
-    _changed(tx, deploy)
 
 
 def begin_step(tx: Transaction, deploy: int, name: str, now: float, log_start: int) -> None:
     """A step of the deploy begins; one of that name that runs already goes on."""
-    goes_on = tx.one(
-        "SELECT 1 FROM steps WHERE deploy = ? AND name = ? AND state = 'running'", (deploy, name)
-    )
-    if goes_on is not None:
-        return
-    tx.execute(
+    begun = tx.execute(
         "INSERT INTO steps (deploy, position, name, state, started, detail, log_start)"
-        " SELECT ?, coalesce(max(position), 0) + 1, ?, 'running', ?, '', ? FROM steps"
-        " WHERE deploy = ?",
-        (deploy, name, now, log_start, deploy),
+        " SELECT ?1, coalesce(max(position), 0) + 1, ?2, 'running', ?3, '', ?4 FROM steps"
+        " WHERE deploy = ?1"
+        " HAVING NOT EXISTS (SELECT 1 FROM steps WHERE deploy = ?1 AND name = ?2 AND state = 'running')",
+        (deploy, name, now, log_start),
     )
-    tx.emit(StepChanged(deploy, name, StepState.RUNNING))
+    if begun.rowcount:
+        tx.emit(StepChanged(deploy, name, StepState.RUNNING))
 
 
 def end_step(
