@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from benchmarks.stage import Prepared, end, free_port, memory_of, request
+from benchmarks.stage import Prepared, end, free_port, memory_of, request, send_at_once
 from tests.integration.harness import TWISTD, surroundings
 
 #: The least that brings a branch forward by git's commands for people.
@@ -183,12 +183,13 @@ class Service:
         finally:
             end(process)
 
-    def push(self, name: str) -> None:
-        """Tell one that deploys of a push."""
-        body = json.dumps({"repository": {"name": name}}).encode()
-        status = Prepared(request(body, self.secret, {})).send(self.port)
-        if status != 200:
-            raise RuntimeError(f"a push was answered {status}")
+    def push(self, *names: str) -> None:
+        """Tell one that deploys of pushes, all at once."""
+        bodies = [json.dumps({"repository": {"name": name}}).encode() for name in names]
+        requests = [Prepared(request(body, self.secret, {})) for body in bodies]
+        statuses = set(send_at_once(requests, self.port))
+        if statuses != {200}:
+            raise RuntimeError(f"pushes were answered {statuses}")
 
     def once(self, _turn: int) -> float:
         """The seconds from its start to its first answer; how much memory it has then is kept."""

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from benchmarks.least import Service
 from benchmarks.measure import Goal, Result, ratio, turns
-from benchmarks.stage import Server, Signal, Upstream, head_of, running
+from benchmarks.stage import Server, Signal, Upstream, head_of, running, send_at_once
 from tests.integration.harness import git
 
 GROUP = "many"
@@ -158,7 +158,7 @@ def fifty(folder: Path) -> list[Result]:
             new(turn)
             prepared = [server.prepare(n, c) for n, c in zip(names, new(turn), strict=True)]
             start = time.perf_counter()
-            assert {one.send(server.port) for one in prepared} == {202}
+            assert set(send_at_once(prepared, server.port)) == {202}
             took = arrived(start)
             for name, commit in zip(names, new(turn), strict=True):
                 server.ended(name, commit)
@@ -182,8 +182,7 @@ def fifty(folder: Path) -> list[Result]:
         def least(turn: int) -> float:
             new(turn)
             start = time.perf_counter()
-            for name in names:
-                service.push(name)
+            service.push(*names)
             took = arrived(start)
             for name, commit in zip(names, new(turn), strict=True):
                 assert head_of(folder / "bare" / name) == commit

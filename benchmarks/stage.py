@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -149,11 +149,21 @@ class Prepared:
 
     def send(self, port: int) -> int:
         """Send it on a connection of its own; the status of the answer."""
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        (status,) = send_at_once([self], port)
+        return status
+
+
+def send_at_once(requests: Sequence[Prepared], port: int) -> list[int]:
+    """Send each on a connection of its own, before any answer is waited for; their statuses."""
+    with ExitStack() as connections:
+        waiting = []
+        for one in requests:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+            connections.enter_context(connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(self.data)
-            answer = connection.recv(65536)
-        return int(answer.split(b" ", 2)[1])
+            connection.sendall(one.data)
+            waiting.append(connection)
+        return [int(one.recv(65536).split(b" ", 2)[1]) for one in waiting]
 
 
 @define
