@@ -66,13 +66,13 @@ class Unfinished:
         """From now on files are changed, on the way from one commit, or from nothing, to another.
 
         The note is on the disk when this returns: a file system that keeps a
-        journal has its name there before any later change of git's.
+        journal has its name there before any later change of git's. May wait for the disk.
         """
         text = f"{branch}\n{before or NOTHING}\n{to}\n".encode()
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             os.write(file, text.ljust(SIZE, b"\n"))
-            os.fsync(file)
+            os.fdatasync(file)
         finally:
             os.close(file)
 

@@ -323,7 +323,7 @@ class Update:
         With `keep` it refuses, before it changes anything, where that would
         overwrite a file of the user's, an ignored one too.
         """
-        self._unfinished.begin(branch, before, to)
+        await self.in_thread(self._unfinished.begin, branch, before, to)
         try:
             await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
         except GitError as error:

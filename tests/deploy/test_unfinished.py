@@ -30,11 +30,11 @@ class Notes(SynchronousTestCase):
         """The note is on the disk, under its name, before any file is changed (threat 70)."""
         synced: list[tuple[str, str]] = []
 
-        def fsync(descriptor: int) -> None:
+        def fdatasync(descriptor: int) -> None:
             path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
             synced.append((path.name, path.read_text()))
 
-        self.patch(os, "fsync", fsync)
+        self.patch(os, "fdatasync", fdatasync)
         self.unfinished.begin("main", ONE, TWO)
         text = f"main\n{ONE}\n{TWO}\n"
         self.assertEqual(synced, [(NOTE, text.ljust(SIZE, "\n"))])
@@ -62,9 +62,9 @@ class Notes(SynchronousTestCase):
         self.unfinished.settle()
         self.unfinished.begin("main", ONE, TWO)
         self.unfinished.end()
-        self.assertEqual(synced, [])
+        self.assertEqual(synced, [(NOTE, "m")])
         self.unfinished.settle()
-        self.assertEqual(synced, [(NOTE, "\n")])
+        self.assertEqual(synced, [(NOTE, "m"), (NOTE, "\n")])
 
     def test_a_note_over_an_older_one(self) -> None:
         """What an earlier note said is nowhere in the next one."""
