@@ -104,10 +104,12 @@ class Deployer:
         """
         return await self._archive.write(work, durable=durable)
 
-    async def deploy(self, turn: Turn) -> tuple[str, ...]:
+    async def deploy(
+        self, turn: Turn, give_way: Callable[[], None] = lambda: None
+    ) -> tuple[str, ...]:
         """Run a deploy to its end; the locations at which something waits then.
 
-        Raises `NoRoom`, and puts it back into the queue, if it could not be
+        `give_way` is called when all that is left is to record its end. Raises `NoRoom`, and puts it back into the queue, if it could not be
         run because the state folder cannot be written.
         """
         deploy = turn.deploy
@@ -120,7 +122,7 @@ class Deployer:
                 raise NoRoom(reason) from None
             return await self._end(deploy, Outcome(State.FAILED, reason))
         try:
-            outcome = await self._outcome(run, turn)
+            outcome = await self._outcome(run, turn, give_way)
         except Moved as moved:
             run.say(str(moved))
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
@@ -212,10 +214,10 @@ class Deployer:
         )
         return (location,) if more and location is not None else ()
 
-    async def _outcome(self, run: Run, turn: Turn) -> Outcome:
+    async def _outcome(self, run: Run, turn: Turn, give_way: Callable[[], None]) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            return await self._story(run, turn)
+            return await self._story(run, turn, give_way)
         except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
@@ -246,7 +248,7 @@ class Deployer:
                 State.FAILED, f"a fault of the server; its log has it as incident {incident}"
             )
 
-    async def _story(self, run: Run, turn: Turn) -> Outcome:
+    async def _story(self, run: Run, turn: Turn, give_way: Callable[[], None]) -> Outcome:
         repo = parse_repository(run.deploy.repo)
         trusts = self._settings.trusts_for(repo)
         location = run.deploy.location
@@ -276,6 +278,7 @@ class Deployer:
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
             outcome = await self._healthy(run, check_of(deployment), outcome)
+            give_way()
             await run.complete()
             return outcome
         except Exception:

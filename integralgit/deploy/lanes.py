@@ -19,6 +19,8 @@ from twisted.internet.defer import DeferredLock, DeferredSemaphore
 class _Lane:
     lock: DeferredLock = field(factory=DeferredLock)
     waiting: bool = False
+    #: Whether it has one of the places that the limit allows.
+    has_place: bool = False
 
 
 @define
@@ -44,6 +46,13 @@ class Lanes:
             lane.waiting = True
             self._spawn(self._turn(key, lane))
 
+    def give_way(self, key: str) -> None:
+        """What is left of the work that runs for the key is not to keep others from beginning."""
+        lane = self._lanes[key]
+        if lane.has_place:
+            lane.has_place = False
+            self._limit.release()
+
     def follow(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do this for the key next, whatever the limit: it is something that runs already."""
         self._spawn(self._follow(key, self._lanes.setdefault(key, _Lane()), work))
@@ -60,12 +69,13 @@ class Lanes:
         await lane.lock.acquire()
         try:
             await self._limit.acquire()
+            lane.has_place = True
             try:
                 await self._pause()
                 lane.waiting = False
                 await self._work(key)
             finally:
-                self._limit.release()
+                self.give_way(key)
         finally:
             self._leave(key, lane)
 

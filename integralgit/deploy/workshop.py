@@ -203,7 +203,7 @@ class Workshop(Service):
             if taken.until is not None:
                 self._later(location, taken.until - self._now(), self.wake)
             return
-        next_ones = await self._deployer.deploy(taken)
+        next_ones = await self._deployer.deploy(taken, lambda: self._locations.give_way(location))
         if taken.deploy.id % PRUNE_EVERY == 0:
             await self._forget_old(taken.deploy.repo)
         for waiting in next_ones:

@@ -240,3 +240,21 @@ class OneAtATime(SynchronousTestCase):
             self.work.ends(key)
         self.assertEqual(sorted(self.work.started), ["a", "a", "b"])
         self.assertTrue(self.idle())
+
+    def test_work_that_gives_way(self) -> None:
+        """Work that is all but over lets another key begin, once; its own key still waits for its end."""
+        self.lanes = self.make(1)
+        for key in "abc":
+            self.lanes.wake(key)
+        self.lanes.wake("a")
+        for _ in range(2):
+            self.lanes.give_way("a")
+        self.assertEqual(set(self.work.running), {"a", "b"})
+        self.work.ends("a")
+        self.assertEqual(set(self.work.running), {"b"})
+        self.work.ends("b")
+        self.assertEqual(set(self.work.running), {"c"})
+        self.work.ends("c")
+        self.assertEqual(set(self.work.running), {"a"})
+        self.work.ends("a")
+        self.assertTrue(self.idle())
