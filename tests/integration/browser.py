@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from unittest import SkipTest
 
@@ -24,25 +26,27 @@ _ARGUMENTS = [
 ]
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A running browser; the test is skipped where there is none, except under CI."""
+@cache
+def chromium() -> Browser:
+    """The browser of this process, which ends with it: its start takes as long as many a test.
+
+    The test is skipped where there is none, except under CI.
+    """
     if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             raise AssertionError("Chromium is missing, and under CI nothing is skipped")
         raise SkipTest("Chromium is missing: install Debian's package chromium for this test")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+    atexit.register(browser.close)
+    return browser
 
 
 @contextmanager
-def page(browser: Browser, origin: str, **options: Any) -> Iterator[Page]:
-    """A page that fails the test on a script error, a dialog, or a request to another origin."""
-    context = browser.new_context(**options)
+def page(origin: str, **options: Any) -> Iterator[Page]:
+    """A page, in a context of its own, that fails the test on a script error, a dialog, or a request to another origin."""
+    context = chromium().new_context(**options)
     opened = context.new_page()
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(f"script error: {error}"))

@@ -43,86 +43,82 @@ class LiveLog(Integration):
 
     def test_lines_appear_as_they_are_printed(self) -> None:
         """The page shows a deploy line by line without a reload, then its end."""
-        with chromium() as browser:
-            daemon = self.start()
-            with page(browser, daemon.url) as opened:
-                opened.goto(f"{daemon.url}/github.com/acme/site/deploys/1")
-                log = opened.locator("#log")
-                expect(log).to_contain_text("line 0 <script>alert(1)</script>")
-                expect(opened.locator("h1")).to_contain_text("running")
-                opened.evaluate("window.sameDocument = true")
-                for n in (1, 2, 3):
-                    expect(log).not_to_contain_text(f"line {n}")
-                    self.go(n)
-                    expect(log).to_contain_text(f"line {n}")
-                expect(opened.locator("h1")).to_contain_text("succeeded")
-                expect(opened.locator("#summary")).to_contain_text("<img src=x onerror=alert(1)>")
-                self.assertTrue(opened.evaluate("window.sameDocument"))
-                self.assertEqual(len(self.lines(opened)), 4)
+        daemon = self.start()
+        with page(daemon.url) as opened:
+            opened.goto(f"{daemon.url}/github.com/acme/site/deploys/1")
+            log = opened.locator("#log")
+            expect(log).to_contain_text("line 0 <script>alert(1)</script>")
+            expect(opened.locator("h1")).to_contain_text("running")
+            opened.evaluate("window.sameDocument = true")
+            for n in (1, 2, 3):
+                expect(log).not_to_contain_text(f"line {n}")
+                self.go(n)
+                expect(log).to_contain_text(f"line {n}")
+            expect(opened.locator("h1")).to_contain_text("succeeded")
+            expect(opened.locator("#summary")).to_contain_text("<img src=x onerror=alert(1)>")
+            self.assertTrue(opened.evaluate("window.sameDocument"))
+            self.assertEqual(len(self.lines(opened)), 4)
 
     def test_the_log_goes_on_after_a_restart_of_the_server(self) -> None:
         """A cut connection resumes without loss or repetition."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        with chromium() as browser:
-            daemon = self.start(f'listen = ["tcp:{port}:interface=127.0.0.1"]')
-            context = browser.new_context()
-            opened = context.new_page()
-            opened.goto(f"{daemon.url}/github.com/acme/site/deploys/1")
-            self.go(1)
-            expect(opened.locator("#log")).to_contain_text("line 1")
-            daemon.stop()
-            self.go(2)
-            daemon.start()
-            self.go(3)
-            expect(opened.locator("#log")).to_contain_text("line 3", timeout=30_000)
-            expect(opened.locator("h1")).to_contain_text("succeeded", timeout=30_000)
-            self.assertEqual(
-                [line.split("<")[0].strip() for line in self.lines(opened)],
-                ["line 0", "line 1", "line 2", "line 3"],
-            )
-            context.close()
+        daemon = self.start(f'listen = ["tcp:{port}:interface=127.0.0.1"]')
+        context = chromium().new_context()
+        opened = context.new_page()
+        opened.goto(f"{daemon.url}/github.com/acme/site/deploys/1")
+        self.go(1)
+        expect(opened.locator("#log")).to_contain_text("line 1")
+        daemon.stop()
+        self.go(2)
+        daemon.start()
+        self.go(3)
+        expect(opened.locator("#log")).to_contain_text("line 3", timeout=30_000)
+        expect(opened.locator("h1")).to_contain_text("succeeded", timeout=30_000)
+        self.assertEqual(
+            [line.split("<")[0].strip() for line in self.lines(opened)],
+            ["line 0", "line 1", "line 2", "line 3"],
+        )
+        context.close()
 
     def test_the_overview_is_live(self) -> None:
         """The overview and a repository's page follow a deploy without a reload."""
-        with chromium() as browser:
-            daemon = self.start()
-            with page(browser, daemon.url) as overview, page(browser, daemon.url) as repository:
-                overview.goto(daemon.url)
-                repository.goto(f"{daemon.url}/github.com/acme/site")
-                for opened in (overview, repository):
-                    expect(opened.locator(".state.running").first).to_be_visible()
-                for n in (1, 2, 3):
-                    self.go(n)
-                for opened in (overview, repository):
-                    expect(opened.locator(".state.succeeded").first).to_be_visible()
-                    expect(opened.locator(".state.running")).to_have_count(0)
+        daemon = self.start()
+        with page(daemon.url) as overview, page(daemon.url) as repository:
+            overview.goto(daemon.url)
+            repository.goto(f"{daemon.url}/github.com/acme/site")
+            for opened in (overview, repository):
+                expect(opened.locator(".state.running").first).to_be_visible()
+            for n in (1, 2, 3):
+                self.go(n)
+            for opened in (overview, repository):
+                expect(opened.locator(".state.succeeded").first).to_be_visible()
+                expect(opened.locator(".state.running")).to_have_count(0)
 
     def test_a_phone_and_no_script(self) -> None:
         """At phone width nothing is cut off sideways, and all pages work without JavaScript."""
-        with chromium() as browser:
-            daemon = self.start()
-            for n in (1, 2, 3):
-                self.go(n)
-            daemon.ended(1)
-            paths = [
-                "/",
-                "/github.com/acme/site",
-                "/github.com/acme/site/deploys/1",
-                "/-/deliveries",
-            ]
-            for scheme in ("light", "dark"):
-                phone = {
-                    "viewport": {"width": 390, "height": 800},
-                    "java_script_enabled": False,
-                    "color_scheme": scheme,
-                }
-                with page(browser, daemon.url, **phone) as opened:
-                    for path in paths:
-                        opened.goto(daemon.url + path)
-                        box = opened.locator("body").bounding_box()
-                        assert box is not None
-                        self.assertLessEqual(box["width"], 390, path)
-                    opened.goto(daemon.url + paths[2])
-                    expect(opened.locator("#log")).to_contain_text("line 3")
+        daemon = self.start()
+        for n in (1, 2, 3):
+            self.go(n)
+        daemon.ended(1)
+        paths = [
+            "/",
+            "/github.com/acme/site",
+            "/github.com/acme/site/deploys/1",
+            "/-/deliveries",
+        ]
+        for scheme in ("light", "dark"):
+            phone = {
+                "viewport": {"width": 390, "height": 800},
+                "java_script_enabled": False,
+                "color_scheme": scheme,
+            }
+            with page(daemon.url, **phone) as opened:
+                for path in paths:
+                    opened.goto(daemon.url + path)
+                    box = opened.locator("body").bounding_box()
+                    assert box is not None
+                    self.assertLessEqual(box["width"], 390, path)
+                opened.goto(daemon.url + paths[2])
+                expect(opened.locator("#log")).to_contain_text("line 3")

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.integration.browser import chromium, page
 from tests.integration.harness import PATIENCE, Daemon, Integration, eventually, git
@@ -55,7 +55,7 @@ class PageTests(Integration):
     @contextmanager
     def opened(self, daemon: Daemon, path: str, **options: Any) -> Iterator[Page]:
         """A page of the server in a browser; see `tests.integration.browser.page`."""
-        with chromium() as browser, page(browser, daemon.url, **options) as opened:
+        with page(daemon.url, **options) as opened:
             opened.goto(daemon.url + path)
             yield opened
 
@@ -297,7 +297,7 @@ class ActTests(PageTests):
         daemon.ended(1)
         daemon.token()
         url = daemon.url.replace("127.0.0.1", "deploy.test")
-        with chromium() as browser, page(browser, url) as opened:
+        with page(url) as opened:
             opened.goto(f"{url}/github.com/acme/site")
             self.sign_in(opened, daemon)
             opened.get_by_role("button", name="Deploy now").click()
@@ -312,16 +312,15 @@ class ActTests(PageTests):
             f'<form method="post" action="{daemon.url}/github.com/acme/site/deploys">'
             "<button>x</button></form>"
         )
-        with chromium() as browser:
-            context = browser.new_context()
-            opened = context.new_page()
-            opened.goto(daemon.url)
-            self.sign_in(opened, daemon)
-            expect(opened.get_by_role("heading", name="Repositories")).to_be_visible()
-            opened.goto(f"data:text/html,{quote(form)}")
-            opened.get_by_role("button").click()
-            expect(opened.locator("main")).to_contain_text("Sign in")
-            context.close()
+        context = chromium().new_context()
+        opened = context.new_page()
+        opened.goto(daemon.url)
+        self.sign_in(opened, daemon)
+        expect(opened.get_by_role("heading", name="Repositories")).to_be_visible()
+        opened.goto(f"data:text/html,{quote(form)}")
+        opened.get_by_role("button").click()
+        expect(opened.locator("main")).to_contain_text("Sign in")
+        context.close()
         self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 1)
 
     def test_ways_out(self) -> None:
@@ -354,50 +353,46 @@ class HarmTests(PageTests):
             push, {"X-GitHub-Event": "<script>alert(8)</script>", "X-GitHub-Delivery": "1"}
         )
         self.assertEqual(daemon.ended(1)["state"], "succeeded", daemon.ended(1))
-        with chromium() as browser:
-            for scheme in ("light", "dark"):
-                with page(browser, daemon.url, color_scheme=scheme) as opened:
-                    for path in self.pages()[:-1]:
-                        opened.goto(daemon.url + path)
-                        opened.wait_for_timeout(200)
-                        self.assertEqual(opened.locator("img, main script").count(), 0, path)
-                        shown = opened.locator("body").inner_text()
-                        self.assertNotRegex(shown, "[\u202a-\u202e\u2066-\u2069]", path)
-                        if path in ("/", "/github.com/acme/site", DEPLOY.format(1)):
-                            self.assertIn("<img src=x onerror=alert(1)>", shown, path)
-                            self.assertIn("⟨U+202E⟩gnp.exe", shown, path)
+        for scheme in ("light", "dark"):
+            with page(daemon.url, color_scheme=scheme) as opened:
+                for path in self.pages()[:-1]:
+                    opened.goto(daemon.url + path)
+                    opened.wait_for_timeout(200)
+                    self.assertEqual(opened.locator("img, main script").count(), 0, path)
+                    shown = opened.locator("body").inner_text()
+                    self.assertNotRegex(shown, "[\u202a-\u202e\u2066-\u2069]", path)
+                    if path in ("/", "/github.com/acme/site", DEPLOY.format(1)):
+                        self.assertIn("<img src=x onerror=alert(1)>", shown, path)
+                        self.assertIn("⟨U+202E⟩gnp.exe", shown, path)
 
     def test_accessibility(self) -> None:
         """Nothing of weight against the rules for people who use other means than a screen and a mouse."""
         daemon = self.serve(LOG_TRICKS + "exit 3")
         daemon.ended(1)
         axe = Axe()
-        with chromium() as browser:
-            for scheme, widths in (("light", (1280,)), ("dark", (390,))):
-                for width in widths:
-                    options: dict[str, Any] = {
-                        "color_scheme": scheme,
-                        "viewport": {"width": width, "height": 800},
-                    }
-                    with self.signed_in(browser, daemon, options) as opened:
-                        for path in [*self.pages()[:-1], "/-/sign-in"]:
-                            opened.goto(daemon.url + path)
-                            expect(opened.locator("main")).to_be_visible()
-                            found = axe.run(opened).response["violations"]
-                            told = [
-                                (one["id"], one["impact"], [n["html"] for n in one["nodes"]][:3])
-                                for one in found
-                            ]
-                            self.assertEqual(told, [], (path, scheme, width))
-                            self.assertLessEqual(
-                                opened.evaluate("document.documentElement.scrollWidth"), width, path
-                            )
+        for scheme, widths in (("light", (1280,)), ("dark", (390,))):
+            for width in widths:
+                options: dict[str, Any] = {
+                    "color_scheme": scheme,
+                    "viewport": {"width": width, "height": 800},
+                }
+                with self.signed_in(daemon, options) as opened:
+                    for path in [*self.pages()[:-1], "/-/sign-in"]:
+                        opened.goto(daemon.url + path)
+                        expect(opened.locator("main")).to_be_visible()
+                        found = axe.run(opened).response["violations"]
+                        told = [
+                            (one["id"], one["impact"], [n["html"] for n in one["nodes"]][:3])
+                            for one in found
+                        ]
+                        self.assertEqual(told, [], (path, scheme, width))
+                        self.assertLessEqual(
+                            opened.evaluate("document.documentElement.scrollWidth"), width, path
+                        )
 
     @contextmanager
-    def signed_in(
-        self, browser: Browser, daemon: Daemon, options: dict[str, Any]
-    ) -> Iterator[Page]:
-        with page(browser, daemon.url, **options) as opened:
+    def signed_in(self, daemon: Daemon, options: dict[str, Any]) -> Iterator[Page]:
+        with page(daemon.url, **options) as opened:
             opened.goto(f"{daemon.url}/-/sign-in")
             self.sign_in(opened, daemon)
             expect(opened.get_by_role("button", name="Sign out")).to_be_visible()
