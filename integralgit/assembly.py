@@ -14,7 +14,6 @@ import sqlite3
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +35,13 @@ from integralgit.deploy.spawn import spawner
 from integralgit.deploy.workshop import Workshop
 from integralgit.hooks.receive import Key
 from integralgit.journal import store
-from integralgit.journal.events import Event
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
 from integralgit.report.health import prober
 from integralgit.report.http import Http, client
 from integralgit.report.outbox import Outbox, Receiver
-from integralgit.service import IntegralGit, Listener, Threads, log_observer
+from integralgit.service import IntegralGit, Listener, Readers, log_observer
 from integralgit.settings import ACCESS_TOKEN, Settings, SettingsError, make_settings
 from integralgit.statefiles import (
     Secrets,
@@ -137,19 +135,6 @@ def _pool(reactor: Any, path: Path) -> ConnectionPool:
     )
 
 
-def _archive(
-    reactor: Any,
-    path: Path,
-    publish: Callable[[Event], None],
-    witness: store.Witness | None,
-) -> tuple[store.Store, list[ConnectionPool | Threads]]:
-    """The database's threads: one writes, one reads, and one waits for the disk."""
-    writer, reader = _pool(reactor, path), _pool(reactor, path)
-    disk = Threads(0, 1, "disk")
-    flush = partial(_in_pool(reactor, disk), store.flush, str(path))
-    return store.Store(writer, reader, flush, publish, witness), [writer, reader, disk]
-
-
 @frozen
 class Known:
     """The secrets as they were read at the start, and where those of the webhooks are."""
@@ -208,8 +193,9 @@ def assemble(
     in_thread = _in_thread(reactor)
 
     hub = Hub()
+    writer, reader = _pool(reactor, database), _pool(reactor, database)
     addresses = Addresses(settings.url or "")
-    archive, pools = _archive(reactor, database, hub.publish, _recorder(settings, names, addresses))
+    archive = store.Store(writer, reader, hub.publish, _recorder(settings, names, addresses))
     logs = Logs(make_private_folder(state / "logs"))
     http = Http(reactor, client(reactor))
     outbox = Outbox(
@@ -249,7 +235,7 @@ def assemble(
     secure = (settings.url or "").startswith("https:")
     access = Access(known.token, settings.public, frozenset(hosts), secure)
     # Whoever reads long logs waits for others who do, and nobody else does.
-    readers, background = Threads(0, 2, "logs"), Background()
+    readers, background = Readers(0, 2, "logs"), Background()
     ticker = Ticker(reactor, most_viewers())
     metrics = Metrics(archive, ticker, background)
     hub.watch(metrics.heard)
@@ -295,7 +281,7 @@ def assemble(
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
         [refusals, outbox, poll, workshop, listener],
-        [*pools, readers],
+        [writer, reader, readers],
         settings.umask,
         observer,
     )

@@ -82,7 +82,7 @@ def local_url(ports: list[IListeningPort]) -> str:
     return "http://localhost"
 
 
-class Threads(ThreadPool):
+class Readers(ThreadPool):
     """Threads that start and end with the service."""
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class IntegralGit(Service):
     """The root: starts its parts in order, and stops them one at a time, last first."""
 
     parts: list[IService]
-    _pools: list[ConnectionPool | Threads]
+    _pools: list[ConnectionPool | Readers]
     _umask: int
     _observer: Any
     _saved_umask: int = field(default=0, init=False)

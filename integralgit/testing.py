@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from integralgit.journal.events import Event
 from integralgit.journal.store import Store, Witness, migrate
@@ -38,4 +38,4 @@ class MemoryStore:
         self.connection.execute("PRAGMA foreign_keys=ON")
         migrate(self.connection)
         pool = ImmediatePool(self.connection)
-        self.store = Store(pool, pool, lambda: succeed(None), self.events.append, self.witness)
+        self.store = Store(pool, pool, self.events.append, self.witness)

@@ -350,7 +350,7 @@ THREATS = {
     70: shown(
         "journal.test_store.Tables.test_commits_reach_the_disk",
         "deploy.test_unfinished.Notes.test_it_reaches_the_disk",
-        "journal.test_store.SharedCommits.test_what_waits_for_the_disk",
+        "journal.test_store.SharedCommits.test_what_is_flushed",
         "deploy.test_unfinished.Notes.test_half_a_note",
         "deploy.test_unfinished.Notes.test_its_end_reaches_the_disk",
         "deploy.test_script.Starting.test_status",

@@ -193,18 +193,14 @@ class Deployer:
 
         try:
             try:
-                more = await self.record(all_of_it, durable=False)
+                more = await self.record(all_of_it)
             except Stopping:
                 raise
             except Exception:
                 log.failure("deploy {deploy}: what it found out is lost", deploy=number)
-                more = await self.record(end, durable=False)
+                more = await self.record(end)
         except Stopping:
             return ()
-        # Whoever waits for the location does not have to wait for the disk.
-        self._store.flush().addErrback(
-            lambda failure: log.failure("deploy {deploy}: its end", failure, deploy=number)
-        )
         self._scripts.forget(number)
         log.info(
             "deploy {deploy} ended: {state} {reason}",

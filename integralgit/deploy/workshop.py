@@ -94,17 +94,10 @@ class Workshop(Service):
         return self._background.drain()
 
     async def receive(self, delivery: Delivery) -> Receipt:
-        """Take a delivery in; when this returns, it and its deploys are on disk.
-
-        They begin before that: a power failure in between would leave nothing
-        but a checkout that is newer, and a sender without an answer.
-        """
+        """Take a delivery in; when this returns, it and its deploys are on disk."""
         names, now = self._configs.host_names, self._now()
-        receipt = await self._store.write(
-            lambda tx: take_in(tx, delivery, names, now), durable=False
-        )
+        receipt = await self._store.write(lambda tx: take_in(tx, delivery, names, now))
         self._set_going(receipt, str(delivery.repo))
-        await self._store.flush()
         return receipt
 
     async def replay(self, repo: str, number: int) -> Receipt | None:

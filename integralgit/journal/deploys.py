@@ -224,7 +224,7 @@ def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list
         " WHERE location = ? AND commit_id IS NOT NULL ORDER BY id DESC LIMIT ?)",
         (location, limit),
     )
-    return list(dict.fromkeys(row[0].split())) if row and row[0] else []
+    return list(dict.fromkeys((row and row[0] or "").split()))
 
 
 def telling(tx: Transaction, repo: str, host: str, commit: str) -> Deploy | None:

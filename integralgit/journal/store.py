@@ -1,9 +1,7 @@
 """The database: one thread writes, another reads, and writes that meet share one commit.
 
 Work is a function of a `Transaction`; it runs in the database's thread and must
-not touch anything else. What it `emit`s is published after the commit. A commit
-outlives this process; a third thread waits for the disk, so that nothing else
-has to which need not outlive a power failure.
+not touch anything else. What it `emit`s is published after the commit.
 """
 
 from __future__ import annotations
@@ -89,13 +87,8 @@ def newest_of(repo: str | None, before: int | None) -> tuple[str, list[object]]:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Set up a new connection. Its commits do not wait for the disk: for that there is `flush`.
-
-    With `NORMAL`, SQLite itself flushes the journal before it moves what that
-    says into the database (sqlite.org/pragma.html#pragma_synchronous).
-    """
+    """Set up a new connection; how far a commit has come when it is reported, `_write` says."""
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
@@ -116,25 +109,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
 
 
-def flush(path: str) -> None:
-    """Have all that was committed to a database on the disk; blocks.
-
-    What `PRAGMA synchronous=FULL` does at the end of each commit: the journal
-    is written in order, so its newest commit is there with all before it
-    (sqlite.org/wal.html). Raises `sqlite3.OperationalError`, as SQLite does then.
-    """
-    try:
-        journal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(journal)
-        finally:
-            os.close(journal)
-    except OSError as error:
-        fault = sqlite3.OperationalError(f"the journal cannot be flushed: {error.strerror}")
-        fault.sqlite_errorcode = sqlite3.SQLITE_IOERR
-        raise fault from None
-
-
 def create(path: str) -> None:
     """Make or upgrade the database file, readable by its owner only; blocks, for the start."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -151,6 +125,7 @@ class _Job:
     """Work that waits for the next commit."""
 
     work: Work[Any]
+    durable: bool
     result: Deferred[Any] = field(factory=Deferred)
 
 
@@ -158,22 +133,18 @@ class _Job:
 class Store:
     """Work on the database, in the order it was asked for.
 
-    `flush` has all that was committed on the disk when it fires. `publish` is
-    called with each event after its transaction is committed. The
+    `publish` is called with each event after its transaction is on disk. The
     `witness` is called with each event before that, in the database's thread
-    and within the same transaction, for what has to be kept together with
+    and within the same transaction, for what has to be on disk together with
     the event; if it fails, what it wrote is undone, and nothing else.
     """
 
     _writer: Pool
     _reader: Pool
-    _flush: Callable[[], Deferred[None]]
     _publish: Callable[[Event], None]
     _witness: Witness | None = None
     _waiting: list[_Job] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
-    _unflushed: list[Deferred[None]] = field(factory=list, init=False)
-    _flushing: bool = field(default=False, init=False)
 
     def read(self, work: Work[T]) -> Deferred[T]:
         """Run work that only reads, beside the writer."""
@@ -183,18 +154,16 @@ class Store:
         """Run work that writes; the Deferred fires once its result is on disk.
 
         What is not `durable` outlives this process, but not a power failure
-        before the next `flush`. Work that arrives while another commit is on its
+        in the next seconds. Work that arrives while another commit is on its
         way shares the next one. Work that raises changes nothing, and does
         not harm its neighbours.
         """
-        job = _Job(work)
+        job = _Job(work, durable)
         self._waiting.append(job)
-        self._commit()
-        if durable:
-            job.result.addCallback(lambda value: self.flush().addCallback(lambda _: value))
+        self._flush()
         return job.result
 
-    def _commit(self) -> None:
+    def _flush(self) -> None:
         if self._writing or not self._waiting:
             return
         batch, self._waiting = self._waiting, []
@@ -204,7 +173,7 @@ class Store:
 
     def _written(self, outcome: Any, batch: list[_Job]) -> None:
         self._writing = False
-        self._commit()
+        self._flush()
         if isinstance(outcome, Failure):
             for job in batch:
                 job.result.errback(outcome)
@@ -215,32 +184,6 @@ class Store:
             for event in events:
                 self._publish(event)
             job.result.callback(value)
-
-    def flush(self) -> Deferred[None]:
-        """Fires when all that is committed by now would outlive a power failure.
-
-        Who asks while the disk is waited for shares the next time.
-        """
-        done: Deferred[None] = Deferred()
-        self._unflushed.append(done)
-        self._flush_next()
-        return done
-
-    def _flush_next(self) -> None:
-        if self._flushing or not self._unflushed:
-            return
-        waiting, self._unflushed = self._unflushed, []
-        self._flushing = True
-        self._flush().addBoth(self._flushed, waiting)
-
-    def _flushed(self, outcome: Any, waiting: list[Deferred[None]]) -> None:
-        self._flushing = False
-        self._flush_next()
-        for done in waiting:
-            if isinstance(outcome, Failure):
-                done.errback(outcome)
-            else:
-                done.callback(None)
 
 
 def _plain(connection: Any) -> sqlite3.Connection:
@@ -259,9 +202,16 @@ def _read(connection: Any, work: Work[T]) -> T:
 
 
 def _write(connection: Any, batch: list[_Job], witness: Witness | None) -> list[_Written]:
-    """Run the jobs in one transaction."""
+    """Run the jobs in one transaction.
+
+    With `FULL` the journal is flushed at the commit, with what went before
+    without that; with `NORMAL` it stays consistent, and is flushed later
+    (sqlite.org/pragma.html#pragma_synchronous).
+    """
     plain = _plain(connection)
     results: list[_Written] = []
+    durable = any(job.durable for job in batch)
+    plain.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
     plain.execute("BEGIN IMMEDIATE")
     try:
         for job in batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import stat
@@ -17,16 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.journal import deploys, schema
 from integralgit.journal.events import Event, RepositoryChanged, State
-from integralgit.journal.store import (
-    Store,
-    Transaction,
-    Work,
-    create,
-    flush,
-    may_pass,
-    migrate,
-    prepare,
-)
+from integralgit.journal.store import Store, Transaction, Work, create, migrate, prepare
 from integralgit.testing import MemoryStore
 
 
@@ -92,24 +82,7 @@ class SharedCommits(SynchronousTestCase):
         self.statements: list[str] = []
         self.connection.set_trace_callback(self.statements.append)
         self.events: list[Event] = []
-        #: Who waits for the disk.
-        self.flushes: list[Deferred[None]] = []
-        self.store = self.make_store(self.events.append)
-
-    def make_store(self, publish: Callable[[Any], None]) -> Store:
-        """A store whose disk the test makes wait."""
-        return Store(self.writer, self.reader, self.flush, publish)
-
-    def flush(self) -> Deferred[None]:
-        """Wait for the disk."""
-        self.flushes.append(Deferred())
-        return self.flushes[-1]
-
-    def run_next(self) -> None:
-        """Commit what was asked for first, and have it on the disk."""
-        self.writer.run_next()
-        while self.flushes:
-            self.flushes.pop(0).callback(None)
+        self.store = Store(self.writer, self.reader, self.events.append)
 
     def connect(self) -> sqlite3.Connection:
         """A connection of its own to the database of the test."""
@@ -127,67 +100,40 @@ class SharedCommits(SynchronousTestCase):
         results = [self.store.write(add(name)) for name in ("a", "b", "c", "d")]
         self.assertEqual(len(self.writer.held), 1)
 
-        self.run_next()
+        self.writer.run_next()
         self.assertEqual(self.successResultOf(results[0]), "a")
         self.assertEqual(self.on_disk(), ["a"])
         self.assertEqual(len(self.writer.held), 1)
         for result in results[1:]:
             self.assertNoResult(result)
 
-        self.run_next()
+        self.writer.run_next()
         self.assertEqual([self.successResultOf(one) for one in results[1:]], ["b", "c", "d"])
         self.assertEqual(self.on_disk(), ["a", "b", "c", "d"])
         self.assertEqual(self.statements.count("COMMIT"), 2)
         self.assertEqual(self.writer.held, [])
 
-    def test_what_waits_for_the_disk(self) -> None:
-        """What is to outlive a power failure is done once it is on the disk (threat 70); nothing else waits."""
-        lasting, other = self.store.write(add("a")), self.store.write(add("b"), durable=False)
-        self.assertEqual(self.flushes, [])
-        self.writer.run_next()
-        self.assertNoResult(lasting)
-        self.writer.run_next()
-        self.assertEqual(self.successResultOf(other), "b")
-        self.assertNoResult(lasting)
-        self.assertEqual(self.events, [RepositoryChanged("a"), RepositoryChanged("b")])
-        self.flushes.pop().callback(None)
-        self.assertEqual(self.successResultOf(lasting), "a")
-        self.assertEqual(self.flushes, [])
-
-    def test_who_waits_for_the_disk_together(self) -> None:
-        """What is committed while the disk is waited for needs another flush, which all that wait then share."""
-        results: list[Deferred[Any]] = []
-        for name in ("a", "b", "c"):
-            results.append(self.store.write(add(name)))
+    def test_what_is_flushed(self) -> None:
+        """A commit is flushed to the disk where any work in it is to outlive a power failure (threat 70)."""
+        modes = []
+        for batch in ((True,), (False,), (False, False), (False, True), (False,)):
+            self.store.write(add("opens"), durable=False)
+            for durable in batch:
+                self.store.write(add("a"), durable=durable)
             self.writer.run_next()
-        results.append(self.store.flush())
-        self.flushes.pop(0).callback(None)
-        self.assertEqual(self.successResultOf(results.pop(0)), "a")
-        for one in results:
-            self.assertNoResult(one)
-        self.flushes.pop(0).callback(None)
-        self.assertEqual([self.successResultOf(one) for one in results], ["b", "c", None])
-        self.assertEqual(self.flushes, [])
-
-    def test_a_disk_that_fails(self) -> None:
-        """Nobody is told that something is on a disk that says it is not; the next one may be told so."""
-        first = self.store.write(add("a"))
-        self.writer.run_next()
-        second = self.store.write(add("b"))
-        self.writer.run_next()
-        self.flushes.pop(0).errback(LookupError("no disk"))
-        self.failureResultOf(first, LookupError)
-        self.flushes.pop(0).callback(None)
-        self.assertEqual(self.successResultOf(second), "b")
+            self.writer.run_next()
+            modes.append(self.connection.execute("PRAGMA synchronous").fetchone()[0])
+        normal, full = 1, 2
+        self.assertEqual(modes, [full, normal, normal, full, normal])
 
     def test_work_that_is_asked_for_by_a_result(self) -> None:
         """Work that is asked for when another is done gets a commit of its own."""
         first = self.store.write(add("a"))
         later: list[Deferred[str]] = []
         first.addCallback(lambda _: later.append(self.store.write(add("b"))))
-        self.run_next()
+        self.writer.run_next()
         self.assertNoResult(later[0])
-        self.run_next()
+        self.writer.run_next()
         self.assertEqual(self.successResultOf(later[0]), "b")
 
     def test_work_that_raises(self) -> None:
@@ -196,8 +142,8 @@ class SharedCommits(SynchronousTestCase):
         before = self.store.write(add("before"))
         bad = self.store.write(add_and_fail)
         after = self.store.write(add("after"))
-        self.run_next()
-        self.run_next()
+        self.writer.run_next()
+        self.writer.run_next()
         self.assertEqual(self.successResultOf(before), "before")
         self.failureResultOf(bad, LookupError)
         self.assertEqual(self.successResultOf(after), "after")
@@ -207,25 +153,26 @@ class SharedCommits(SynchronousTestCase):
     def test_events_come_after_the_commit(self) -> None:
         """Whoever hears of a change finds it on disk."""
         found: list[list[str]] = []
-        store = self.make_store(lambda event: found.append(self.on_disk()))
+        store = Store(self.writer, self.reader, lambda event: found.append(self.on_disk()))
         store.write(add("a"))
         self.assertEqual(found, [])
-        self.run_next()
+        self.writer.run_next()
         self.assertEqual(found, [["a"]])
 
     def test_events_come_in_order(self) -> None:
         """Events come in the order of the work, each before the result of its work."""
         heard: list[object] = []
-        store = self.make_store(heard.append)
+        store = Store(self.writer, self.reader, heard.append)
 
         def twice(tx: Transaction) -> str:
             add("b")(tx)
             return add("c")(tx)
 
-        for work in (add("a"), twice, add("d")):
-            store.write(work, durable=False).addCallback(heard.append)
-        self.run_next()
-        self.run_next()
+        store.write(add("a")).addCallback(heard.append)
+        store.write(twice).addCallback(heard.append)
+        store.write(add("d")).addCallback(heard.append)
+        self.writer.run_next()
+        self.writer.run_next()
         a, b, c, d = map(RepositoryChanged, "abcd")
         self.assertEqual(heard, [a, "a", b, c, "c", d, "d"])
 
@@ -239,15 +186,15 @@ class SharedCommits(SynchronousTestCase):
         self.store.write(add("first"))
         neighbour = self.store.write(add("neighbour"))
         bad = self.store.write(dangling)
-        self.run_next()
-        self.run_next()
+        self.writer.run_next()
+        self.writer.run_next()
         self.failureResultOf(neighbour, sqlite3.IntegrityError)
         self.failureResultOf(bad, sqlite3.IntegrityError)
         self.assertEqual(self.events, [RepositoryChanged("first")])
         self.assertEqual(self.on_disk(), ["first"])
 
         again = self.store.write(add("again"))
-        self.run_next()
+        self.writer.run_next()
         self.assertEqual(self.successResultOf(again), "again")
         self.assertEqual(self.on_disk(), ["first", "again"])
 
@@ -329,8 +276,8 @@ class Tables(SynchronousTestCase):
         self.assertEqual(names(Transaction(connection)), ["kept"])
         connection.close()
 
-    def test_connections(self) -> None:
-        """Commits of a connection are kept from half of them, and do not wait for the disk."""
+    def test_commits_reach_the_disk(self) -> None:
+        """A connection is set up so that a commit is on the disk before it is reported (threat 70)."""
         path = self.mktemp()
         create(path)
         connection = sqlite3.connect(path, isolation_level=None)
@@ -338,31 +285,7 @@ class Tables(SynchronousTestCase):
         pragmas = ("journal_mode", "synchronous", "foreign_keys")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
         connection.close()
-        self.assertEqual(found, ["wal", 1, 1])
-
-    def test_commits_reach_the_disk(self) -> None:
-        """It is the file to which commits go that is flushed, and a fault of that is one of the database (threat 70)."""
-        path = self.mktemp()
-        create(path)
-        connection = sqlite3.connect(path, isolation_level=None)
-        prepare(connection)
-        self.addCleanup(connection.close)
-        make_table(connection)
-        flushed = []
-
-        def fdatasync(file: int) -> None:
-            flushed.append(os.readlink(f"/proc/self/fd/{file}"))
-            if len(flushed) > 1:
-                raise OSError(errno.EIO, "Input/output error")
-
-        self.patch(os, "fdatasync", fdatasync)
-        flush(path)
-        self.assertEqual(flushed, [os.path.realpath(path) + "-wal"])
-        with open(flushed[0], "rb") as journal:
-            self.assertIn(b"CREATE TABLE names", journal.read())
-        with self.assertRaisesRegex(sqlite3.OperationalError, "Input/output error") as raised:
-            flush(path)
-        self.assertTrue(may_pass(raised.exception))
+        self.assertEqual(found, ["wal", 2, 1])
 
 
 class Witnesses(SynchronousTestCase):
