@@ -109,8 +109,9 @@ class Deployer:
     ) -> tuple[str, ...]:
         """Run a deploy to its end; the locations at which something waits then.
 
-        `give_way` is called when all that is left is to record its end. Raises `NoRoom`, and puts it back into the queue, if it could not be
-        run because the state folder cannot be written.
+        `give_way` is called when nothing is left but what was put off and the
+        record of its end. Raises `NoRoom`, and puts it back into the queue, if
+        it could not be run because the state folder cannot be written.
         """
         deploy = turn.deploy
         try:

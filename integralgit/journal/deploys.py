@@ -224,7 +224,7 @@ def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list
         " WHERE location = ? AND commit_id IS NOT NULL ORDER BY id DESC LIMIT ?)",
         (location, limit),
     )
-    return list(dict.fromkeys((row and row[0] or "").split()))
+    return list(dict.fromkeys(row[0].split())) if row and row[0] else []
 
 
 def telling(tx: Transaction, repo: str, host: str, commit: str) -> Deploy | None:
@@ -365,9 +365,10 @@ def begin_step(tx: Transaction, deploy: int, name: str, now: float, log_start: i
     """A step of the deploy begins; one of that name that runs already goes on."""
     begun = tx.execute(
         "INSERT INTO steps (deploy, position, name, state, started, detail, log_start)"
-        " SELECT ?1, coalesce(max(position), 0) + 1, ?2, 'running', ?3, '', ?4 FROM steps"
-        " WHERE deploy = ?1"
-        " HAVING NOT EXISTS (SELECT 1 FROM steps WHERE deploy = ?1 AND name = ?2 AND state = 'running')",
+        " SELECT ?1, position, ?2, 'running', ?3, '', ?4 FROM"
+        " (SELECT coalesce(max(position), 0) + 1 AS position FROM steps WHERE deploy = ?1)"
+        " WHERE NOT EXISTS"
+        " (SELECT 1 FROM steps WHERE deploy = ?1 AND name = ?2 AND state = 'running')",
         (deploy, name, now, log_start),
     )
     if begun.rowcount:
