@@ -190,7 +190,7 @@ def fifty(folder: Path) -> list[Result]:
             return took
 
         with Service.deploying(folder / "bare", server.secret).running() as service:
-            mine, pulled, floor = turns(10, we, they, least)
+            mine, pulled, floor = turns(16, we, they, least)
     what = f"{REPOSITORIES} repositories pushed at once, {WORKERS} workers: until the last script"
     against = f"pulls and scripts by `xargs -P{WORKERS}`: {pulled.told('s')}"
     return [
