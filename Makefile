@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 	@$(BIN)/python -m integralgit.demo
 
 test: $(VENV)/ready-for-tests
-	$(BIN)/python -m twisted.trial --jobs 2 $(or $(TESTS),tests)
+	$(BIN)/python -m twisted.trial --jobs 3 $(or $(TESTS),tests)
 
 lint: $(VENV)/ready-for-lint
 	$(BIN)/ruff format --check .
