@@ -116,7 +116,7 @@ class RepositoryTests(SynchronousTestCase):
             with self.assertRaises(ValueError, msg=identity):
                 parse_repository(identity)
 
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @settings(derandomize=True, max_examples=200)
     @given(st.text(), st.text())
     def test_any_text_is_a_name_or_a_value_error(self, host: str, name: str) -> None:
         """Whatever the text is, it gives a repository that reads back, or a `ValueError`."""
@@ -261,7 +261,7 @@ class UrlTests(SynchronousTestCase):
         ):
             self.assertIsNone(repository_of_url(url), url)
 
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @settings(derandomize=True, max_examples=200)
     @given(
         st.sampled_from(["https://", "ssh://git@", "git@", "https://[", "", "HTTPS://"]), st.text()
     )

@@ -25,7 +25,6 @@ def failure(examples: int) -> str:
 
     @settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),

@@ -15,7 +15,6 @@ from tests.hooks.strategies import broken_in_bytes, broken_in_headers, broken_in
 
 modest = settings(
     derandomize=True,
-    deadline=None,
     max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )

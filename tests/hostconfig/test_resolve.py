@@ -734,19 +734,19 @@ class AnyTextTests(SynchronousTestCase):
         self.assertEqual(len({one.location for one in found}), len(found))
         self.assertTrue(all(one.location.startswith("/") for one in found))
 
-    @settings(derandomize=True, deadline=None, max_examples=300)
+    @settings(derandomize=True, max_examples=300)
     @given(DOCUMENTS)
     def test_any_json(self, document: Any) -> None:
         """Any JSON gives a result or `ConfigError` (threat 57)."""
         self.check(json.dumps(document))
 
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @settings(derandomize=True, max_examples=200)
     @given(st.text(max_size=100))
     def test_any_text(self, text: str) -> None:
         """Any text gives a result or `ConfigError`."""
         self.check(text)
 
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @settings(derandomize=True, max_examples=200)
     @given(
         st.integers(0, len(EXAMPLE)), st.integers(0, 5), st.sampled_from(['"', "{", "}", "[", ""])
     )

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -105,7 +105,6 @@ class WholeCharacters(SynchronousTestCase):
         for cut in range(len(data) + 1):
             self.assertEqual(whole_characters(data[:cut]), longest_whole(text, cut), cut)
 
-    @settings(deadline=None)
     @given(st.text(max_size=20), st.integers(0, 80))
     def test_any_text(self, text: str, cut: int) -> None:
         """That holds for any text and any cut."""
@@ -113,7 +112,6 @@ class WholeCharacters(SynchronousTestCase):
         cut = min(cut, len(data))
         self.assertEqual(whole_characters(data[:cut]), longest_whole(text, cut))
 
-    @settings(deadline=None)
     @given(st.binary(max_size=40))
     def test_any_bytes(self, data: bytes) -> None:
         """Whatever a script prints, at most three bytes are kept back, and only at the end."""
