@@ -229,6 +229,30 @@ class ActTests(PageTests):
             opened.get_by_role("button", name="Cancel the deploy").click()
             expect(opened.locator("h1")).to_contain_text("cancelled")
 
+    def test_nothing_moves_under_a_press(self) -> None:
+        """What is new is shown when what is pressed was let go: a click on what has moved would be lost."""
+        hold = self.folder / "hold"
+        hold.touch()
+        self.addCleanup(lambda: hold.unlink(missing_ok=True))
+        daemon = self.serve("while [ -e ../hold ]; do sleep 0.05; done\n")
+        with self.opened(daemon, DEPLOY.format(1)) as opened:
+            expect(opened.locator("h1")).to_contain_text("running")
+            facts = opened.locator("dl.facts")
+            opened.locator("h1").hover()
+            opened.mouse.down()
+            facts.evaluate("facts => facts.remove()")
+            with opened.expect_response(lambda answer: answer.url.endswith("/deploys/1")):
+                opened.evaluate(
+                    """async () => {
+                        const live = await import("/-/static/live.js");
+                        live.refresh("#summary", location.pathname);
+                    }"""
+                )
+            opened.evaluate("new Promise((done) => setTimeout(done, 300))")
+            expect(facts).to_have_count(0)
+            opened.mouse.up()
+            expect(facts).to_have_count(1)
+
     def test_acts(self) -> None:  # noqa: PLR0915 - one visit, from act to act
         """Everything that people may do is done from the pages, after signing in where one was."""
         wait = "while [ -e ../hold ]; do sleep 0.05; done\n"

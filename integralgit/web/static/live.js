@@ -13,11 +13,17 @@ function seldom(action, delay) {
   };
 }
 
+/** Resolves when nothing is pressed and its click has come, for a click on what is replaced or moved is lost. */
+let released, release;
+addEventListener("pointerdown", () => { released = new Promise((free) => { release = free; setTimeout(free, 2000); }); });
+addEventListener("pointerup", () => setTimeout(release));
+
 /** Replace a part of this page by the same part of a fresh copy, but for forms that somebody fills in. */
 export async function refresh(selector, address = location.href) {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  await released;
   const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
   if (!old || !now) return;
   for (const kept of old.querySelectorAll("[data-keep][open]")) {
@@ -94,10 +100,7 @@ class Log {
       place.remove();
       section.chunks.shift();
     }
-    if (this.skipped && !this.note) {
-      this.note = element("p", "cut", "The first lines are in the text only.");
-      this.place.prepend(this.note);
-    }
+    if (this.skipped) this.place.prepend(this.note ??= element("p", "cut", "The first lines are in the text only."));
     sections.forEach((section, index) => {
       const made = this.sections[index] ??= this.makeSection(section);
       // A deploy that was queued again begins its steps anew.
@@ -128,11 +131,10 @@ class Log {
     details.append(summary, rows);
     this.place.append(details);
     // What went well before the script is of little interest once the script has begun.
-    details.open = section.state !== "succeeded" || !["fetch", "update"].includes(section.name);
+    const isEarly = ["fetch", "update"].includes(section.name);
+    details.open = section.state !== "succeeded" || !isEarly;
     const describe = (now) => {
-      if (details.dataset.state === "running" && now.state === "succeeded" && ["fetch", "update"].includes(now.name)) {
-        details.open = false;
-      }
+      if (isEarly && details.dataset.state === "running" && now.state === "succeeded") details.open = false;
       details.className = `step ${now.state}`;
       details.dataset.state = now.state;
       mark.textContent = { running: "▶", succeeded: "✓", failed: "✗" }[now.state] ?? "";
@@ -383,14 +385,13 @@ async function ask(address) {
 
 showTimes();
 setInterval(showDurations, 1000);
-const log = document.getElementById("log");
+const [log, main] = [document.getElementById("log"), document.querySelector("main[data-live]")];
 if (log) new Log(log);
-const main = document.querySelector("main[data-live]");
 if (main) {
   const anew = seldom(() => refresh("main"), 300);
   const events = new EventSource(main.dataset.live);
-  let opened = false;
-  events.addEventListener("open", () => { if (opened) anew(); opened = true; });
+  // Opened once more, it may have missed something.
+  events.addEventListener("open", () => events.addEventListener("open", anew), { once: true });
   events.addEventListener("change", (event) => {
     const { repo } = JSON.parse(event.data);
     if (!main.dataset.repo || !repo || repo === main.dataset.repo) anew();
