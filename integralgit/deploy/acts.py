@@ -32,13 +32,7 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
         raise Conflict(fault or f"the config of {repo} has nothing to deploy for this host")
     return [
         deploys.enqueue(
-            tx,
-            repo=repo,
-            branch=one.branch,
-            host=one.host,
-            location=one.location,
-            trigger=Trigger.MANUAL,
-            now=now,
+            tx, deploys.Entry(repo, one.branch, one.host, one.location, Trigger.MANUAL), now
         )
         for one in found
     ]
@@ -57,19 +51,16 @@ def _queue_where(
         raise Conflict(
             f"deploy {deploy.id} never had a location; deploy the repository now instead"
         )
-    return [
-        deploys.enqueue(
-            tx,
-            repo=deploy.repo,
-            branch=deploy.branch,
-            host=deploy.host,
-            location=deploy.location,
-            trigger=trigger,
-            wanted=wanted,
-            commits=commits,
-            now=now,
-        )
-    ]
+    entry = deploys.Entry(
+        deploy.repo,
+        deploy.branch,
+        deploy.host,
+        deploy.location,
+        trigger,
+        wanted=wanted,
+        commits=commits,
+    )
+    return [deploys.enqueue(tx, entry, now)]
 
 
 def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:

@@ -161,16 +161,15 @@ def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:
     good = deploys.last_good(tx, deploy)
     if good is None or good.commit is None:
         return "there is no earlier good commit to go back to"
-    number = deploys.enqueue(
-        tx,
-        repo=deploy.repo,
-        branch=deploy.branch,
-        host=deploy.host,
-        location=deploy.location,
-        trigger=Trigger.ROLLBACK,
+    entry = deploys.Entry(
+        deploy.repo,
+        deploy.branch,
+        deploy.host,
+        deploy.location,
+        Trigger.ROLLBACK,
         wanted=good.commit,
         commits=good.commits,
-        now=now,
         rolls_back=deploy.id,
     )
+    number = deploys.enqueue(tx, entry, now)
     return f"deploy {number} rolls back to {good.commit[:12]}"

@@ -1,19 +1,22 @@
-"""Taking in a delivery: one transaction from what was sent to what is queued."""
+"""Taking deliveries in: one transaction from what was sent to what is queued."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain, islice
 
 import msgspec
 
-from integralgit.deploy.decide import ACCEPTED, IGNORED, Target, decide, reason_of, why_not
+from integralgit.deploy.decide import ACCEPTED, IGNORED, Decision, Target, decide, reason_of
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
 from integralgit.journal import deliveries, deploys, freezes
-from integralgit.journal.events import Deploy, RepositoryRecord, State, StoredPush, Trigger
+from integralgit.journal.deliveries import Change, Decided, Stored
+from integralgit.journal.deploys import Entry
+from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Trigger
 from integralgit.journal.store import Transaction
-from integralgit.names import CONFIG_BRANCH, parse_repository
+from integralgit.names import parse_repository
 
 #: After how many deliveries the old ones are forgotten.
 PRUNE_EVERY = 100
@@ -51,46 +54,163 @@ def _deployments(text: str, host_names: tuple[str, ...]) -> tuple[Deployment, ..
     return deployments(resolve(text, host_names))
 
 
+class _Verdict(msgspec.Struct, frozen=True):
+    """What was decided about a delivery; `first` are the deploys of one that it repeats."""
+
+    decided: Decided
+    decisions: Sequence[Decision] = ()
+    first: Sequence[Deploy] = ()
+
+
 def take_in(
-    tx: Transaction, delivery: Delivery, host_names: tuple[str, ...], now: float
-) -> Receipt:
-    """Decide about a delivery, store it, and queue its deploys, or recognise it as sent before."""
-    repo = str(delivery.repo) if delivery.repo else None
-    earlier = deliveries.earlier_delivery(tx, delivery.provider, delivery.id, repo)
-    if earlier is not None:
-        first = deploys.of_delivery(tx, earlier)
-        if not any(deploy.state.may_run_again for deploy in first):
-            reason = f"the delivery {delivery.id} was accepted before"
-            number = deliveries.add_delivery(tx, delivery, now, IGNORED, reason)
-            return Receipt(number, IGNORED, reason, tuple(first))
-    known: tuple[Deployment, ...] | None = None
-    if delivery.repo is not None and delivery.pushes:
-        try:
-            known = known_deployments(deliveries.repository(tx, str(delivery.repo)), host_names)
-        except ConfigError:
-            known = None
+    tx: Transaction, sent: Sequence[Delivery], host_names: tuple[str, ...], now: float
+) -> list[Receipt]:
+    """Decide about deliveries, store them and queue their deploys; or recognise what was sent before.
+
+    They are taken in together up to one that repeats another, for what became
+    of that one has to be known.
+    """
+    receipts: list[Receipt] = []
+    while len(receipts) < len(sent):
+        receipts += _take_in(tx, _without_repeats(sent[len(receipts) :]), host_names, now)
+    return receipts
+
+
+_Key = tuple[str, str, str | None]
+
+
+def _key(delivery: Delivery) -> _Key:
+    """What a delivery that has an id has in common with those that repeat it."""
+    return delivery.provider, delivery.id, str(delivery.repo) if delivery.repo else None
+
+
+def _without_repeats(sent: Sequence[Delivery]) -> Sequence[Delivery]:
+    """The deliveries before the first one that repeats another."""
+    seen = set[_Key]()
+    for number, delivery in enumerate(sent):
+        key = _key(delivery)
+        if delivery.id and key in seen:
+            return sent[:number]
+        seen.add(key)
+    return sent
+
+
+def _take_in(
+    tx: Transaction, sent: Sequence[Delivery], host_names: tuple[str, ...], now: float
+) -> list[Receipt]:
+    """Take in deliveries of which none repeats another."""
+    verdicts = _verdicts(tx, sent, host_names)
+    stored = deliveries.add(tx, [one.decided for one in verdicts], now)
+    if any(one.number % PRUNE_EVERY == 0 for one in stored):
+        deliveries.prune(tx, now)
+    entries = [_entries(*both) for both in zip(stored, verdicts, strict=True)]
+    queued = iter(deploys.enqueue_all(tx, [*chain.from_iterable(entries)], now))
+    caused = [tuple(islice(queued, len(some))) for some in entries]
+    frozen = _frozen(tx, {some[0].repo for some in entries if some}, now)
+    return [_receipt(*parts, frozen) for parts in zip(stored, verdicts, caused, strict=True)]
+
+
+def _verdicts(
+    tx: Transaction, sent: Sequence[Delivery], host_names: tuple[str, ...]
+) -> list[_Verdict]:
+    """What becomes of deliveries, by what is known of them and their repositories."""
+    first = _first_runs(tx, sent)
+    repos = {str(delivery.repo) for delivery in sent if delivery.pushes}
+    known = {repo: _known(tx, repo, host_names) for repo in repos}
+    return [
+        _repeated(delivery, first[key])
+        if (key := _key(delivery)) in first
+        else _verdict(delivery, known.get(str(delivery.repo)))
+        for delivery in sent
+    ]
+
+
+def _first_runs(tx: Transaction, sent: Sequence[Delivery]) -> dict[_Key, list[Deploy]]:
+    """The deploys of accepted deliveries that these repeat, unless that may run again."""
+    first = {}
+    for provider in {delivery.provider for delivery in sent}:
+        ids = [one.id for one in sent if one.id and one.provider == provider]
+        for (sent_id, repo), number in deliveries.accepted_before(tx, provider, ids).items():
+            caused = deploys.of_delivery(tx, number)
+            if not any(deploy.state.may_run_again for deploy in caused):
+                first[provider, sent_id, repo] = caused
+    return first
+
+
+def _known(
+    tx: Transaction, repo: str, host_names: tuple[str, ...]
+) -> tuple[Deployment, ...] | None:
+    """This host's deployments of a repository, or None where none can be told."""
+    try:
+        return known_deployments(deliveries.repository(tx, repo), host_names)
+    except ConfigError:
+        return None
+
+
+def _repeated(delivery: Delivery, first: Sequence[Deploy]) -> _Verdict:
+    reason = f"the delivery {delivery.id} was accepted before"
+    return _Verdict(Decided(delivery, IGNORED, reason), first=first)
+
+
+def _verdict(delivery: Delivery, known: tuple[Deployment, ...] | None) -> _Verdict:
     decisions = [decide(push, known) for push in delivery.pushes]
     outcome, reason = reason_of(delivery, decisions)
-    number = deliveries.add_delivery(tx, delivery, now, outcome, reason)
-    if number % PRUNE_EVERY == 0:
-        deliveries.prune(tx, now)
-    queued: list[int] = []
-    for push, decision in zip(delivery.pushes, decisions, strict=True):
-        branch = push.ref.removeprefix("refs/heads/")
-        if push.after is not None and branch != push.ref and repo is not None:
-            deliveries.see(tx, repo, branch, push.after)
-        stored = deliveries.add_push(
-            tx, number, push, decision.outcome, decision.reason, decision.look
+    changes = [
+        Change(push, decision.outcome, decision.reason, decision.look)
+        for push, decision in zip(delivery.pushes, decisions, strict=True)
+    ]
+    return _Verdict(Decided(delivery, outcome, reason, changes), decisions)
+
+
+def _entries(stored: Stored, verdict: _Verdict) -> list[Entry]:
+    """What a delivery puts in the queue."""
+    delivery = verdict.decided.delivery
+    return [
+        entry
+        for push, number, decision in zip(
+            delivery.pushes, stored.pushes, verdict.decisions, strict=False
         )
-        queued += _enqueue(tx, str(delivery.repo), push, stored, decision.targets, now)
-    freeze = freezes.freeze_of(tx, repo, now) if repo and queued else None
-    if freeze is not None:
-        reason = f"the repository is frozen and its newest push waits: {freeze.reason}"
+        for entry in entries_of(str(delivery.repo), push, number, decision.targets)
+    ]
+
+
+def entries_of(repo: str, push: Push, number: int, targets: Sequence[Target]) -> list[Entry]:
+    """What a push of that number puts in the queue: a deploy for each of its targets."""
+    return [
+        Entry(
+            repo,
+            target.branch,
+            target.host,
+            target.location,
+            Trigger.PUSH,
+            push=number,
+            wanted=push.after,
+            commits=push.commits,
+            pusher=push.pusher,
+        )
+        for target in targets
+    ]
+
+
+def _frozen(tx: Transaction, repos: set[str], now: float) -> dict[str, str]:
+    """Why what is pushed to these repositories waits, where they are frozen."""
+    found = {repo: freezes.freeze_of(tx, repo, now) for repo in repos}
+    return {
+        repo: f"the repository is frozen and its newest push waits: {freeze.reason}"
+        for repo, freeze in found.items()
+        if freeze is not None
+    }
+
+
+def _receipt(
+    stored: Stored, verdict: _Verdict, caused: tuple[Deploy, ...], frozen: dict[str, str]
+) -> Receipt:
+    decided, decisions = verdict.decided, verdict.decisions
     return Receipt(
-        number,
-        outcome,
-        reason,
-        tuple(deploys.known(tx, deploy) for deploy in queued),
+        stored.number,
+        decided.outcome,
+        frozen.get(caused[0].repo, decided.reason) if caused else decided.reason,
+        caused or tuple(verdict.first),
         look=any(d.look or any(t.location is None for t in d.targets) for d in decisions),
     )
 
@@ -109,33 +229,15 @@ def replay(
         stored.provider,
         stored.event,
         repo=parse_repository(repo),
-        pushes=tuple(map(_as_sent, stored.pushes)),
+        pushes=tuple(map(as_sent, stored.pushes)),
         note=f"a replay of delivery {number}",
     )
-    return take_in(tx, again, host_names, now)
+    (receipt,) = take_in(tx, [again], host_names, now)
+    return receipt
 
 
-def _enqueue(
-    tx: Transaction, repo: str, push: Push, stored: int, targets: Sequence[Target], now: float
-) -> list[int]:
-    return [
-        deploys.enqueue(
-            tx,
-            repo=repo,
-            branch=target.branch,
-            host=target.host,
-            location=target.location,
-            trigger=Trigger.PUSH,
-            push=stored,
-            wanted=push.after,
-            commits=push.commits,
-            now=now,
-        )
-        for target in targets
-    ]
-
-
-def _as_sent(push: StoredPush) -> Push:
+def as_sent(push: StoredPush) -> Push:
+    """A push as it was sent."""
     return Push(
         push.ref,
         push.before,
@@ -145,59 +247,3 @@ def _as_sent(push: StoredPush) -> Push:
         push.commits,
         push.whole,
     )
-
-
-def settle(
-    tx: Transaction, record: RepositoryRecord, host_names: tuple[str, ...], now: float
-) -> tuple[str, ...]:
-    """After a look at the config: place the deploys that waited for it, decide pushes again.
-
-    Gives the locations that have something to do now.
-    """
-    repo, woken = record.repo, list[str]()
-    try:
-        known = known_deployments(record, host_names) or ()
-    except ConfigError as error:
-        give_up(tx, repo, str(error), now)
-        for push in deliveries.pushes_to_look_at(tx, repo):
-            deliveries.decide_push(tx, push, push.outcome, str(error))
-        return ()
-    if record.good_text is None:
-        reason = record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
-        state = State.FAILED if record.config_error else State.SKIPPED
-        for deploy in deploys.unplaced(tx, repo):
-            deploys.end(tx, deploy.id, state, now, reason=reason)
-    for deploy in deploys.unplaced(tx, repo):
-        targets = [one for one in known if one.branch == deploy.branch]
-        if not targets:
-            reason = why_not(deploy.branch, known)
-            deploys.end(tx, deploy.id, State.SKIPPED, now, reason=reason)
-            continue
-        for one in targets[1:]:
-            deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
-        deploys.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
-        woken += [one.location for one in targets]
-    for ref, deleted in deliveries.refs_to_look_at(tx, repo):
-        # What is said of one push is said of all like it, of which a storm brings thousands.
-        decision = decide(Push(ref, deleted=deleted), known)
-        if decision.outcome == IGNORED and ref != f"refs/heads/{CONFIG_BRANCH}":
-            deliveries.ignore_pushes(tx, repo, ref, deleted, decision.reason)
-    for push in deliveries.pushes_to_look_at(tx, repo):
-        sent = _as_sent(push)
-        decision = decide(sent, known)
-        reason = decision.reason
-        if push.ref == f"refs/heads/{CONFIG_BRANCH}":
-            fine = "it is fine" if record.good_text else "there is none any more"
-            reason = f"the config was read: {record.config_error or fine}"
-        if push.outcome == IGNORED and decision.outcome == ACCEPTED:
-            reason = "the config had changed and now deploys this branch"
-        deliveries.decide_push(tx, push, decision.outcome, reason)
-        _enqueue(tx, repo, sent, push.id, decision.targets, now)
-        woken += [target.location for target in decision.targets if target.location]
-    return tuple(dict.fromkeys(woken))
-
-
-def give_up(tx: Transaction, repo: str, reason: str, now: float) -> None:
-    """The config cannot be read: the deploys that waited for it fail with that reason."""
-    for deploy in deploys.unplaced(tx, repo):
-        deploys.end(tx, deploy.id, State.FAILED, now, reason=reason)

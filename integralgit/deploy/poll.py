@@ -63,16 +63,10 @@ def compare(
             continue
         waiting = deploys.waiting_at(tx, one.location)
         if waiting is None or waiting.repo != repo or waiting.trigger is Trigger.ROLLBACK:
-            deploys.enqueue(
-                tx,
-                repo=repo,
-                branch=one.branch,
-                host=one.host,
-                location=one.location,
-                trigger=Trigger.POLL,
-                wanted=tip,
-                now=now,
+            entry = deploys.Entry(
+                repo, one.branch, one.host, one.location, Trigger.POLL, wanted=tip
             )
+            deploys.enqueue(tx, entry, now)
         woken.append(one.location)
     for branch, tip in tips.items():
         if branch != CONFIG_BRANCH:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -19,10 +19,11 @@ from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
-from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
+from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
+from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import take
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
@@ -95,10 +96,13 @@ class Workshop(Service):
 
     async def receive(self, delivery: Delivery) -> Receipt:
         """Take a delivery in; when this returns, it and its deploys are on disk."""
-        names, now = self._configs.host_names, self._now()
-        receipt = await self._store.write(lambda tx: take_in(tx, delivery, names, now))
+        receipt = await self._store.gather(self._take_in, delivery)
         self._set_going(receipt, str(delivery.repo))
         return receipt
+
+    def _take_in(self, tx: Transaction, sent: Sequence[Delivery]) -> list[Receipt]:
+        """What all deliveries have in common that come in while the disk is written to."""
+        return take_in(tx, sent, self._configs.host_names, self._now())
 
     async def replay(self, repo: str, number: int) -> Receipt | None:
         """Take an accepted delivery in once more; None where the repository has no such one."""

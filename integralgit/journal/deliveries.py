@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -22,6 +23,11 @@ KEPT, KEPT_FOR = 10_000, 90 * 86400.0
 #: How many are forgotten in one transaction, so that none takes long.
 PRUNED_AT_ONCE = 200
 
+_DELIVERY = "received, provider, provider_id, event, repo, outcome, reason"
+_CHANGE = (
+    "delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, whole,"
+    " outcome, reason, look"
+)
 _PUSH = "id, delivery, repo, ref, before_commit, after_commit, deleted, pusher, commits, whole, outcome, reason"
 
 
@@ -35,20 +41,85 @@ def decode_commits(text: str) -> tuple[Commit, ...]:
     return msgspec.json.decode(text, type=tuple[Commit, ...])
 
 
-def add_delivery(
-    tx: Transaction, delivery: Delivery, received: float, outcome: str, reason: str
-) -> int:
-    """Store a delivery and its decision; the number it has from now on."""
-    repo = str(delivery.repo) if delivery.repo else None
-    added = tx.execute(
-        "INSERT INTO deliveries (received, provider, provider_id, event, repo, outcome, reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (received, delivery.provider, delivery.id, delivery.event[:200], repo, outcome, reason),
-    )
-    if repo:
-        hear_of(tx, repo, delivery.provider, received)
-    assert added.lastrowid is not None
-    return added.lastrowid
+class Change(msgspec.Struct, frozen=True):
+    """A push with what was decided about it; `look` says that it waits for a look at the config."""
+
+    push: Push
+    outcome: str
+    reason: str
+    look: bool = False
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """A delivery with what was decided about it and its pushes."""
+
+    delivery: Delivery
+    outcome: str
+    reason: str
+    changes: Sequence[Change] = ()
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The number that a delivery has from now on, and those of its pushes."""
+
+    number: int
+    pushes: Sequence[int]
+
+
+def add(tx: Transaction, decided: Sequence[Decided], received: float) -> list[Stored]:
+    """Store deliveries with their pushes, in their order, and where these leave the branches."""
+    rows, heard = [], dict[str, str]()
+    for one in decided:
+        sent, repo = one.delivery, _repo(one)
+        event = sent.event[:200]
+        rows.append((received, sent.provider, sent.id, event, repo, one.outcome, one.reason))
+        if repo is not None:
+            heard[repo] = sent.provider
+    numbers = tx.insert("deliveries", _DELIVERY, rows)
+    for repo, provider in heard.items():
+        hear_of(tx, repo, provider, received)
+    return [
+        Stored(number, pushes)
+        for number, pushes in zip(numbers, _add_pushes(tx, numbers, decided), strict=True)
+    ]
+
+
+def _repo(decided: Decided) -> str | None:
+    return str(decided.delivery.repo) if decided.delivery.repo else None
+
+
+def _add_pushes(
+    tx: Transaction, numbers: Sequence[int], decided: Sequence[Decided]
+) -> list[list[int]]:
+    """Store the pushes of deliveries with these numbers; the numbers that each has got."""
+    rows, tips = [], dict[tuple[str, str], str]()
+    for number, one in zip(numbers, decided, strict=True):
+        repo = _repo(one)
+        for change in one.changes:
+            push = change.push
+            rows.append(
+                (
+                    number,
+                    repo,
+                    push.ref[:1000],
+                    push.before,
+                    push.after,
+                    push.deleted,
+                    push.pusher[:200],
+                    encode_commits(push.commits[:MOST_COMMITS]),
+                    push.whole,
+                    change.outcome,
+                    change.reason,
+                    change.look,
+                )
+            )
+            branch = push.ref.removeprefix("refs/heads/")
+            if repo is not None and push.after is not None and branch != push.ref:
+                tips[repo, branch] = push.after
+    for (repo, branch), commit in tips.items():
+        see(tx, repo, branch, commit)
+    added = iter(tx.insert("pushes", _CHANGE, rows))
+    return [list(islice(added, len(one.changes))) for one in decided]
 
 
 def forget(tx: Transaction, repo: str) -> None:
@@ -76,45 +147,17 @@ def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
     return is_new
 
 
-def add_push(
-    tx: Transaction, delivery: int, push: Push, outcome: str, reason: str, look: bool
-) -> int:
-    """Store one change of a ref and its decision; the number it has from now on."""
-    added = tx.execute(
-        "INSERT INTO pushes (delivery, repo, ref, before_commit, after_commit, deleted, pusher,"
-        " commits, whole, outcome, reason, look)"
-        " VALUES (?, (SELECT repo FROM deliveries WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            delivery,
-            delivery,
-            push.ref[:1000],
-            push.before,
-            push.after,
-            push.deleted,
-            push.pusher[:200],
-            encode_commits(push.commits[:MOST_COMMITS]),
-            push.whole,
-            outcome,
-            reason,
-            look,
-        ),
+def accepted_before(
+    tx: Transaction, provider: str, sent_ids: Sequence[str]
+) -> dict[tuple[str, str | None], int]:
+    """The newest accepted delivery by a provider's id and the repository, where there is one."""
+    rows = tx.execute(
+        "SELECT provider_id, repo, max(id) FROM deliveries WHERE provider = ?"
+        " AND provider_id IN (SELECT value FROM json_each(?)) AND provider_id <> ''"
+        " AND outcome = 'accepted' GROUP BY provider_id, repo",
+        (provider, msgspec.json.encode(sent_ids).decode()),
     )
-    assert added.lastrowid is not None
-    return added.lastrowid
-
-
-def earlier_delivery(
-    tx: Transaction, provider: str, provider_id: str, repo: str | None
-) -> int | None:
-    """The newest accepted delivery of a repository with that id of its provider, or None."""
-    if not provider_id:
-        return None
-    row = tx.one(
-        "SELECT id FROM deliveries WHERE provider = ? AND provider_id = ? AND provider_id <> ''"
-        " AND repo IS ? AND outcome = 'accepted' ORDER BY id DESC",
-        (provider, provider_id, repo),
-    )
-    return row[0] if row else None
+    return {(sent_id, repo): number for sent_id, repo, number in rows}
 
 
 def prune(tx: Transaction, now: float) -> None:
@@ -194,11 +237,7 @@ def delivery(tx: Transaction, number: int) -> StoredDelivery | None:
 
 
 def _deliveries(tx: Transaction, where: str, values: Sequence[object]) -> list[StoredDelivery]:
-    rows = tx.execute(
-        "SELECT id, received, provider, provider_id, event, repo, outcome, reason FROM deliveries"
-        f" {where}",
-        values,
-    ).fetchall()
+    rows = tx.execute(f"SELECT id, {_DELIVERY} FROM deliveries {where}", values).fetchall()
     found = []
     for row in rows:
         pushes = tx.execute(f"SELECT {_PUSH} FROM pushes WHERE delivery = ? ORDER BY id", row[:1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from integralgit.hooks.delivery import MOST_COMMITS, Commit
@@ -33,14 +34,17 @@ KEPT, KEPT_FOR = 500, 365 * 86400.0
 PRUNED_AT_ONCE = 100
 
 _DEPLOY = (
-    "id, repo, branch, host, location, trigger, push, wanted, state, reason, commit_id,"
-    " previous_commit, head, config_commit, exit_code, created, started, finished,"
+    "id, repo, branch, host, location, trigger, push, wanted, state, created, reason, commit_id,"
+    " previous_commit, head, config_commit, exit_code, started, finished,"
     " superseded_by, commits, log_size,"
     " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
 )
 
 #: What waits is found by the index of what waits; SQLite would rather read all that ever ran.
 _WAITING = "INDEXED BY deploys_waiting WHERE state = 'queued'"
+
+#: Repository, branch and location: of what waits for the same, only the newest stays.
+_Place = tuple[str, str, str | None]
 
 
 def _deploy(row: tuple[Any, ...]) -> Deploy:
@@ -96,57 +100,113 @@ def _change(tx: Transaction, deploy: int, columns: str, values: Sequence[object]
     tx.emit(DeployChanged(deploy, row[0], State(row[1])))
 
 
-def enqueue(
-    tx: Transaction,
-    *,
-    repo: str,
-    branch: str,
-    host: str | None,
-    location: str | None,
-    trigger: Trigger,
-    now: float,
-    push: int | None = None,
-    wanted: str | None = None,
-    commits: Sequence[Commit] = (),
-    rolls_back: int | None = None,
-) -> int:
-    """Put a deploy in the queue, superseding those that wait for the same; its number.
+class Entry(msgspec.Struct, frozen=True):
+    """What is to be deployed where; host and location are None while the config is unknown.
 
-    The same means: of the same repository and branch, for the same location.
+    `push` is the number of the push that asks for it, and `pusher` who pushed.
     `rolls_back` is the deploy that this one takes back, which is told so.
     """
-    told = encode_commits(commits[:MOST_COMMITS])
-    added = tx.execute(
-        "INSERT INTO deploys (repo, branch, host, location, trigger, push, wanted, state, created,"
-        " commits, rolls_back) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-        (repo, branch, host, location, trigger, push, wanted, now, told, rolls_back),
+
+    repo: str
+    branch: str
+    host: str | None
+    location: str | None
+    trigger: Trigger
+    push: int | None = None
+    wanted: str | None = None
+    commits: Sequence[Commit] = ()
+    rolls_back: int | None = None
+    pusher: str = ""
+
+    @property
+    def place(self) -> _Place:
+        """What it waits for."""
+        return self.repo, self.branch, self.location
+
+
+def enqueue(tx: Transaction, entry: Entry, now: float) -> int:
+    """Put a deploy in the queue, superseding those that wait for the same; its number."""
+    (deploy,) = enqueue_all(tx, [entry], now)
+    return deploy.id
+
+
+def enqueue_all(tx: Transaction, entries: Sequence[Entry], now: float) -> list[Deploy]:
+    """Put deploys in the queue in their order, each superseding those that wait for the same."""
+    columns = (
+        "repo, branch, host, location, trigger, push, wanted, state, created, commits, rolls_back"
     )
-    deploy = added.lastrowid
-    assert deploy is not None
-    if rolls_back is not None:
-        _change(tx, rolls_back, "rolled_back_by = ?", (deploy,))
-    _coalesce(tx, repo, branch, location, now)
-    tx.emit(DeployChanged(deploy, repo, State.QUEUED))
-    return deploy
+    rows = [
+        (
+            one.repo,
+            one.branch,
+            one.host,
+            one.location,
+            one.trigger,
+            one.push,
+            one.wanted,
+            State.QUEUED,
+            now,
+            encode_commits(one.commits[:MOST_COMMITS]),
+            one.rolls_back,
+        )
+        for one in entries
+    ]
+    numbers = tx.insert("deploys", columns, rows)
+    for number, one in zip(numbers, entries, strict=True):
+        if one.rolls_back is not None:
+            _change(tx, one.rolls_back, "rolled_back_by = ?", (number,))
+    newest = {place: _coalesce(tx, *place, now) for place in {one.place: None for one in entries}}
+    return [
+        _queued(tx, number, one, newest[one.place], now)
+        for number, one in zip(numbers, entries, strict=True)
+    ]
+
+
+def _queued(tx: Transaction, number: int, entry: Entry, newest: int, now: float) -> Deploy:
+    """What has become of a deploy that was queued, of whose place that one is the newest."""
+    deploy = Deploy(
+        number,
+        entry.repo,
+        entry.branch,
+        entry.host,
+        entry.location,
+        entry.trigger,
+        entry.push,
+        entry.wanted,
+        State.QUEUED,
+        now,
+        commits=tuple(entry.commits[:MOST_COMMITS]),
+        pusher=entry.pusher,
+        rolls_back=entry.rolls_back,
+    )
+    if number == newest:
+        tx.emit(DeployChanged(number, entry.repo, State.QUEUED))
+        return deploy
+    return replace(
+        deploy,
+        state=State.SUPERSEDED,
+        reason=_is_newer(newest),
+        superseded_by=newest,
+        finished=now,
+    )
 
 
 def enqueue_again(
     tx: Transaction, like: Deploy, now: float, *, host: str | None, location: str | None
 ) -> int:
     """Put another deploy like that one in the queue, for a host and location; its number."""
-    return enqueue(
-        tx,
-        repo=like.repo,
-        branch=like.branch,
-        host=host,
-        location=location,
-        trigger=like.trigger,
-        push=like.push,
-        wanted=like.wanted,
-        commits=like.commits,
-        now=now,
-        rolls_back=like.rolls_back,
+    entry = Entry(
+        like.repo,
+        like.branch,
+        host,
+        location,
+        like.trigger,
+        like.push,
+        like.wanted,
+        like.commits,
+        like.rolls_back,
     )
+    return enqueue(tx, entry, now)
 
 
 def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
@@ -156,41 +216,43 @@ def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
         enqueue_again(tx, one, now, host=one.host, location=one.location)
 
 
-def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now: float) -> None:
-    """Of the deploys that wait for the same, leave only the newest."""
+def _is_newer(deploy: int) -> str:
+    return f"deploy {deploy} waits for the same and is newer"
+
+
+def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now: float) -> int:
+    """Of the deploys that wait for the same, of which there is one, leave the newest; its number."""
+    where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
     if location is None:
         where, values = "location IS NULL AND repo = ? AND branch = ?", [repo, branch]
-    else:
-        where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
-    rows = tx.execute(
-        f"SELECT id FROM deploys {_WAITING} AND {where}",
-        values,
-    )
-    waiting = sorted(number for (number,) in rows)
-    for older in waiting[:-1]:
-        # It never began, so there is nothing else of it to end.
-        reason = f"deploy {waiting[-1]} waits for the same and is newer"
+    row = tx.one(f"SELECT group_concat(id, ' ') FROM deploys {_WAITING} AND {where}", values)
+    assert row is not None
+    *older, newest = sorted(map(int, row[0].split()))
+    if older:
+        # They never began, so there is nothing else of them to end.
         tx.execute(
-            "UPDATE deploys SET state = ?, reason = ?, superseded_by = ?, finished = ?"
-            " WHERE id = ?",
-            (State.SUPERSEDED, reason, waiting[-1], now, older),
+            "UPDATE deploys INDEXED BY deploys_waiting"
+            " SET state = 'superseded', reason = ?, superseded_by = ?, finished = ?"
+            f" WHERE state = 'queued' AND {where} AND id < ?",
+            (_is_newer(newest), newest, now, *values, newest),
         )
-        tx.emit(DeployChanged(older, repo, State.SUPERSEDED))
+    for one in older:
+        tx.emit(DeployChanged(one, repo, State.SUPERSEDED))
+    return newest
 
 
 def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
     """Give a queued or running deploy its place in the queue of a location; its steps begin anew."""
-    tx.execute(
+    row = tx.one(
         "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL"
-        " WHERE id = ?",
+        " WHERE id = ? RETURNING repo",
         (host, location, branch, deploy),
     )
+    assert row is not None
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
-    repo = known(tx, deploy).repo
-    _coalesce(tx, repo, branch, location, now)
-    if known(tx, deploy).state is State.QUEUED:
-        tx.emit(DeployChanged(deploy, repo, State.QUEUED))
+    if _coalesce(tx, row[0], branch, location, now) == deploy:
+        tx.emit(DeployChanged(deploy, row[0], State.QUEUED))
 
 
 def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
@@ -219,7 +281,6 @@ def has_any(tx: Transaction, location: str) -> bool:
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
     """The remote commits that were deployed at a location, newest first."""
     row = tx.one(
-        # In one row, for with each of them this thread would have to wait for its turn again.
         "SELECT group_concat(commit_id, ' ') FROM (SELECT commit_id FROM deploys"
         " WHERE location = ? AND commit_id IS NOT NULL ORDER BY id DESC LIMIT ?)",
         (location, limit),

@@ -71,18 +71,18 @@ class Deploy(msgspec.Struct, frozen=True):
     push: int | None
     wanted: str | None
     state: State
-    reason: str | None
-    commit: str | None
-    previous_commit: str | None
-    head: str | None
-    config_commit: str | None
-    exit_code: int | None
     created: float
-    started: float | None
-    finished: float | None
-    superseded_by: int | None
-    commits: tuple[Commit, ...]
-    log_size: int | None
+    reason: str | None = None
+    commit: str | None = None
+    previous_commit: str | None = None
+    head: str | None = None
+    config_commit: str | None = None
+    exit_code: int | None = None
+    started: float | None = None
+    finished: float | None = None
+    superseded_by: int | None = None
+    commits: tuple[Commit, ...] = ()
+    log_size: int | None = None
     pusher: str = ""
     rolls_back: int | None = None
     rolled_back_by: int | None = None

@@ -2,6 +2,9 @@
 
 Work is a function of a `Transaction`; it runs in the database's thread and must
 not touch anything else. What it `emit`s is published after the commit.
+
+With each statement, and each row that it gives, the thread has to wait for its
+turn with the reactor's: it is worth having few of them.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -21,13 +25,16 @@ from integralgit.journal.events import Event
 
 log = Logger()
 T = TypeVar("T")
+A = TypeVar("A")
 Work = Callable[["Transaction"], T]
+#: Work on several items at once, with a result for each.
+Gathered = Callable[["Transaction", Sequence[A]], Sequence[T]]
 Witness = Callable[["Transaction", Event], None]
-#: What a piece of work gave, what it tells, and how its witness failed.
-_Written = tuple[Any, list[Event], list[Failure]]
 
 #: How long a connection waits for another process that holds the database, in milliseconds.
 BUSY_TIMEOUT = 5000
+#: The most rows that are added by one statement.
+ROWS_AT_ONCE = 32
 #: Faults that are not of the statement but of the surroundings, and may pass.
 _MAY_PASS = frozenset(
     {
@@ -73,6 +80,26 @@ class Transaction:
         """The first row of a query, or None."""
         row: tuple[Any, ...] | None = self.execute(sql, values).fetchone()
         return row
+
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[object]]) -> range:
+        """Add rows to a table that numbers them itself; their numbers, in their order.
+
+        Each is one more than the largest before it (sqlite.org/autoinc.html).
+        A statement's length is a power of two, so that the few there are stay
+        compiled.
+        """
+        rest, last = list(rows), 0
+        row = f"({', '.join('?' * len(columns.split(',')))})"
+        while rest:
+            size = min(ROWS_AT_ONCE, 1 << (len(rest).bit_length() - 1))
+            part, rest = rest[:size], rest[size:]
+            added = self.execute(
+                f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * size)}",
+                [value for values in part for value in values],
+            )
+            assert added.lastrowid is not None
+            last = added.lastrowid
+        return range(last - len(rows) + 1, last + 1)
 
     def emit(self, event: Event) -> None:
         """Tell the watchers, once this is committed."""
@@ -122,11 +149,21 @@ def create(path: str) -> None:
 
 @define(eq=False)
 class _Job:
-    """Work that waits for the next commit."""
+    """Work on an item that waits for the next commit; neighbours of the same work go together."""
 
-    work: Work[Any]
+    work: Gathered[Any, Any]
+    item: Any
     durable: bool
     result: Deferred[Any] = field(factory=Deferred)
+
+
+@define
+class _Written:
+    """What jobs gave, each its own; what they tell together, and how their witness failed."""
+
+    values: Sequence[Any]
+    events: Sequence[Event] = ()
+    failures: Sequence[Failure] = ()
 
 
 @define
@@ -158,7 +195,18 @@ class Store:
         way shares the next one. Work that raises changes nothing, and does
         not harm its neighbours.
         """
-        job = _Job(work, durable)
+        return self._add(_Job(lambda tx, _: [work(tx)], None, durable))
+
+    def gather(self, work: Gathered[A, T], item: A) -> Deferred[T]:
+        """Run work that takes many items; the Deferred fires with this one's result, on disk.
+
+        It is given the items that wait for the same commit, next to each
+        other, and gives as many results. Where it raises for several, it is
+        run for each of them alone.
+        """
+        return self._add(_Job(work, item, durable=True))
+
+    def _add(self, job: _Job) -> Deferred[Any]:
         self._waiting.append(job)
         self._flush()
         return job.result
@@ -178,12 +226,16 @@ class Store:
             for job in batch:
                 job.result.errback(outcome)
             return
-        for (value, events, failures), job in zip(outcome, batch, strict=True):
-            for failure in failures:
+        jobs = iter(batch)
+        written: _Written
+        for written in outcome:
+            for failure in written.failures:
                 log.failure("the witness of an event failed", failure)
-            for event in events:
+            for event in written.events:
                 self._publish(event)
-            job.result.callback(value)
+            # The values come first, for the jobs go on behind the last of them.
+            for value, job in zip(written.values, jobs, strict=False):
+                job.result.callback(value)
 
 
 def _plain(connection: Any) -> sqlite3.Connection:
@@ -209,28 +261,44 @@ def _write(connection: Any, batch: list[_Job], witness: Witness | None) -> list[
     (sqlite.org/pragma.html#pragma_synchronous).
     """
     plain = _plain(connection)
-    results: list[_Written] = []
+    written: list[_Written] = []
     durable = any(job.durable for job in batch)
     plain.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
     plain.execute("BEGIN IMMEDIATE")
     try:
-        for job in batch:
-            transaction = Transaction(plain)
-            plain.execute("SAVEPOINT work")
-            try:
-                value = job.work(transaction)
-                failures = _witnessed(plain, transaction, witness) if witness else []
-                results.append((value, transaction.events, failures))
-            except Exception:
-                results.append((Failure(), [], []))
-                plain.execute("ROLLBACK TO work")
-            plain.execute("RELEASE work")
+        for work, jobs in groupby(batch, lambda job: job.work):
+            written += _run(plain, work, [job.item for job in jobs], witness)
         plain.execute("COMMIT")
     except BaseException:
         if plain.in_transaction:
             plain.execute("ROLLBACK")
         raise
-    return results
+    return written
+
+
+def _run(
+    plain: sqlite3.Connection,
+    work: Gathered[Any, Any],
+    items: Sequence[Any],
+    witness: Witness | None,
+) -> list[_Written]:
+    """Run work on these items; where it raises for several of them, on each alone."""
+    transaction = Transaction(plain)
+    plain.execute("SAVEPOINT work")
+    try:
+        results = zip(items, work(transaction, items), strict=True)
+        values = [value for _, value in results]
+        failures = _witnessed(plain, transaction, witness) if witness else []
+        written = [_Written(values, transaction.events, failures)]
+    except Exception:
+        failed = Failure()
+        plain.execute("ROLLBACK TO work")
+        if len(items) == 1:
+            written = [_Written([failed])]
+        else:
+            written = [one for item in items for one in _run(plain, work, [item], witness)]
+    plain.execute("RELEASE work")
+    return written
 
 
 def _witnessed(

@@ -12,10 +12,10 @@ from integralgit.deploy.configs import Configs, fault
 from integralgit.deploy.git import GitError
 from integralgit.hooks.delivery import Delivery
 from integralgit.hostconfig.resolve import ConfigError
-from integralgit.journal import deliveries
 from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
+from tests.archive import stored
 
 SITE = Repository("github.com", "acme/site")
 ONE, TWO = "1" * 40, "2" * 40
@@ -28,11 +28,7 @@ class Refreshing(SynchronousTestCase):
     def setUp(self) -> None:
         self.memory = MemoryStore()
         told = Delivery("github", "ping", "", SITE)
-        self.successResultOf(
-            self.memory.store.write(
-                lambda tx: deliveries.add_delivery(tx, told, 0.0, "ignored", "")
-            )
-        )
+        self.successResultOf(self.memory.store.write(lambda tx: stored(tx, told)))
         self.memory.events.clear()
         self.texts: dict[str, str | Exception] = {}
         self.reads: list[str] = []

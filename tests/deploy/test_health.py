@@ -19,6 +19,7 @@ from integralgit.deploy.health import (
 from integralgit.deploy.run import Stopping, Waits
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
+from integralgit.journal.deploys import Entry
 from integralgit.journal.events import Check, Deploy, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
@@ -111,13 +112,15 @@ class GoingBack(SynchronousTestCase):
         number: int = self.write(
             lambda tx: deploys.enqueue(
                 tx,
-                repo="github.com/acme/site",
-                branch="main",
-                host="web1",
-                location="/srv/site",
-                trigger=trigger,
-                wanted=letter * 40,
-                now=1.0,
+                Entry(
+                    repo="github.com/acme/site",
+                    branch="main",
+                    host="web1",
+                    location="/srv/site",
+                    trigger=trigger,
+                    wanted=letter * 40,
+                ),
+                1.0,
             )
         )
         return number

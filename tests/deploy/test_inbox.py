@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import inbox
-from integralgit.deploy.inbox import Receipt, give_up, replay, settle, take_in
+from integralgit.deploy.inbox import Receipt, replay, take_in
+from integralgit.deploy.settle import give_up, settle
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, State, StoredDelivery, Trigger
+from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal.events import Deploy, Freeze, State, StoredDelivery, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
+from tests.archive import stored
 
 T = TypeVar("T")
 
@@ -56,7 +58,8 @@ class Door(SynchronousTestCase):
     def take_in(self, sent: Delivery, names: tuple[str, ...] = NAMES) -> Receipt:
         """Take a delivery in."""
         self.now += 1
-        return self.write(lambda tx: take_in(tx, sent, names, self.now))
+        (receipt,) = self.write(lambda tx: take_in(tx, [sent], names, self.now))
+        return receipt
 
     def push(self, branch: str = "main", sent_id: str = "", **more: Any) -> Receipt:
         """Take in a delivery of one push."""
@@ -68,7 +71,7 @@ class Door(SynchronousTestCase):
         """Let the repository be known with that config."""
         repo = str(SITE)
         told = Delivery("github", "ping", "", SITE)
-        number = self.write(lambda tx: deliveries.add_delivery(tx, told, 0.0, "ignored", ""))
+        number = self.write(lambda tx: stored(tx, told))
         self.write(lambda tx: tx.execute("DELETE FROM deliveries WHERE id = ?", (number,)))
         self.write(lambda tx: deliveries.set_config(tx, repo, commit, text, error, 0.0))
 
@@ -332,6 +335,108 @@ class Duplicates(Door):
         self.push(sent_id="abc")
         ping = Delivery("github", "ping", "abc", None, note="the event ping deploys nothing")
         self.assertEqual(self.take_in(ping).reason, "the event ping deploys nothing")
+
+
+OTHER = Repository("github.com", "acme/other")
+#: What may meet on its way to the disk.
+MEETING = (
+    delivery(push(after="3" * 40), sent_id="a"),
+    delivery(push("dev"), push(after="4" * 40, commits=(Commit("4" * 40, "Title"),)), sent_id="b"),
+    delivery(push(after="3" * 40), sent_id="a"),
+    Delivery("github", "ping", "c", SITE, note="the event ping deploys nothing"),
+    Delivery("github", "push", "a", OTHER, (push(after="5" * 40),)),
+    Delivery("gitlab", "push", "a", SITE, (push("integralgit"),)),
+    delivery(push(after=None, deleted=True)),
+    Delivery("github", "ping", "", None, note="the event ping deploys nothing"),
+    delivery(Push("refs/tags/v1", BEFORE, AFTER), push(after="6" * 40)),
+    delivery(push(after="4" * 40), sent_id="b"),
+)
+
+
+class Together(Door):
+    """Deliveries that come in while the disk is written to are taken in together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.configure(MAIN)
+
+    def together(self, *sent: Delivery) -> list[Receipt]:
+        """Take deliveries in, all at once."""
+        return self.write(lambda tx: take_in(tx, sent, NAMES, self.now))
+
+    def left(self) -> list[object]:
+        """What the archive has, but for the times, and for which one superseded another."""
+        tables = {
+            "deliveries": "id, provider, provider_id, event, repo, outcome, reason",
+            "pushes": "*",
+            "deploys": "id, repo, branch, host, location, trigger, push, wanted, state, commits",
+            "tips": "*",
+            "repositories": "repo, provider, good_text",
+        }
+        return [
+            self.memory.connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()
+            for table, columns in tables.items()
+        ]
+
+    def test_the_same_as_one_by_one(self) -> None:
+        """They leave what they would have left one after the other, and get the same answers."""
+        receipts = self.together(*MEETING)
+        single = Together()
+        single.setUp()
+        expected = [single.take_in(one) for one in MEETING]
+        self.assertEqual(self.left(), single.left())
+
+        def told(receipt: Receipt) -> object:
+            deploys = [(one.id, one.repo, one.branch, one.location) for one in receipt.deploys]
+            return receipt.delivery, receipt.outcome, receipt.reason, deploys, receipt.look
+
+        self.assertEqual([told(one) for one in receipts], [told(one) for one in expected])
+
+    def test_only_the_newest_waits(self) -> None:
+        """Of pushes that meet, the newest waits, and the others are superseded by it."""
+        before = self.push(after="3" * 40).deploys[0]
+        first, second, third = (
+            receipt.deploys[0]
+            for receipt in self.together(
+                *[delivery(push(after=letter * 40), sent_id=letter) for letter in "abc"]
+            )
+        )
+        self.assertEqual(self.get(third.id), third)
+        self.assertEqual((third.state, third.wanted), (State.QUEUED, "c" * 40))
+        for older in (before, first, second):
+            found = self.get(older.id)
+            self.assertEqual((found.state, found.superseded_by), (State.SUPERSEDED, third.id))
+            self.assertEqual(found.reason, f"deploy {third.id} waits for the same and is newer")
+        self.assertEqual([self.get(one.id) for one in (first, second)], [first, second])
+
+    def test_the_same_one_three_times(self) -> None:
+        """Of deliveries with one id, the first counts, and the others get its deploys."""
+        receipts = self.together(*[delivery(push(), sent_id="a")] * 3)
+        self.assertEqual([one.outcome for one in receipts], ["accepted", "ignored", "ignored"])
+        self.assertEqual({one.deploys[0].id for one in receipts}, {1})
+        self.assertEqual(len(self.all()), 1)
+
+    def test_a_frozen_repository(self) -> None:
+        """Each whose push waits for the end of a freeze is told so, and nobody else."""
+        self.write(lambda tx: freezes.freeze(tx, Freeze(str(SITE), "a release", 0.0, None)))
+        waits, ignored, other = self.together(
+            delivery(push()),
+            delivery(push("dev")),
+            Delivery("github", "push", "", OTHER, (push(),)),
+        )
+        reason = "the repository is frozen and its newest push waits: a release"
+        self.assertEqual(waits.reason, reason)
+        self.assertEqual(ignored.reason, "branch dev is not deployed here (main is)")
+        self.assertEqual((other.outcome, other.reason), ("accepted", ""))
+
+    def test_forgetting(self) -> None:
+        """Old deliveries are forgotten whichever of those that meet has the number for that."""
+        self.patch(inbox, "PRUNE_EVERY", 4)
+        self.patch(deliveries, "KEPT", 2)
+        ping = Delivery("github", "ping", "", SITE)
+        self.together(*[ping] * 3)
+        self.together(*[ping] * 3)
+        self.assertEqual([one.id for one in self.deliveries()], [5, 6])
 
 
 class Replaying(Door):

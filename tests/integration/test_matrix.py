@@ -41,6 +41,7 @@ from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.spawn import spawner
 from integralgit.deploy.turn import Turn, take
 from integralgit.journal import deliveries, deploys
+from integralgit.journal.deploys import Entry
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
@@ -330,13 +331,15 @@ class Scene:
             deliveries.set_config(tx, REPO, "0" * 40, text, None, 0.0)
             number = deploys.enqueue(
                 tx,
-                repo=REPO,
-                branch=self.pushed,
-                host="web1",
-                location=self.location,
-                trigger=Trigger.PUSH,
-                wanted=self.wanted,
-                now=0.0,
+                Entry(
+                    repo=REPO,
+                    branch=self.pushed,
+                    host="web1",
+                    location=self.location,
+                    trigger=Trigger.PUSH,
+                    wanted=self.wanted,
+                ),
+                0.0,
             )
             return deploys.known(tx, number)
 

@@ -10,10 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys
 from integralgit.journal import events as kept
+from integralgit.journal.deliveries import Change
+from integralgit.journal.deploys import Entry
 from integralgit.journal.events import ConfigRead, RepositoryChanged, State, StoredPush, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import Repository, repository
 from integralgit.testing import MemoryStore
+from tests.archive import queued, stored
 
 T = TypeVar("T")
 
@@ -23,9 +26,12 @@ ONE, TWO = "1" * 40, "2" * 40
 
 def queue(repo: str, tx: Transaction) -> int:
     """Queue a deploy of a repository; its number."""
-    return deploys.enqueue(
-        tx, repo=repo, branch="main", host=None, location=None, trigger=Trigger.PUSH, now=1.0
-    )
+    return deploys.enqueue(tx, Entry(repo, "main", None, None, Trigger.PUSH), 1.0)
+
+
+def ignored(push: Push, *, look: bool = False) -> Change:
+    """A push that was ignored."""
+    return Change(push, "ignored", "not here", look)
 
 
 class Archive(SynchronousTestCase):
@@ -40,23 +46,23 @@ class Archive(SynchronousTestCase):
     def add(
         self,
         sent_id: str = "",
-        *,
+        *changes: Change,
         repo: Repository | None = SITE,
         outcome: str = "accepted",
         provider: str = "github",
         at: float = 100.0,
     ) -> int:
         """Store a delivery; its number."""
-        delivery = Delivery(provider, "push", sent_id, repo)
+        delivery, reason = Delivery(provider, "push", sent_id, repo), f"was {outcome}"
         return self.write(
-            lambda tx: deliveries.add_delivery(tx, delivery, at, outcome, f"was {outcome}")
+            lambda tx: stored(tx, delivery, *changes, outcome=outcome, reason=reason, at=at)
         )
 
-    def add_push(self, delivery: int, push: Push, *, look: bool = False) -> int:
-        """Store a push that was ignored; its number."""
-        return self.write(
-            lambda tx: deliveries.add_push(tx, delivery, push, "ignored", "not here", look)
-        )
+    def pushes(self, delivery: int) -> list[int]:
+        """The numbers of a delivery's pushes."""
+        found = self.write(lambda tx: deliveries.delivery(tx, delivery))
+        assert found is not None
+        return [push.id for push in found.pushes]
 
 
 class Deliveries(Archive):
@@ -69,11 +75,10 @@ class Deliveries(Archive):
     def test_what_is_kept(self) -> None:
         """A delivery is kept with its decision, and its pushes in their order with theirs."""
         commits = (Commit(ONE, "Title", "Ann"), Commit(TWO))
-        number = self.add("abc", at=123.5)
-        first = self.add_push(
-            number, Push("refs/heads/main", ONE, TWO, False, "ann", commits, True), look=True
-        )
-        second = self.add_push(number, Push("refs/tags/v1", ONE, None, True))
+        main = Push("refs/heads/main", ONE, TWO, False, "ann", commits, True)
+        tag = Push("refs/tags/v1", ONE, None, True)
+        number = self.add("abc", ignored(main, look=True), ignored(tag), at=123.5)
+        first, second = self.pushes(number)
         pushes = (
             StoredPush(
                 first,
@@ -111,13 +116,10 @@ class Deliveries(Archive):
 
     def test_what_is_sent_is_bounded(self) -> None:
         """Texts and lists of any length are kept up to a bound."""
-        number = self.write(
-            lambda tx: deliveries.add_delivery(
-                tx, Delivery("github", "e" * 5000, "", SITE), 1.0, "accepted", ""
-            )
-        )
         commits = tuple(Commit(f"{n:040x}") for n in range(60))
-        self.add_push(number, Push("refs/heads/" + "r" * 5000, pusher="p" * 5000, commits=commits))
+        long = Push("refs/heads/" + "r" * 5000, pusher="p" * 5000, commits=commits)
+        sent = Delivery("github", "e" * 5000, "", SITE)
+        self.write(lambda tx: stored(tx, sent, ignored(long)))
         (delivery,) = self.newest()
         (push,) = delivery.pushes
         self.assertEqual(
@@ -167,7 +169,9 @@ class Deliveries(Archive):
         self, sent_id: str, provider: str = "github", repo: str | None = str(SITE)
     ) -> int | None:
         """The delivery that had that id."""
-        return self.write(lambda tx: deliveries.earlier_delivery(tx, provider, sent_id, repo))
+        asked = [sent_id, "never sent"]
+        found = self.write(lambda tx: deliveries.accepted_before(tx, provider, asked))
+        return found.get((sent_id, repo))
 
     def test_an_id_that_came_before(self) -> None:
         """A delivery is recognised by its provider's id, the newest accepted one of them."""
@@ -196,8 +200,8 @@ class Deliveries(Archive):
     def test_one_delivery(self) -> None:
         """One delivery is read by its number, with its pushes; an unknown number gives nothing."""
         self.add()
-        number = self.add("abc")
-        push = self.add_push(number, Push("refs/heads/main"))
+        number = self.add("abc", ignored(Push("refs/heads/main")))
+        (push,) = self.pushes(number)
         found = self.write(lambda tx: deliveries.delivery(tx, number))
         assert found is not None
         self.assertEqual((found.id, found.provider_id), (number, "abc"))
@@ -219,18 +223,7 @@ class Forgetting(Archive):
 
     def deploy(self, push: int, state: State) -> int:
         """A deploy that the push caused, in that state; its number."""
-        number = self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                repo=str(SITE),
-                branch="main",
-                host="web1",
-                location=f"/srv/{push}",
-                trigger=Trigger.PUSH,
-                push=push,
-                now=100.0,
-            )
-        )
+        number = self.write(lambda tx: queued(tx, 100.0, location=f"/srv/{push}", push=push).id)
         if state is State.RUNNING:
             self.write(lambda tx: deploys.begin(tx, deploys.known(tx, number), 100.0))
         elif state is not State.QUEUED:
@@ -250,9 +243,7 @@ class Forgetting(Archive):
     def test_beyond_the_newest(self) -> None:
         """Only the newest deliveries are kept, with their pushes."""
         self.patch(deliveries, "KEPT", 2)
-        numbers = [self.add() for _ in range(5)]
-        for number in numbers:
-            self.add_push(number, Push("refs/heads/main"))
+        numbers = [self.add("", ignored(Push("refs/heads/main"))) for _ in range(5)]
         self.assertEqual(self.prune(), numbers[3:])
         left = self.write(lambda tx: tx.execute("SELECT delivery FROM pushes").fetchall())
         self.assertEqual([number for (number,) in left], numbers[3:])
@@ -275,22 +266,21 @@ class Forgetting(Archive):
 
     def test_what_is_needed(self) -> None:
         """A delivery stays while a push of it waits for a look, or a deploy of it is to end."""
-        look, queued, running, ended, nothing = (self.add(at=0.0) for _ in range(5))
-        self.add_push(look, Push("refs/heads/a"))
-        self.add_push(look, Push("refs/heads/b"), look=True)
-        waiting = self.deploy(self.add_push(queued, Push("refs/heads/main")), State.QUEUED)
-        runs = self.deploy(self.add_push(running, Push("refs/heads/main")), State.RUNNING)
-        done = self.deploy(self.add_push(ended, Push("refs/heads/main")), State.FAILED)
-        self.add_push(nothing, Push("refs/heads/main"))
-        self.assertEqual(self.prune(1e6), [look, queued, running])
+        main, other = (ignored(Push(f"refs/heads/{name}")) for name in ("main", "other"))
+        look = self.add("", main, ignored(other.push, look=True), at=0.0)
+        waits, runs, ended, _ = (self.add("", main, at=0.0) for _ in range(4))
+        waiting = self.deploy(self.pushes(waits)[0], State.QUEUED)
+        running = self.deploy(self.pushes(runs)[0], State.RUNNING)
+        done = self.deploy(self.pushes(ended)[0], State.FAILED)
+        self.assertEqual(self.prune(1e6), [look, waits, runs])
         found = {one.id: one for one in self.write(lambda tx: deploys.newest(tx, None, 9))}
-        self.assertEqual(set(found), {waiting, runs, done})
+        self.assertEqual(set(found), {waiting, running, done})
         self.assertIsNone(found[done].push)
         self.assertEqual(found[done].state, State.FAILED)
         self.assertIsNotNone(found[waiting].push)
-        self.assertIsNotNone(found[runs].push)
+        self.assertIsNotNone(found[running].push)
         self.end(waiting)
-        self.end(runs)
+        self.end(running)
         (push,) = self.write(lambda tx: deliveries.pushes_to_look_at(tx, str(SITE)))
         self.write(lambda tx: deliveries.decide_push(tx, push, "ignored", "still not here"))
         self.assertEqual(self.prune(1e6), [])
@@ -306,11 +296,10 @@ class FreshLooks(Archive):
 
     def test_what_waits_for_a_look(self) -> None:
         """The pushes that wait for a look are given oldest first, by repository."""
-        number = self.add()
-        first = self.add_push(number, Push("refs/heads/a"), look=True)
-        self.add_push(number, Push("refs/heads/b"))
-        second = self.add_push(number, Push("refs/heads/c"), look=True)
-        other = self.add_push(self.add(repo=OTHER), Push("refs/heads/a"), look=True)
+        a, b, c = (Push(f"refs/heads/{name}") for name in "abc")
+        changes = ignored(a, look=True), ignored(b), ignored(c, look=True)
+        first, _, second = self.pushes(self.add("", *changes))
+        (other,) = self.pushes(self.add("", ignored(a, look=True), repo=OTHER))
         self.assertEqual([push.id for push in self.waiting()], [first, second])
         self.assertEqual([push.id for push in self.waiting(OTHER)], [other])
         repos = self.write(deliveries.repositories_to_look_at)
@@ -318,8 +307,7 @@ class FreshLooks(Archive):
 
     def test_a_push_that_is_accepted_after_a_look(self) -> None:
         """A push that a look accepts waits no more, and its delivery is accepted with it."""
-        number = self.add("abc", outcome="ignored")
-        self.add_push(number, Push("refs/heads/dev"), look=True)
+        self.add("abc", ignored(Push("refs/heads/dev"), look=True), outcome="ignored")
         self.events.clear()
         (push,) = self.waiting()
         self.write(lambda tx: deliveries.decide_push(tx, push, "accepted", "new config"))
@@ -331,8 +319,7 @@ class FreshLooks(Archive):
 
     def test_a_push_that_is_ignored_after_a_look(self) -> None:
         """A push that a look ignores again waits no more, and its delivery stays as it was."""
-        number = self.add(outcome="ignored")
-        self.add_push(number, Push("refs/heads/dev"), look=True)
+        self.add("", ignored(Push("refs/heads/dev"), look=True), outcome="ignored")
         (push,) = self.waiting()
         self.write(lambda tx: deliveries.decide_push(tx, push, "ignored", "still not here"))
         (delivery,) = self.write(lambda tx: deliveries.newest_deliveries(tx, None, 9))

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.hooks import delivery as sent
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deliveries, deploys
+from integralgit.journal.deliveries import Change, Decided
+from integralgit.journal.deploys import Entry
 from integralgit.journal.events import (
     Deploy,
     DeployChanged,
@@ -51,14 +53,16 @@ class Archive(SynchronousTestCase):
         return self.write(
             lambda tx: deploys.enqueue(
                 tx,
-                repo=repo,
-                branch=branch,
-                host="web1" if location else None,
-                location=location,
-                trigger=Trigger.PUSH,
-                now=now,
-                push=push,
-                wanted=ONE,
+                Entry(
+                    repo=repo,
+                    branch=branch,
+                    host="web1" if location else None,
+                    location=location,
+                    trigger=Trigger.PUSH,
+                    push=push,
+                    wanted=ONE,
+                ),
+                now,
             )
         )
 
@@ -104,14 +108,16 @@ class Queue(Archive):
         number = self.write(
             lambda tx: deploys.enqueue(
                 tx,
-                repo=REPO,
-                branch="main",
-                host="web1",
-                location="/srv/site",
-                trigger=Trigger.POLL,
-                now=100.0,
-                wanted=ONE,
-                commits=(Commit(ONE, "A title", "Ann"),),
+                Entry(
+                    repo=REPO,
+                    branch="main",
+                    host="web1",
+                    location="/srv/site",
+                    trigger=Trigger.POLL,
+                    wanted=ONE,
+                    commits=(Commit(ONE, "A title", "Ann"),),
+                ),
+                100.0,
             )
         )
         expected = Deploy(
@@ -145,13 +151,15 @@ class Queue(Archive):
         number = self.write(
             lambda tx: deploys.enqueue(
                 tx,
-                repo=REPO,
-                branch="main",
-                host="web1",
-                location="/srv/site",
-                trigger=Trigger.PUSH,
-                now=0,
-                commits=commits,
+                Entry(
+                    repo=REPO,
+                    branch="main",
+                    host="web1",
+                    location="/srv/site",
+                    trigger=Trigger.PUSH,
+                    commits=commits,
+                ),
+                0,
             )
         )
         kept = [one.id for one in self.get(number).commits]
@@ -532,14 +540,11 @@ class History(Archive):
 
         def deliver(tx: Transaction) -> tuple[int, list[int]]:
             delivery = sent.Delivery("github", "push", "id", repo)
-            number = deliveries.add_delivery(tx, delivery, 1.0, "accepted", "")
-            pushes = [
-                deliveries.add_push(
-                    tx, number, sent.Push(f"refs/heads/{name}"), "accepted", "", False
-                )
-                for name in ("main", "dev")
+            changes = [
+                Change(sent.Push(f"refs/heads/{name}"), "accepted", "") for name in ("main", "dev")
             ]
-            return number, pushes
+            (stored,) = deliveries.add(tx, [Decided(delivery, "accepted", "", changes)], 1.0)
+            return stored.number, list(stored.pushes)
 
         first, (main, dev) = self.write(deliver)
         second, (again, _) = self.write(deliver)
@@ -588,12 +593,14 @@ class Forgetting(SynchronousTestCase):
         def work(tx: Transaction) -> int:
             number = deploys.enqueue(
                 tx,
-                repo="github.com/acme/site",
-                branch="main",
-                host="web1",
-                location=location,
-                trigger=Trigger.PUSH,
-                now=created,
+                Entry(
+                    repo="github.com/acme/site",
+                    branch="main",
+                    host="web1",
+                    location=location,
+                    trigger=Trigger.PUSH,
+                ),
+                created,
             )
             deploys.note(tx, number, commit="ab" * 20)
             deploys.end(tx, number, state, created)

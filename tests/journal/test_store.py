@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -16,8 +17,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.journal import deploys, schema
 from integralgit.journal.events import Event, RepositoryChanged, State
-from integralgit.journal.store import Store, Transaction, Work, create, migrate, prepare
+from integralgit.journal.store import (
+    ROWS_AT_ONCE,
+    Store,
+    Transaction,
+    Work,
+    create,
+    migrate,
+    prepare,
+)
 from integralgit.testing import MemoryStore
+
+T = TypeVar("T")
 
 
 @define
@@ -60,6 +71,11 @@ def add_and_fail(tx: Transaction) -> None:
     raise LookupError("work that fails")
 
 
+def insert(rows: Sequence[tuple[str, None]], tx: Transaction) -> range:
+    """Work that adds rows to the test's own table."""
+    return tx.insert("names", "name, friend", rows)
+
+
 def names(tx: Transaction) -> list[str]:
     """The names in the order in which they were added."""
     return [name for (name,) in tx.execute("SELECT name FROM names ORDER BY rowid")]
@@ -82,6 +98,7 @@ class SharedCommits(SynchronousTestCase):
         self.statements: list[str] = []
         self.connection.set_trace_callback(self.statements.append)
         self.events: list[Event] = []
+        self.gathered: list[list[str]] = []
         self.store = Store(self.writer, self.reader, self.events.append)
 
     def connect(self) -> sqlite3.Connection:
@@ -149,6 +166,76 @@ class SharedCommits(SynchronousTestCase):
         self.assertEqual(self.successResultOf(after), "after")
         self.assertEqual(self.on_disk(), ["first", "before", "after"])
         self.assertEqual(self.events, [RepositoryChanged(n) for n in ("first", "before", "after")])
+
+    def gather(self, *items: str) -> list[Deferred[str]]:
+        """Add these names by work that takes many."""
+        return [self.store.gather(self.add_all, item) for item in items]
+
+    def add_all(self, tx: Transaction, items: Sequence[str]) -> list[str]:
+        """Add names, unless there is a bad one among them; what each is called from now on."""
+        self.gathered.append(list(items))
+        for item in items:
+            add(item)(tx)
+        if "bad" in items:
+            raise LookupError("a name is bad")
+        return [item.upper() for item in items]
+
+    def test_work_that_takes_many(self) -> None:
+        """What waits for the same work goes through it together, in its order, each with its result."""
+        first = self.gather("a")
+        results = self.gather("b", "c")
+        other = self.store.write(add("other"))
+        results += self.gather("d")
+        self.writer.run_next()
+        self.writer.run_next()
+        self.assertEqual(self.gathered, [["a"], ["b", "c"], ["d"]])
+        self.assertEqual(self.successResultOf(first[0]), "A")
+        self.assertEqual([self.successResultOf(one) for one in results], ["B", "C", "D"])
+        self.assertEqual(self.successResultOf(other), "other")
+        self.assertEqual(self.on_disk(), ["a", "b", "c", "other", "d"])
+        self.assertEqual(self.events, [RepositoryChanged(name) for name in self.on_disk()])
+
+    def test_one_of_many_that_raises(self) -> None:
+        """Where work that takes many raises, each goes through it alone, and only one of them fails."""
+        self.store.write(add("first"))
+        before, bad, after = self.gather("before", "bad", "after")
+        self.writer.run_next()
+        self.writer.run_next()
+        self.assertEqual(
+            self.gathered, [["before", "bad", "after"], ["before"], ["bad"], ["after"]]
+        )
+        self.assertEqual(self.successResultOf(before), "BEFORE")
+        self.failureResultOf(bad, LookupError)
+        self.assertEqual(self.successResultOf(after), "AFTER")
+        self.assertEqual(self.on_disk(), ["first", "before", "after"])
+        self.assertEqual(self.events, [RepositoryChanged(name) for name in self.on_disk()])
+
+    def test_results_that_are_missing(self) -> None:
+        """Work that gives another number of results than it was given items fails."""
+        result: Deferred[str] = self.store.gather(lambda tx, items: [], "a")
+        self.writer.run_next()
+        self.failureResultOf(result, ValueError)
+
+    def test_many_rows(self) -> None:
+        """Rows are added in their order and number, by few statements, of which there are few kinds."""
+        self.run_now(lambda tx: tx.execute("INSERT INTO names (id) VALUES (70)"))
+        sizes = (0, 1, 2, 3, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE + 7)
+        expected = 71
+        for size in sizes:
+            rows = [(f"{size} {number}", None) for number in range(size)]
+            added = self.run_now(partial(insert, rows))
+            self.assertEqual(list(added), list(range(expected, expected + size)))
+            found = self.connection.execute("SELECT name FROM names WHERE id >= ?", (expected,))
+            self.assertEqual([name for (name,) in found], [name for name, _ in rows])
+            expected += size
+        kinds = {one.count("(") for one in self.statements if one.startswith("INSERT")}
+        self.assertLessEqual(len(kinds), ROWS_AT_ONCE.bit_length() + 1)
+
+    def run_now(self, work: Work[T]) -> T:
+        """The result of work that is alone in its commit."""
+        result = self.store.write(work)
+        self.writer.run_next()
+        return self.successResultOf(result)
 
     def test_events_come_after_the_commit(self) -> None:
         """Whoever hears of a change finds it on disk."""

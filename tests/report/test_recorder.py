@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal import deliveries, deploys, outbox
+from integralgit.journal.deploys import Entry
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -17,6 +18,7 @@ from integralgit.report.recorder import Recorder
 from integralgit.report.statuses import Shipment, Status
 from integralgit.report.words import Message
 from integralgit.testing import MemoryStore
+from tests.archive import stored
 
 SITE = "github.com/acme/site"
 A, B = "a" * 40, "b" * 40
@@ -58,7 +60,7 @@ class Recording(SynchronousTestCase):
         values = {"host": "web1", "location": "/srv/site", "trigger": Trigger.PUSH, **more}
         number: int = self.write(
             lambda tx: deploys.enqueue(
-                tx, repo=SITE, branch="main", wanted=wanted, now=self.now, **values
+                tx, Entry(repo=SITE, branch="main", wanted=wanted, **values), self.now
             )
         )
         return number
@@ -190,13 +192,15 @@ class Statuses(Recording):
         self.write(
             lambda tx: deploys.enqueue(
                 tx,
-                repo="gitlab.com/acme/site",
-                branch="main",
-                host="web1",
-                location="/srv/other",
-                trigger=Trigger.PUSH,
-                now=1.0,
-                wanted=A,
+                Entry(
+                    repo="gitlab.com/acme/site",
+                    branch="main",
+                    host="web1",
+                    location="/srv/other",
+                    trigger=Trigger.PUSH,
+                    wanted=A,
+                ),
+                1.0,
             )
         )
         self.assertEqual(self.statuses(), {})
@@ -298,7 +302,7 @@ class Messages(Recording):
         (message,) = self.wanted("message")
         self.assertEqual(message.title, f"The webhook of {SITE} may be broken")
         sent = Delivery("github", "push", "1", Repository("github.com", "acme/site"), (Push("x"),))
-        self.write(lambda tx: deliveries.add_delivery(tx, sent, self.now, "accepted", ""))
+        self.write(lambda tx: stored(tx, sent, outcome="accepted", at=self.now))
         self.queue(A, trigger=Trigger.POLL)
         self.assertEqual(self.told(), [("all", "hook_silent")] * 2)
 

@@ -29,6 +29,7 @@ from integralgit.testing import MemoryStore
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import LINGER, BoundedSite
 from integralgit.web.update import LARGE, Door, Update
+from tests.archive import stored
 
 SECRET, OTHER_SECRET = b"a secret of acme", b"a secret of others"
 URL = "https://deploy.example.com"
@@ -104,7 +105,9 @@ class MemoryInbox:
             await self.disk
         if self.fault is not None:
             raise self.fault
-        return await self.memory.store.write(lambda tx: take_in(tx, delivery, ("web1",), 1000.0))
+        return await self.memory.store.gather(
+            lambda tx, sent: take_in(tx, sent, ("web1",), 1000.0), delivery
+        )
 
 
 class Endpoint(SynchronousTestCase):
@@ -130,11 +133,7 @@ class Endpoint(SynchronousTestCase):
         """Let the config of acme/site be known."""
         repo = Repository("github.com", "acme/site")
         told = Delivery("github", "ping", "", repo)
-        self.successResultOf(
-            self.memory.store.write(
-                lambda tx: deliveries.add_delivery(tx, told, 0.0, "ignored", "")
-            )
-        )
+        self.successResultOf(self.memory.store.write(lambda tx: stored(tx, told)))
         self.successResultOf(
             self.memory.store.write(
                 lambda tx: deliveries.set_config(tx, str(repo), "c" * 40, CONFIG, None, 0.0)
