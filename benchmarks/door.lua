@@ -21,6 +21,7 @@ end
 
 function done(summary)
   local errors = summary.errors
-  local bad = errors.status + errors.connect + errors.read + errors.write + errors.timeout
+  -- What is answered late is not answered wrongly: it is missing in the rate.
+  local bad = errors.status + errors.connect + errors.read + errors.write
   io.write(string.format("answers %d bad %d seconds %f\n", summary.requests, bad, summary.duration / 1e6))
 end

@@ -40,14 +40,11 @@ class ToldCommit(msgspec.Struct, gc=False):
     message: str = ""
     author: Author | None = None
 
-    def shown(self) -> Commit:
-        """The commit as a value of ours."""
-        return shown(self.id, self.message, (self.author and self.author.name) or "")
-
 
 def kept(commits: list[ToldCommit], after: str | None) -> tuple[Commit, ...]:
     """The newest commits of a push to `after`, as many as are kept."""
-    return tuple(commit.shown() for commit in newest_first(commits, after)[:MOST_COMMITS])
+    newest = newest_first(commits, after)[:MOST_COMMITS]
+    return tuple([shown(c.id, c.message, (c.author and c.author.name) or "") for c in newest])
 
 
 def content_type(incoming: Incoming) -> str:
