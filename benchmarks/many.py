@@ -156,18 +156,23 @@ def fifty(folder: Path) -> list[Result]:
                 last = ended.wait()
             return last - start
 
+        def check(owner: str, made: list[str]) -> None:
+            for name, commit in zip(names, made, strict=True):
+                assert head_of(folder / owner / name) == commit
+
         def we(turn: int) -> float:
-            prepared = [server.prepare(n, c) for n, c in zip(names, new(turn), strict=True)]
+            made = new(turn)
+            prepared = [server.prepare(n, c) for n, c in zip(names, made, strict=True)]
             start = time.perf_counter()
             assert set(send_at_once(prepared, server.port)) == {202}
             took = arrived(start)
-            for name, commit in zip(names, new(turn), strict=True):
+            for name, commit in zip(names, made, strict=True):
                 server.ended(name, commit)
-                assert head_of(folder / "ours" / name) == commit
+            check("ours", made)
             return took
 
         def they(turn: int) -> float:
-            new(turn)
+            made = new(turn)
             start = time.perf_counter()
             command = "cd {} && git pull --ff-only -q && ./deploy.sh"
             subprocess.run(
@@ -176,17 +181,15 @@ def fifty(folder: Path) -> list[Result]:
                 check=True,
             )
             took = arrived(start)
-            for name, commit in zip(names, new(turn), strict=True):
-                assert head_of(folder / "theirs" / name) == commit
+            check("theirs", made)
             return took
 
         def least(turn: int) -> float:
-            new(turn)
+            made = new(turn)
             start = time.perf_counter()
             service.push(*names)
             took = arrived(start)
-            for name, commit in zip(names, new(turn), strict=True):
-                assert head_of(folder / "bare" / name) == commit
+            check("bare", made)
             return took
 
         with Service.deploying(folder / "bare", server.secret).running() as service:

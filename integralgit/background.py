@@ -1,8 +1,8 @@
-"""Coroutines that nobody waits for: tracked, their failures logged, drained at the end."""
+"""Work beside the way of a request: coroutines that nobody waits for, tracked and drained at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 
 log = Logger()
 T = TypeVar("T")
+#: Calls a function in a thread, for what it may wait for, and gives what it gives.
+InThread = Callable[..., Awaitable[Any]]
 
 
 @define

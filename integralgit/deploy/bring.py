@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import define, field
 from msgspec.structs import replace
 
+from integralgit.background import InThread
 from integralgit.deploy import leftovers
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import (
@@ -27,7 +28,7 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.update import InThread, Update, Updated
+from integralgit.deploy.update import Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
@@ -33,7 +34,6 @@ from integralgit.deploy.run import Patient, Run, Stopping, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.update import InThread
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState

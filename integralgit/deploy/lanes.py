@@ -28,9 +28,9 @@ class Lanes:
     """Calls `work(key)` for every key that is woken, one call at a time per key.
 
     `spawn` starts a coroutine in the background, and `pause` waits until the
-    reactor has run once. `limit` bounds the calls at the same time over all keys. A key that is
-    woken while its work runs is worked on once more afterwards, however often
-    it was woken.
+    reactor has run once. `limit` bounds the calls at the same time over all
+    keys, but for those that have given way. A key that is woken while its work
+    runs is worked on once more afterwards, however often it was woken.
     """
 
     _work: Callable[[str], Awaitable[None]]

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 from urllib.parse import quote
 
 from attrs import define
 
+from integralgit.background import InThread
 from integralgit.deploy.checkout import look, read_config
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.room import hindrance
 from integralgit.deploy.source import Source
 from integralgit.names import CONFIG_BRANCH
 
-InThread = Callable[..., Awaitable[Any]]
 _REF = f"refs/heads/{CONFIG_BRANCH}"
 
 

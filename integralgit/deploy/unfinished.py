@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from attrs import define
 
+from integralgit.background import InThread
 from integralgit.deploy.git import Git
 from integralgit.names import is_branch, is_commit
 
@@ -61,13 +62,17 @@ class Unfinished:
     folder: Path
     git: Git
     say: Callable[[str], None]
+    in_thread: InThread
 
-    def begin(self, branch: str, before: str | None, to: str) -> None:
+    async def begin(self, branch: str, before: str | None, to: str) -> None:
         """From now on files are changed, on the way from one commit, or from nothing, to another.
 
         The note is on the disk when this returns: a file system that keeps a
-        journal has its name there before any later change of git's. May wait for the disk.
+        journal has its name there before any later change of git's.
         """
+        await self.in_thread(self._begin, branch, before, to)
+
+    def _begin(self, branch: str, before: str | None, to: str) -> None:
         text = f"{branch}\n{before or NOTHING}\n{to}\n".encode()
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -84,12 +89,15 @@ class Unfinished:
         with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
             file.write(_VOID)
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """What the note says is on the disk: by itself, that would take half a minute.
 
         An end that comes to nothing would have the next deploy complete an
-        update that has long ended, over what was edited since. May wait for the disk.
+        update that has long ended, over what was edited since.
         """
+        await self.in_thread(self._settle)
+
+    def _settle(self) -> None:
         with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
             os.fdatasync(file.fileno())
 
@@ -112,18 +120,20 @@ class Unfinished:
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.end()
-                self.settle()
+                await self.settle()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
             if before == NOTHING:
+                if odd := await self._edited(to):
+                    await keep(odd)
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
                 await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             self.end()
-            self.settle()
+            await self.settle()
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
@@ -138,6 +148,21 @@ class Unfinished:
         """The files that differ from those of a commit."""
         listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
         return set(listed.split("\0"))
+
+    async def _edited(self, commit: str) -> list[str]:
+        """The files that are there, and not as in a commit: git makes the index when all are written."""
+        aside = self.folder / f"{NOTE}.index"
+        git = self.git.with_environment(GIT_INDEX_FILE=str(aside))
+        try:
+            await git.run("read-tree", commit)
+            listed = await git.run(
+                "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules"
+            )
+        finally:
+            aside.unlink(missing_ok=True)
+        root = self.git.folder or ""
+        paths = [path for path in listed.split("\0") if path]
+        return [path for path in paths if os.path.lexists(os.path.join(root, path))]
 
     async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""

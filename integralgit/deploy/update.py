@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from attrs import define, field
 
+from integralgit.background import InThread
 from integralgit.deploy.checkout import Checkout, Head, Status, Tips
 from integralgit.deploy.git import GitError
 from integralgit.deploy.plan import (
@@ -34,7 +34,6 @@ from integralgit.deploy.rescue import rescue, with_identity
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
 
-InThread = Callable[..., Awaitable[Any]]
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
 
@@ -118,7 +117,7 @@ class Update:
         `Refused` and changes nothing where the mode forbids it.
         """
         folder = await self.checkout.git_folder()
-        self._unfinished = Unfinished(folder, self.checkout.git, self.say)
+        self._unfinished = Unfinished(folder, self.checkout.git, self.say, self.in_thread)
 
         async def keep(files: Sequence[str]) -> None:
             head = (await self.checkout.status()).head
@@ -141,7 +140,7 @@ class Update:
 
     async def settle(self) -> None:
         """The end of the update outlives a power failure, once this returns."""
-        await self.in_thread(self._unfinished.settle)
+        await self._unfinished.settle()
 
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
@@ -323,7 +322,7 @@ class Update:
         With `keep` it refuses, before it changes anything, where that would
         overwrite a file of the user's, an ignored one too.
         """
-        await self.in_thread(self._unfinished.begin, branch, before, to)
+        await self._unfinished.begin(branch, before, to)
         try:
             await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
         except GitError as error:
@@ -332,7 +331,7 @@ class Update:
                 [],
             ):
                 self._unfinished.end()
-                self._unfinished.settle()
+                await self._unfinished.settle()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

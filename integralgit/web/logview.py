@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,12 +16,11 @@ import msgspec
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from integralgit.background import Background
+from integralgit.background import Background, InThread
 from integralgit.journal.lines import Found, Line, LineIndex
 from integralgit.journal.logs import Logs, Mark
 from integralgit.web.ansi import ESCAPES, PLAIN, Style, render, style_after
 
-InThread = Callable[..., Awaitable[Any]]
 Json = dict[str, Any]
 T = TypeVar("T")
 

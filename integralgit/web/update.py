@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol, cast
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from integralgit.background import Background
+from integralgit.background import Background, InThread
 from integralgit.deploy.inbox import Receipt
 from integralgit.hooks.delivery import Delivery, Incoming, Rejected
 from integralgit.hooks.receive import Key, receive
@@ -53,7 +53,7 @@ class Door:
     inbox: Inbox
     addresses: Addresses
     now: Callable[[], float]
-    in_thread: Callable[..., Awaitable[Any]]
+    in_thread: InThread
     refused: Callable[[str, int, str], None] = lambda client, status, cause: None
     trusted_proxies: tuple[str, ...] = ()
     decided: Callable[[str], None] = lambda decision: None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
@@ -24,7 +24,15 @@ class Notes(SynchronousTestCase):
         self.note = self.folder / NOTE
         self.reactor = FakeProcesses()
         git = Git(Children(self.reactor, self.reactor.spawn), {}, timeout=60.0)
-        self.unfinished = Unfinished(self.folder, git, lambda line: None)
+        self.unfinished = Unfinished(self.folder, git, lambda line: None, maybeDeferred)
+
+    def begin(self, branch: str, before: str = ONE, to: str = TWO) -> None:
+        """Let an update begin."""
+        self.successResultOf(Deferred.fromCoroutine(self.unfinished.begin(branch, before, to)))
+
+    def settle(self) -> None:
+        """Let what was noted reach the disk."""
+        self.successResultOf(Deferred.fromCoroutine(self.unfinished.settle()))
 
     def test_it_reaches_the_disk(self) -> None:
         """The note is on the disk, under its name, before any file is changed (threat 70)."""
@@ -35,7 +43,7 @@ class Notes(SynchronousTestCase):
             synced.append((path.name, path.read_text()))
 
         self.patch(os, "fdatasync", fdatasync)
-        self.unfinished.begin("main", ONE, TWO)
+        self.begin("main")
         text = f"main\n{ONE}\n{TWO}\n"
         self.assertEqual(synced, [(NOTE, text.ljust(SIZE, "\n"))])
 
@@ -43,7 +51,7 @@ class Notes(SynchronousTestCase):
         """The file stays; where it never was, there is nothing to end."""
         self.unfinished.end()
         for branch in ("m", "main", "feature/of-some-length", "b" * 244):
-            self.unfinished.begin(branch, "1" * 64, "2" * 64)
+            self.begin(branch, "1" * 64, "2" * 64)
             self.assertEqual(self.note.stat().st_size, SIZE)
             self.unfinished.end()
             completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
@@ -59,17 +67,17 @@ class Notes(SynchronousTestCase):
             synced.append((path.name, path.read_text()[0]))
 
         self.patch(os, "fdatasync", fdatasync)
-        self.unfinished.settle()
-        self.unfinished.begin("main", ONE, TWO)
+        self.settle()
+        self.begin("main")
         self.unfinished.end()
         self.assertEqual(synced, [(NOTE, "m")])
-        self.unfinished.settle()
+        self.settle()
         self.assertEqual(synced, [(NOTE, "m"), (NOTE, "\n")])
 
     def test_a_note_over_an_older_one(self) -> None:
         """What an earlier note said is nowhere in the next one."""
         for branch in ("b" * 244, "main"):
-            self.unfinished.begin(branch, ONE, TWO)
+            self.begin(branch)
         Deferred.fromCoroutine(self.unfinished.complete(self.never))
         (asked,) = self.reactor.spawned
         self.assertIn("refs/heads/main^{commit}", asked.argv)

@@ -244,6 +244,24 @@ class Updates(TestCase):
         )
         self.assertEqual(git(self.www, "status", "--porcelain"), "M b.txt\n?? mine.txt")
 
+    async def test_a_first_checkout_that_was_cut_off(self) -> None:
+        """It is completed; what is there and differs, half written or edited since, is kept aside (threat 42)."""
+        first = await self.start(**{"b.txt": "one\n", "c.txt": "c\n", "d/e.txt": "e\n"})
+        (self.www / ".git" / "index").unlink()
+        (self.www / "a.txt").write_text("edited since\n")
+        (self.www / "c.txt").unlink()
+        (self.www / "mine.txt").write_text("mine\n")
+        (self.www / ".git" / "integralgit-update").write_text(f"main\nnothing\n{first}\n")
+        git(self.www, "symbolic-ref", "HEAD", "refs/heads/unborn")
+        git(self.www, "update-ref", "-d", "refs/heads/main")
+        result = await self.update()
+        self.assertIn("was cut off and is completed first", result.said)
+        self.assertEqual(self.head(), first)
+        self.assertEqual(git(self.www, "status", "--porcelain"), "?? mine.txt")
+        self.assertEqual(git(self.www, "ls-tree", "-r", "--name-only", f"{RESCUE}-cut"), "a.txt")
+        self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:a.txt"), "edited since")
+        self.assertFalse((self.www / ".git" / "integralgit-update.index").exists())
+
     async def test_work_after_an_update_was_cut_off(self) -> None:
         """What a person did since is never undone: a commit voids the note, a file is kept aside."""
         first = await self.start()
