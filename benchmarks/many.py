@@ -151,24 +151,21 @@ def fifty(folder: Path) -> list[Result]:
             os.sync()
             return commits[turn]
 
-        def arrived(start: float) -> float:
+        def arrived(start: float, owner: str, made: list[str]) -> float:
             for _ in names:
                 last = ended.wait()
-            return last - start
-
-        def check(owner: str, made: list[str]) -> None:
             for name, commit in zip(names, made, strict=True):
                 assert head_of(folder / owner / name) == commit
+            return last - start
 
         def we(turn: int) -> float:
             made = new(turn)
             prepared = [server.prepare(n, c) for n, c in zip(names, made, strict=True)]
             start = time.perf_counter()
             assert set(send_at_once(prepared, server.port)) == {202}
-            took = arrived(start)
+            took = arrived(start, "ours", made)
             for name, commit in zip(names, made, strict=True):
                 server.ended(name, commit)
-            check("ours", made)
             return took
 
         def they(turn: int) -> float:
@@ -180,17 +177,13 @@ def fifty(folder: Path) -> list[Result]:
                 input=theirs.encode(),
                 check=True,
             )
-            took = arrived(start)
-            check("theirs", made)
-            return took
+            return arrived(start, "theirs", made)
 
         def least(turn: int) -> float:
             made = new(turn)
             start = time.perf_counter()
             service.push(*names)
-            took = arrived(start)
-            check("bare", made)
-            return took
+            return arrived(start, "bare", made)
 
         with Service.deploying(folder / "bare", server.secret).running() as service:
             mine, pulled, floor = turns(16, we, they, least)
