@@ -101,11 +101,12 @@ def _take_in(
     """Take in deliveries of which none repeats another."""
     verdicts = _verdicts(tx, sent, host_names)
     stored = deliveries.add(tx, [one.decided for one in verdicts], now)
-    if any(one.number % PRUNE_EVERY == 0 for one in stored):
-        deliveries.prune(tx, now)
     entries = [_entries(*both) for both in zip(stored, verdicts, strict=True)]
     queued = iter(deploys.enqueue_all(tx, [*chain.from_iterable(entries)], now))
     caused = [tuple(islice(queued, len(some))) for some in entries]
+    for one in stored:
+        if one.number % PRUNE_EVERY == 0:
+            deliveries.prune(tx, now)
     frozen = _frozen(tx, {some[0].repo for some in entries if some}, now)
     return [_receipt(*parts, frozen) for parts in zip(stored, verdicts, caused, strict=True)]
 
@@ -186,7 +187,7 @@ def entries_of(repo: str, push: Push, number: int, targets: Sequence[Target]) ->
             push=number,
             wanted=push.after,
             commits=push.commits,
-            pusher=push.pusher,
+            pusher=push.pusher[:200],
         )
         for target in targets
     ]

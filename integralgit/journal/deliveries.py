@@ -16,7 +16,7 @@ from integralgit.journal.events import (
     StoredDelivery,
     StoredPush,
 )
-from integralgit.journal.store import Transaction, newest_of
+from integralgit.journal.store import Transaction, in_parts, newest_of
 
 #: How many deliveries are kept, and for how many seconds.
 KEPT, KEPT_FOR = 10_000, 90 * 86400.0
@@ -151,13 +151,16 @@ def accepted_before(
     tx: Transaction, provider: str, sent_ids: Sequence[str]
 ) -> dict[tuple[str, str | None], int]:
     """The newest accepted delivery by a provider's id and the repository, where there is one."""
-    rows = tx.execute(
-        "SELECT provider_id, repo, max(id) FROM deliveries WHERE provider = ?"
-        " AND provider_id IN (SELECT value FROM json_each(?)) AND provider_id <> ''"
-        " AND outcome = 'accepted' GROUP BY provider_id, repo",
-        (provider, msgspec.json.encode(sent_ids).decode()),
-    )
-    return {(sent_id, repo): number for sent_id, repo, number in rows}
+    return {
+        (sent_id, repo): number
+        for part in in_parts(sent_ids)
+        for sent_id, repo, number in tx.execute(
+            "SELECT provider_id, repo, max(id) FROM deliveries WHERE provider = ?"
+            f" AND provider_id IN ({', '.join('?' * len(part))}) AND provider_id <> ''"
+            " AND outcome = 'accepted' GROUP BY provider_id, repo",
+            (provider, *part),
+        )
+    }
 
 
 def prune(tx: Transaction, now: float) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +33,7 @@ Witness = Callable[["Transaction", Event], None]
 
 #: How long a connection waits for another process that holds the database, in milliseconds.
 BUSY_TIMEOUT = 5000
-#: The most rows that are added by one statement.
+#: The most rows that are added, or values that are asked for, by one statement.
 ROWS_AT_ONCE = 32
 #: Faults that are not of the statement but of the surroundings, and may pass.
 _MAY_PASS = frozenset(
@@ -85,16 +85,11 @@ class Transaction:
         """Add rows to a table that numbers them itself; their numbers, in their order.
 
         Each is one more than the largest before it (sqlite.org/autoinc.html).
-        A statement's length is a power of two, so that the few there are stay
-        compiled.
         """
-        rest, last = list(rows), 0
-        row = f"({', '.join('?' * len(columns.split(',')))})"
-        while rest:
-            size = min(ROWS_AT_ONCE, 1 << (len(rest).bit_length() - 1))
-            part, rest = rest[:size], rest[size:]
+        last, row = 0, f"({', '.join('?' * len(columns.split(',')))})"
+        for part in in_parts(rows):
             added = self.execute(
-                f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * size)}",
+                f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * len(part))}",
                 [value for values in part for value in values],
             )
             assert added.lastrowid is not None
@@ -104,6 +99,19 @@ class Transaction:
     def emit(self, event: Event) -> None:
         """Tell the watchers, once this is committed."""
         self.events.append(event)
+
+
+def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values in parts for one statement each.
+
+    Their lengths are powers of two: there are few such statements, so that
+    they stay compiled.
+    """
+    start = 0
+    while left := len(values) - start:
+        size = min(ROWS_AT_ONCE, 1 << (left.bit_length() - 1))
+        yield values[start : start + size]
+        start += size
 
 
 def newest_of(repo: str | None, before: int | None) -> tuple[str, list[object]]:
@@ -159,7 +167,7 @@ class _Job:
 
 @define
 class _Written:
-    """What jobs gave, each its own; what they tell together, and how their witness failed."""
+    """What jobs gave, each its own; what they tell together, and what failed beside that."""
 
     values: Sequence[Any]
     events: Sequence[Event] = ()
@@ -230,11 +238,10 @@ class Store:
         written: _Written
         for written in outcome:
             for failure in written.failures:
-                log.failure("the witness of an event failed", failure)
+                log.failure("a witness failed, or work on several at once", failure)
             for event in written.events:
                 self._publish(event)
-            # The values come first, for the jobs go on behind the last of them.
-            for value, job in zip(written.values, jobs, strict=False):
+            for value, job in zip(written.values, islice(jobs, len(written.values)), strict=True):
                 job.result.callback(value)
 
 
@@ -291,12 +298,16 @@ def _run(
         failures = _witnessed(plain, transaction, witness) if witness else []
         written = [_Written(values, transaction.events, failures)]
     except Exception:
+        if not plain.in_transaction:
+            # The disk is full, and SQLite has undone everything (sqlite.org/lang_transaction.html).
+            raise
         failed = Failure()
         plain.execute("ROLLBACK TO work")
         if len(items) == 1:
             written = [_Written([failed])]
         else:
-            written = [one for item in items for one in _run(plain, work, [item], witness)]
+            written = [_Written([], failures=[failed])]
+            written += [one for item in items for one in _run(plain, work, [item], witness)]
     plain.execute("RELEASE work")
     return written
 
@@ -312,6 +323,8 @@ def _witnessed(
         try:
             witness(transaction, event)
         except Exception:
+            if not plain.in_transaction:
+                raise
             failures.append(Failure())
             del transaction.events[told:]
             plain.execute("ROLLBACK TO witness")

@@ -438,6 +438,15 @@ class Together(Door):
         self.together(*[ping] * 3)
         self.assertEqual([one.id for one in self.deliveries()], [5, 6])
 
+    def test_forgetting_in_a_storm(self) -> None:
+        """However many come at once, as many are forgotten; and none of those that are to be deployed."""
+        self.patch(inbox, "PRUNE_EVERY", 4)
+        self.patch(deliveries, "KEPT", 2)
+        self.patch(deliveries, "PRUNED_AT_ONCE", 5)
+        sent = [Delivery("github", "ping", "", SITE)] * 30
+        self.together(*sent, delivery(push()), *sent)
+        self.assertEqual([one.id for one in self.deliveries()], [31, 60, 61])
+
 
 class Replaying(Door):
     def replay(self, number: int, repo: str = str(SITE)) -> Receipt | None:

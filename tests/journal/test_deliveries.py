@@ -197,6 +197,21 @@ class Deliveries(Archive):
         self.assertIsNone(self.earlier("ignored"))
         self.assertIsNone(self.earlier(""))
 
+    def test_odd_ids(self) -> None:
+        """Whatever an id is made of, it is the same again, and no other one is."""
+        for odd in ("a\0b", "1", "1.0", "null", "'", '"', "a%", "ä\u2028", "x" * 5000):
+            number = self.add(odd)
+            self.assertEqual(self.earlier(odd), number)
+        self.assertIsNone(self.earlier("a"))
+        self.assertIsNone(self.earlier("01"))
+
+    def test_many_ids(self) -> None:
+        """Those that came before are found among any number of others."""
+        came = {str(number): self.add(str(number)) for number in range(0, 100, 7)}
+        asked = [str(number) for number in range(100)]
+        found = self.write(lambda tx: deliveries.accepted_before(tx, "github", asked))
+        self.assertEqual(found, {(sent, str(SITE)): number for sent, number in came.items()})
+
     def test_one_delivery(self) -> None:
         """One delivery is read by its number, with its pushes; an unknown number gives nothing."""
         self.add()

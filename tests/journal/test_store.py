@@ -23,6 +23,7 @@ from integralgit.journal.store import (
     Transaction,
     Work,
     create,
+    may_pass,
     migrate,
     prepare,
 )
@@ -206,9 +207,27 @@ class SharedCommits(SynchronousTestCase):
         )
         self.assertEqual(self.successResultOf(before), "BEFORE")
         self.failureResultOf(bad, LookupError)
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
         self.assertEqual(self.successResultOf(after), "AFTER")
         self.assertEqual(self.on_disk(), ["first", "before", "after"])
         self.assertEqual(self.events, [RepositoryChanged(name) for name in self.on_disk()])
+
+    def test_a_full_disk(self) -> None:
+        """Where SQLite undoes everything, all hear why, and nothing is left of any; later work is done."""
+        self.run_now(add("first"))
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        self.connection.execute(f"PRAGMA max_page_count={pages + 20}")
+        self.connection.execute("PRAGMA cache_size=5")
+        opens = self.store.write(add("opens"))
+        neighbour = self.store.write(add("neighbour"))
+        together = self.gather(*["x" * 10_000] * 40)
+        self.writer.run_next()
+        self.writer.run_next()
+        self.assertEqual(self.successResultOf(opens), "opens")
+        for one in (neighbour, *together):
+            self.assertTrue(may_pass(self.failureResultOf(one, sqlite3.OperationalError).value))
+        self.assertEqual(self.on_disk(), ["first", "opens"])
+        self.assertEqual(self.run_now(add("later")), "later")
 
     def test_results_that_are_missing(self) -> None:
         """Work that gives another number of results than it was given items fails."""
