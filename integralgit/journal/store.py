@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -86,12 +87,10 @@ class Transaction:
 
         Each is one more than the largest before it (sqlite.org/autoinc.html).
         """
-        last, row = 0, f"({', '.join('?' * len(columns.split(',')))})"
+        last = 0
         for part in in_parts(rows):
-            added = self.execute(
-                f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * len(part))}",
-                [value for values in part for value in values],
-            )
+            values = [value for row in part for value in row]
+            added = self.execute(_insertion(table, columns, len(part)), values)
             assert added.lastrowid is not None
             last = added.lastrowid
         return range(last - len(rows) + 1, last + 1)
@@ -99,6 +98,13 @@ class Transaction:
     def emit(self, event: Event) -> None:
         """Tell the watchers, once this is committed."""
         self.events.append(event)
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: str, columns: str, rows: int) -> str:
+    """The statement that adds so many rows."""
+    row = f"({', '.join('?' * len(columns.split(',')))})"
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * rows)}"
 
 
 def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
