@@ -11,7 +11,7 @@ import difflib
 import ipaddress
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -54,6 +54,7 @@ class Trust:
     locations: tuple[str, ...] = ("/**",)
     branches: tuple[str, ...] = ("**",)
     scripts: tuple[str, ...] = ("**",)
+    env: tuple[str, ...] = ("**",)
     url: str | None = None
     allow_sha1: bool = False
 
@@ -68,19 +69,22 @@ class Trust:
             return None
         return self.url.replace("{full_name}", repo.full_name).replace("{name}", repo.name)
 
-    def violation(self, location: str, branch: str, script: str | None) -> str | None:
-        """The rule that a deployment breaks, as a sentence, or None."""
+    def violation(
+        self, location: str, branch: str, script: str | None, env: Iterable[str] = ()
+    ) -> str | None:
+        """The rule that a deployment with variables of these names breaks, as a sentence, or None."""
         rules: list[tuple[str, tuple[str, ...], str, Callable[[str, str], bool]]] = [
             ("locations", self.locations, location, matches),
             ("branches", self.branches, branch, matches),
         ]
         if script is not None:
             rules.append(("scripts", self.scripts, script, matches_script))
+        rules += [("env", self.env, name, matches) for name in env]
         for rule, patterns, value, match in rules:
             if not any(match(pattern, value) for pattern in patterns):
                 return (
                     f"the server's settings do not allow it:"
-                    f" {value} is not in {rule} = {', '.join(patterns)}"
+                    f" {value} is not in {rule} = {', '.join(patterns) or 'nothing'}"
                 )
         return None
 
@@ -207,6 +211,10 @@ def _positive_seconds(value: object) -> float:
     return number
 
 
+def _any_texts(value: object) -> tuple[str, ...]:
+    return () if value == [] else texts(value)
+
+
 _READERS: dict[str, Callable[[object], Any]] = {
     "listen": texts,
     "state": text,
@@ -230,6 +238,7 @@ _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "locations": texts,
     "branches": texts,
     "scripts": texts,
+    "env": _any_texts,
     "url": _clone_url,
     "allow_sha1": flag,
 }

@@ -213,6 +213,7 @@ class TrustTableTests(SynchronousTestCase):
                         "locations": ["/srv/acme/*"],
                         "branches": "main",
                         "scripts": ["./*"],
+                        "env": [],
                         "url": "/srv/git/{name}.git",
                     }
                 ]
@@ -228,6 +229,7 @@ class TrustTableTests(SynchronousTestCase):
                     locations=("/srv/acme/*",),
                     branches=("main",),
                     scripts=("./*",),
+                    env=(),
                     url="/srv/git/{name}.git",
                 ),
             ),
@@ -344,22 +346,32 @@ class TrustTests(SynchronousTestCase):
             self.assertEqual(evolve(TRUST, url=url).clone_url(SITE), wanted)
 
     def test_no_bounds_no_violation(self) -> None:
-        """A trust without bounds allows any location, branch and script."""
+        """A trust without bounds allows any location, branch, script and variable."""
         self.assertIsNone(TRUST.violation("/srv/any/where", "feature/x", "/opt/special.sh"))
-        self.assertIsNone(TRUST.violation("/srv/site", "main", None))
+        self.assertIsNone(TRUST.violation("/srv/site", "main", None, ("LD_PRELOAD",)))
+        told = evolve(TRUST, env=()).violation("/srv/site", "main", None, ("COLOUR",))
+        self.assertTrue((told or "").endswith("COLOUR is not in env = nothing"))
 
     def test_a_violation_names_the_rule(self) -> None:
         """What a deployment may not do is told with the rule and its patterns."""
         bounded = evolve(
-            TRUST, locations=("/srv/acme/*",), branches=("main", "release/*"), scripts=("./*",)
+            TRUST,
+            locations=("/srv/acme/*",),
+            branches=("main", "release/*"),
+            scripts=("./*",),
+            env=("APP_*", "COLOUR"),
         )
-        self.assertIsNone(bounded.violation("/srv/acme/site", "release/1", "deploy.sh"))
+        fine = ("/srv/acme/site", "release/1", "deploy.sh")
+        self.assertIsNone(bounded.violation(*fine, ("COLOUR", "APP_SIZE")))
         for told, rule, patterns in (
             (("/srv/other", "main", "deploy.sh"), "locations", "/srv/acme/*"),
             (("/srv/acme/a/b", "main", "deploy.sh"), "locations", "/srv/acme/*"),
             (("/srv/acme/site", "dev", "deploy.sh"), "branches", "main, release/*"),
             (("/srv/acme/site", "main", "/bin/sh"), "scripts", "./*"),
             (("/srv/acme/site", "main", "bin/deploy.sh"), "scripts", "./*"),
+            ((*fine, ("COLOUR", "LD_PRELOAD")), "env", "APP_*, COLOUR"),
+            ((*fine, ("colour",)), "env", "APP_*, COLOUR"),
+            ((*fine, ("COLOURS",)), "env", "APP_*, COLOUR"),
         ):
             self.assertIn(f"{rule} = {patterns}", bounded.violation(*told) or "")
 

@@ -208,6 +208,7 @@ THREATS = {
     ),
     42: shown(
         "integration.test_update.Updates.test_an_update_that_was_cut_off",
+        "integration.test_update.Updates.test_a_first_checkout_that_was_cut_off",
         "integration.test_kills.Kills.test_kills_at_random_moments",
         "deploy.test_child.Running.test_too_long",
         "integration.test_matrix.Matrix.test_index_locked_by_another_git_safe",

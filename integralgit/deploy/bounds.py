@@ -26,7 +26,7 @@ def check_place(deployment: Deployment, trusts: Sequence[Trust]) -> None:
     patterns = [
         pattern
         for trust in trusts
-        if trust.violation(one.location, one.branch, one.script) is None
+        if trust.violation(one.location, one.branch, one.script, one.env) is None
         for pattern in trust.locations
     ]
     if not any(matches(pattern, place) or matches(_real(pattern), place) for pattern in patterns):

@@ -105,7 +105,9 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
     one = (here or moved)[0]
     if one.branch != deploy.branch and deploy.trigger in (Trigger.PUSH, Trigger.ROLLBACK):
         raise Skipped(why_not(deploy.branch, [one]))
-    violations = [trust.violation(one.location, one.branch, one.script) for trust in trusts]
+    violations = [
+        trust.violation(one.location, one.branch, one.script, one.env) for trust in trusts
+    ]
     if not violations:
         raise Refused("no [[trust]] of the server's settings covers the repository")
     if None not in violations:

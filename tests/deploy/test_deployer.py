@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -128,9 +129,11 @@ class Choosing(SynchronousTestCase):
             ),
             (Trust((), ("**",), scripts=("./ci/*",)), "./deploy.sh is not in scripts = ./ci/*"),
         ]
+        site = replace(SITE, env={"LD_PRELOAD": "./evil.so"})
+        cases += [(Trust((), ("**",), env=("APP_*",)), "LD_PRELOAD is not in env = APP_*")]
         for trust, rule in cases:
             with self.assertRaises(Refused) as raised:
-                choose(deploy(), [SITE], [trust])
+                choose(deploy(), [site], [trust])
             self.assertEqual(
                 str(raised.exception), f"the server's settings do not allow it: {rule}"
             )
