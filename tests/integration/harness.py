@@ -64,11 +64,12 @@ def eventually(what: Callable[[], T | None], why: str, patience: float = PATIENC
 
 
 def surroundings() -> dict[str, str]:
-    """The environment for a server of ours.
+    """The environment for a server of ours: that of these tests, whichever is installed.
 
     As where it is installed, Python compiles its modules once, and not at every start.
     """
-    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @define
