@@ -1,7 +1,7 @@
 """The database: one thread writes, another reads, and writes that meet share one commit.
 
 Work is a function of a `Transaction`; it runs in the database's thread and must
-not touch anything else. What it `emit`s is published after the commit.
+not touch anything else but the clock. What it `emit`s is published after the commit.
 
 With each statement, and each row that it gives, the thread has to wait for its
 turn with the reactor's: it is worth having few of them.
