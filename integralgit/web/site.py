@@ -14,6 +14,7 @@ from collections.abc import Callable
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -260,4 +261,9 @@ class Root(Resource):
         if not self._access.host_is_known(request):
             error = "This server does not answer to that name; see `allowed_hosts` in its settings."
             return json_bytes(request, {"error": error}, 421)
+        try:
+            unquote_to_bytes(request.path).decode()
+        except UnicodeDecodeError:
+            # Klein would log that as a fault, of whoever asks for it.
+            return json_bytes(request, {"error": "The address is not text in UTF-8."}, 400)
         return self._pages.render(request)

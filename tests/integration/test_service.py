@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -195,5 +196,8 @@ class Access(Integration):
         }.items():
             answer = daemon.request("GET", path, headers={"Accept": "application/json"})
             self.assertEqual(answer.status, status, (path, answer.body))
+            self.assertIn("error", json.loads(answer.body))
+        log = (daemon.state / "integralgit.log").read_text()
+        self.assertNotIn("Traceback", log)
         self.assertEqual(daemon.request("POST", "/").status, 405)
         self.assertEqual(daemon.request("GET", "/update").status, 405)
