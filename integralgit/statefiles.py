@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,38 @@ def make_private_folder(path: Path) -> Path:
 
 
 def ensure_secret(path: Path) -> None:
-    """Make a file with 256 random bits, mode 0600, unless it is there."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    """Make a file with 256 random bits, mode 0600, unless it is there.
+
+    It gets its name when it is whole and on the disk: whoever has entered the
+    secret at a git host must find it again, whatever ends this start.
+    """
+    if path.exists():
         return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32) + "\n")
+    descriptor, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        _name(made, path)
+    finally:
+        Path(made).unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _name(made: str, path: Path) -> None:
+    """Give a file its name, unless another one has it."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without links.
+        os.rename(made, path)
 
 
 def read_secret(path: Path) -> bytes:

@@ -72,6 +72,49 @@ class Secrets(SynchronousTestCase):
         self.assertRegex(read_secret(self.path), rb"^[0-9a-f]{64}$")
         self.assertNotEqual(read_secret(self.path), read_secret(other))
 
+    def test_a_start_that_is_cut_off(self) -> None:
+        """A secret has its name only when it is whole and on the disk; that is on the disk, too (threat 70)."""
+        synced: list[str] = []
+        fsync, link = os.fsync, os.link
+
+        def noted(descriptor: int) -> None:
+            fsync(descriptor)
+            synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+        def linked(made: str, path: Path) -> None:
+            self.assertEqual(synced, [os.path.abspath(made)])
+            self.assertEqual(len(Path(made).read_text()), 65)
+            link(made, path)
+
+        self.patch(os, "fsync", noted)
+        self.patch(os, "link", linked)
+        ensure_secret(self.path)
+        self.assertEqual(synced[1:], [str(self.folder.absolute())])
+        self.assertEqual(os.listdir(self.folder), ["secret"])
+
+    def test_a_file_system_without_links(self) -> None:
+        """A secret is made there as well."""
+
+        def refused(made: str, path: Path) -> None:
+            raise PermissionError
+
+        self.patch(os, "link", refused)
+        ensure_secret(self.path)
+        self.assertRegex(read_secret(self.path), rb"^[0-9a-f]{64}$")
+        self.assertEqual(os.listdir(self.folder), ["secret"])
+
+    def test_two_at_once(self) -> None:
+        """The secret that was there first stays."""
+
+        def too_late(made: str, path: Path) -> None:
+            self.path.write_text("the other's\n")
+            raise FileExistsError
+
+        self.patch(os, "link", too_late)
+        ensure_secret(self.path)
+        self.assertEqual(self.path.read_text(), "the other's\n")
+        self.assertEqual(os.listdir(self.folder), ["secret"])
+
     def test_a_secret_that_is_there(self) -> None:
         """A secret that is there stays as it is."""
         self.path.write_text("chosen by hand\n")

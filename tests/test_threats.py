@@ -349,6 +349,7 @@ THREATS = {
         "deploy.test_script.PickingUp.test_another_process",
     ),
     70: shown(
+        "test_statefiles.Secrets.test_a_start_that_is_cut_off",
         "journal.test_store.Tables.test_commits_reach_the_disk",
         "deploy.test_unfinished.Notes.test_it_reaches_the_disk",
         "journal.test_store.SharedCommits.test_what_is_flushed",
