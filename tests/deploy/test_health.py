@@ -19,10 +19,10 @@ from integralgit.deploy.health import (
 from integralgit.deploy.run import Stopping, Waits
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
-from integralgit.journal.deploys import Entry
 from integralgit.journal.events import Check, Deploy, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 
 URL = "http://ann:canary@127.0.0.1:8000/health?key=canary"
 GOOD, BAD = Probed(True, "the answer was 200"), Probed(False, "the answer was 503")
@@ -109,20 +109,7 @@ class GoingBack(SynchronousTestCase):
 
     def queue(self, letter: str, trigger: Trigger = Trigger.PUSH) -> int:
         """Queue a deploy of a commit of that letter."""
-        number: int = self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                Entry(
-                    repo="github.com/acme/site",
-                    branch="main",
-                    host="web1",
-                    location="/srv/site",
-                    trigger=trigger,
-                    wanted=letter * 40,
-                ),
-                1.0,
-            )
-        )
+        number: int = self.write(lambda tx: queued(tx, 1.0, trigger=trigger, wanted=letter * 40).id)
         return number
 
     def running(self, letter: str, trigger: Trigger = Trigger.PUSH) -> int:

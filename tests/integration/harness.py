@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 #: Long enough for a loaded machine; a test that passes never waits that long.
 PATIENCE = 60.0
+#: The checkout that these tests are of.
+ROOT = Path(__file__).parents[2]
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
 _GIT_ENVIRONMENT = {
@@ -69,7 +71,7 @@ def surroundings() -> dict[str, str]:
     As where it is installed, Python compiles its modules once, and not at every start.
     """
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 @define

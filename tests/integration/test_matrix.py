@@ -41,13 +41,13 @@ from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.spawn import spawner
 from integralgit.deploy.turn import Turn, take
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.deploys import Entry
-from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.events import Deploy, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
 from integralgit.report.health import prober
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 from tests.integration.harness import Upstream, git
 
 MODES = ("safe", "follow", "ff-only")
@@ -329,19 +329,9 @@ class Scene:
         def queue(tx: Transaction) -> Deploy:
             deliveries.hear_of(tx, REPO, "github", 0.0)
             deliveries.set_config(tx, REPO, "0" * 40, text, None, 0.0)
-            number = deploys.enqueue(
-                tx,
-                Entry(
-                    repo=REPO,
-                    branch=self.pushed,
-                    host="web1",
-                    location=self.location,
-                    trigger=Trigger.PUSH,
-                    wanted=self.wanted,
-                ),
-                0.0,
+            return queued(
+                tx, repo=REPO, branch=self.pushed, location=self.location, wanted=self.wanted
             )
-            return deploys.known(tx, number)
 
         deploy = await store.write(queue)
         turn = await store.write(lambda tx: take(tx, self.location, 0.0))

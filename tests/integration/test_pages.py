@@ -17,7 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.integration.browser import chromium, page
-from tests.integration.harness import PATIENCE, Daemon, Integration, eventually, git
+from tests.integration.harness import PATIENCE, ROOT, Daemon, Integration, eventually, git
 
 DEPLOY = "/github.com/acme/site/deploys/{}"
 #: As `bidi` and other tricks come in names and messages.
@@ -424,7 +424,7 @@ class HarmTests(PageTests):
 
     def test_sizes(self) -> None:
         """The script and the style sheet stay small."""
-        static = Path(__file__).parents[2] / "integralgit" / "web" / "static"
+        static = ROOT / "integralgit" / "web" / "static"
         script = (static / "live.js").read_text()
         self.assertLess(len(script.splitlines()), 400)
         self.assertLess(len(script.encode()), 20_000)

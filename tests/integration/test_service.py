@@ -9,11 +9,8 @@ import socket
 import subprocess
 import sys
 import urllib.parse
-from pathlib import Path
 
-from tests.integration.harness import PATIENCE, TWISTD, Integration, eventually
-
-ROOT = Path(__file__).parents[2]
+from tests.integration.harness import PATIENCE, ROOT, TWISTD, Integration, eventually
 
 
 class Start(Integration):

@@ -10,7 +10,6 @@ from integralgit.hooks import delivery as sent
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.deliveries import Change, Decided
-from integralgit.journal.deploys import Entry
 from integralgit.journal.events import (
     Deploy,
     DeployChanged,
@@ -24,6 +23,7 @@ from integralgit.journal.events import (
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import Repository
 from integralgit.testing import MemoryStore
+from tests.archive import queued
 
 T = TypeVar("T")
 
@@ -51,18 +51,17 @@ class Archive(SynchronousTestCase):
     ) -> int:
         """Queue a deploy; its number."""
         return self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                Entry(
+            lambda tx: (
+                queued(
+                    tx,
+                    now,
                     repo=repo,
                     branch=branch,
                     host="web1" if location else None,
                     location=location,
-                    trigger=Trigger.PUSH,
                     push=push,
                     wanted=ONE,
-                ),
-                now,
+                ).id
             )
         )
 
@@ -106,18 +105,14 @@ class Queue(Archive):
     def test_a_new_deploy(self) -> None:
         """A queued deploy has what it was queued with, and nothing else yet."""
         number = self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                Entry(
-                    repo=REPO,
-                    branch="main",
-                    host="web1",
-                    location="/srv/site",
+            lambda tx: (
+                queued(
+                    tx,
+                    100.0,
                     trigger=Trigger.POLL,
                     wanted=ONE,
                     commits=(Commit(ONE, "A title", "Ann"),),
-                ),
-                100.0,
+                ).id
             )
         )
         expected = Deploy(
@@ -148,20 +143,7 @@ class Queue(Archive):
     def test_only_the_newest_fifty_commits_are_kept(self) -> None:
         """Of a push of many commits the last fifty are kept to be shown."""
         commits = [sent.Commit(f"{n:040x}") for n in range(60)]
-        number = self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                Entry(
-                    repo=REPO,
-                    branch="main",
-                    host="web1",
-                    location="/srv/site",
-                    trigger=Trigger.PUSH,
-                    commits=commits,
-                ),
-                0,
-            )
-        )
+        number = self.write(lambda tx: queued(tx, commits=commits).id)
         kept = [one.id for one in self.get(number).commits]
         self.assertEqual(kept, [one.id for one in commits[:50]])
 
@@ -591,17 +573,7 @@ class Forgetting(SynchronousTestCase):
         """A deploy that has ended in that state."""
 
         def work(tx: Transaction) -> int:
-            number = deploys.enqueue(
-                tx,
-                Entry(
-                    repo="github.com/acme/site",
-                    branch="main",
-                    host="web1",
-                    location=location,
-                    trigger=Trigger.PUSH,
-                ),
-                created,
-            )
+            number = queued(tx, created, location=location).id
             deploys.note(tx, number, commit="ab" * 20)
             deploys.end(tx, number, state, created)
             return number

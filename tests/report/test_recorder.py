@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal import deliveries, deploys, outbox
-from integralgit.journal.deploys import Entry
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -18,7 +17,7 @@ from integralgit.report.recorder import Recorder
 from integralgit.report.statuses import Shipment, Status
 from integralgit.report.words import Message
 from integralgit.testing import MemoryStore
-from tests.archive import stored
+from tests.archive import queued, stored
 
 SITE = "github.com/acme/site"
 A, B = "a" * 40, "b" * 40
@@ -57,11 +56,8 @@ class Recording(SynchronousTestCase):
 
     def queue(self, wanted: str | None = A, **more: Any) -> int:
         """Queue a deploy; its number."""
-        values = {"host": "web1", "location": "/srv/site", "trigger": Trigger.PUSH, **more}
         number: int = self.write(
-            lambda tx: deploys.enqueue(
-                tx, Entry(repo=SITE, branch="main", wanted=wanted, **values), self.now
-            )
+            lambda tx: queued(tx, self.now, repo=SITE, wanted=wanted, **more).id
         )
         return number
 
@@ -190,18 +186,7 @@ class Statuses(Recording):
     def test_others(self) -> None:
         """Repositories that no forge covers are told to nobody."""
         self.write(
-            lambda tx: deploys.enqueue(
-                tx,
-                Entry(
-                    repo="gitlab.com/acme/site",
-                    branch="main",
-                    host="web1",
-                    location="/srv/other",
-                    trigger=Trigger.PUSH,
-                    wanted=A,
-                ),
-                1.0,
-            )
+            lambda tx: queued(tx, 1.0, repo="gitlab.com/acme/site", location="/srv/other", wanted=A)
         )
         self.assertEqual(self.statuses(), {})
 
