@@ -212,6 +212,7 @@ def _positive_seconds(value: object) -> float:
 
 
 def _any_texts(value: object) -> tuple[str, ...]:
+    """Some texts, or none."""
     return () if value == [] else texts(value)
 
 

@@ -81,7 +81,7 @@ _Key = tuple[str, str, str | None]
 
 def _key(delivery: Delivery) -> _Key:
     """What a delivery that has an id has in common with those that repeat it."""
-    return delivery.provider, delivery.id, str(delivery.repo) if delivery.repo else None
+    return delivery.provider, delivery.id, delivery.identity
 
 
 def _without_repeats(sent: Sequence[Delivery]) -> Sequence[Delivery]:

@@ -160,23 +160,23 @@ class Unfinished:
             )
         finally:
             aside.unlink(missing_ok=True)
-        root = self.git.folder or ""
-        paths = [path for path in listed.split("\0") if path]
-        return [path for path in paths if os.path.lexists(os.path.join(root, path))]
+        return [path for path in listed.split("\0") if path and self._is_there(path)]
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self.git.folder or "", path))
 
     async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
         listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
         changes = list(_changes(listed))
         changed, wanting = await self._differing(before), await self._differing(to)
-        root = self.git.folder or ""
         odd = [
             one.path
             for one in changes
             if one.path in wanting
             and not one.is_submodule
             and (one.kind == "A" or one.path in changed)
-            and os.path.lexists(os.path.join(root, one.path))
+            and self._is_there(one.path)
         ]
         if odd:
             await keep(odd)

@@ -101,7 +101,7 @@ class Workshop(Service):
         return receipt
 
     def _take_in(self, tx: Transaction, sent: Sequence[Delivery]) -> list[Receipt]:
-        """What all deliveries have in common that come in while the disk is written to."""
+        """Take in what has come in while the disk was written to."""
         return take_in(tx, sent, self._configs.host_names, self._now())
 
     async def replay(self, repo: str, number: int) -> Receipt | None:

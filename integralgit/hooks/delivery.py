@@ -121,6 +121,11 @@ class Delivery(msgspec.Struct, frozen=True):
     pushes: tuple[Push, ...] = ()
     note: str = ""
 
+    @property
+    def identity(self) -> str | None:
+        """The repository's identity, or None where the delivery names none."""
+        return str(self.repo) if self.repo else None
+
 
 def deploys_nothing(
     provider: str, event: str, sent_id: str, repo: Repository | None = None

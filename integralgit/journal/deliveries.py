@@ -70,7 +70,7 @@ def add(tx: Transaction, decided: Sequence[Decided], received: float) -> list[St
     """Store deliveries with their pushes, in their order, and where these leave the branches."""
     rows, heard = [], dict[str, str]()
     for one in decided:
-        sent, repo = one.delivery, _repo(one)
+        sent, repo = one.delivery, one.delivery.identity
         event = sent.event[:200]
         rows.append((received, sent.provider, sent.id, event, repo, one.outcome, one.reason))
         if repo is not None:
@@ -84,17 +84,13 @@ def add(tx: Transaction, decided: Sequence[Decided], received: float) -> list[St
     ]
 
 
-def _repo(decided: Decided) -> str | None:
-    return str(decided.delivery.repo) if decided.delivery.repo else None
-
-
 def _add_pushes(
     tx: Transaction, numbers: Sequence[int], decided: Sequence[Decided]
 ) -> list[list[int]]:
     """Store the pushes of deliveries with these numbers; the numbers that each has got."""
     rows, tips = [], dict[tuple[str, str], str]()
     for number, one in zip(numbers, decided, strict=True):
-        repo = _repo(one)
+        repo = one.delivery.identity
         for change in one.changes:
             push = change.push
             rows.append(

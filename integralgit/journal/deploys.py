@@ -155,7 +155,8 @@ def enqueue_all(tx: Transaction, entries: Sequence[Entry], now: float) -> list[D
     for number, one in zip(numbers, entries, strict=True):
         if one.rolls_back is not None:
             _change(tx, one.rolls_back, "rolled_back_by = ?", (number,))
-    newest = {place: _coalesce(tx, *place, now) for place in {one.place: None for one in entries}}
+    places = dict.fromkeys(one.place for one in entries)
+    newest = {place: _coalesce(tx, *place, now) for place in places}
     return [
         _queued(tx, number, one, newest[one.place], now)
         for number, one in zip(numbers, entries, strict=True)
