@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from functools import partial
 
-from attrs import define, field
+from attrs import define
 from msgspec.structs import replace
 
 from integralgit.background import InThread
@@ -22,13 +22,14 @@ from integralgit.deploy.checkout import (
 )
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.headstart import HeadStart, HeadStarts, Place
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.update import Update, Updated
+from integralgit.deploy.update import Changing, Update, Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
@@ -39,6 +40,20 @@ from integralgit.settings import Trust
 LATE_COMMIT = (1.0, 2.0, 4.0)
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
+
+
+@define
+class Visit:
+    """A location that a deploy has entered: what is its turn, by which trusts, and the lock, to be taken.
+
+    `ahead` is the fetch that was begun for it, which has the lock.
+    """
+
+    turn: Turn
+    place: Place
+    trusts: Sequence[Trust]
+    lock: int
+    ahead: HeadStart | None = None
 
 
 @define
@@ -55,26 +70,32 @@ class Bring:
     _in_thread: InThread
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
-    _verified: Verified = field(factory=Verified, init=False)
+    _verified: Verified
+    _head_starts: HeadStarts
 
     async def enter(
-        self, turn: Turn, repo: Repository, trusts: Sequence[Trust]
-    ) -> tuple[Turn, int]:
+        self, turn: Turn, repo: Repository, trusts: Sequence[Trust], ahead: HeadStart | None
+    ) -> Visit:
         """The open folder of the location, once the config and the settings allow it.
 
         What the known config would refuse is looked at afresh first: it may
-        have been mended meanwhile, and the turn knows that then.
+        have been mended meanwhile, and the visit knows that then.
         """
         try:
-            return turn, self._allowed(turn, trusts)
+            place = self._place(turn, repo, trusts)
         except (Refused, Skipped, ConfigError):
             turn = replace(turn, known=await self._looks.look(repo))
-            return turn, self._allowed(turn, trusts)
+            place = self._place(turn, repo, trusts)
+        if ahead is not None and ahead.place == place:
+            return Visit(turn, place, trusts, ahead.hand_over(), ahead)
+        if ahead is not None:
+            await ahead.leave()
+        return Visit(turn, place, trusts, open_location(place.location))
 
-    def _allowed(self, turn: Turn, trusts: Sequence[Trust]) -> int:
+    def _place(self, turn: Turn, repo: Repository, trusts: Sequence[Trust]) -> Place:
         deployment = self._chosen(turn.deploy, turn.known, trusts)
         check_place(deployment, trusts)
-        return open_location(deployment.location)
+        return Place(repo, deployment, source_of(repo, trusts, turn.known.provider))
 
     def _chosen(
         self, deploy: Deploy, record: RepositoryRecord, trusts: Sequence[Trust]
@@ -82,41 +103,53 @@ class Bring:
         return choose(deploy, known_deployments(record, self._configs.host_names) or (), trusts)
 
     async def forward(
-        self,
-        run: Run,
-        turn: Turn,
-        repo: Repository,
-        trusts: Sequence[Trust],
-        lock: int,
-        fetched: Callable[[Deployment, str], None],
+        self, run: Run, visit: Visit, changing: Callable[[Deployment, str, Updated], None]
     ) -> tuple[Deployment, Updated]:
         """Fetch and update: what the config says, and where HEAD was and is.
 
-        `fetched` is told what is to be done there with which commit, before
-        the files are changed. What a git that is cut off leaves locked is noted for the next deploy.
+        `changing` is told what the config says, the remote's commit, and what
+        the update comes to, once git has begun with that. What a git that is
+        cut off leaves locked is noted for the next deploy.
         """
-        location = run.deploy.location
-        assert location is not None
-        folder, is_ours = Path(location, ".git"), False
+        folder, is_ours = visit.place.git_folder, False
+        self._head_starts.forget(visit.place)
         try:
             async with run.step("fetch"):
-                await self._lock(run, lock)
+                tips = await self._ahead(run, visit)
+                if tips is None:
+                    await self._lock(run, visit.lock)
+                    is_ours = True
+                    if leftovers.may_be_in(folder):
+                        for left in await self._in_thread(
+                            leftovers.clear, folder, visit.place.location
+                        ):
+                            run.say(f"removed {left}, left by a git that was cut off")
+                    leftovers.begin(folder)
                 is_ours = True
-                if leftovers.may_be_in(folder):
-                    for left in await self._in_thread(leftovers.clear, folder, location):
-                        run.say(f"removed {left}, left by a git that was cut off")
-                leftovers.begin(folder)
-                deployment, checkout, tips = await self._fetch(run, turn, repo, trusts, lock)
+                place, checkout, tips = await self._fetch(run, visit, tips)
             self._go_on(run)
-            fetched(deployment, tips.branch)
+            told = partial(changing, place.deployment, tips.branch)
             async with run.step("update"):
-                updated = await self._update(run, turn, deployment, checkout, tips)
+                updated = await self._update(
+                    run, visit.turn, place.deployment, checkout, tips, told
+                )
         except Exception as error:
             if is_ours and not (isinstance(error, GitError) and error.was_ended):
                 leftovers.end(folder)
             raise
         leftovers.end(folder)
-        return deployment, updated
+        self._head_starts.remember(place)
+        return place.deployment, updated
+
+    async def _ahead(self, run: Run, visit: Visit) -> Tips | None:
+        """What the fetch that was begun before has brought, if there was one and it went well."""
+        if visit.ahead is None:
+            return None
+        tips = await visit.ahead.tips()
+        self._go_on(run)
+        for said in visit.ahead.said if tips is not None else ():
+            run.tell(said)
+        return tips
 
     async def _lock(self, run: Run, lock: int) -> None:
         """Wait until no other process, another server or a script of ours, holds the location."""
@@ -129,44 +162,50 @@ class Bring:
             self._go_on(run)
 
     async def _fetch(
-        self, run: Run, turn: Turn, repo: Repository, trusts: Sequence[Trust], lock: int
-    ) -> tuple[Deployment, Checkout, Tips]:
-        """Fetch branch and config together until the config agrees with what was fetched."""
-        record = turn.known
-        source = source_of(repo, trusts, record.provider)
-        deployment = self._chosen(run.deploy, record, trusts)
-        location = run.deploy.location
-        assert location is not None
-        git = self._git.within(location, descriptors={9: lock}, tell=run.tell, owner=run.deploy.id)
-        git = git.allowing(source.protocols)
+        self, run: Run, visit: Visit, tips: Tips | None
+    ) -> tuple[Place, Checkout, Tips]:
+        """Fetch branch and config together until the config agrees with what was fetched.
+
+        `tips` were fetched already.
+        """
+        record, place = visit.turn.known, visit.place
         while True:
-            fetched = deployment.remote, deployment.branch
-            checkout = Checkout(git, location, deployment.remote, source, self._verified)
-            await checkout.prepare(deployment.branch)
-            leftovers.begin(Path(location, ".git"))
-            tips = await self._fetch_wanted(run, checkout, deployment.branch)
+            fetched = place.deployment
+            checkout = place.checkout(self._git, self._verified, visit.lock, run.tell)
+            await checkout.prepare(fetched.branch)
+            leftovers.begin(place.git_folder)
+            tips = await self._fetch_wanted(run, checkout, fetched.branch, tips)
             record = await self._configs.refresh(
-                record, tips.config, lambda commit: read_config(git, commit)
+                record, tips.config, partial(read_config, checkout.git)
             )
             if record.good_text is None:
                 raise Skipped(
-                    record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+                    record.config_error
+                    or f"{place.repo} has no branch {CONFIG_BRANCH} with a config"
                 )
             if record.config_error is not None:
                 run.say(
                     f"The newest config is broken ({record.config_error}); the last good one,"
                     f" of {(record.good_commit or '')[:12]}, is used."
                 )
-            deployment = self._chosen(run.deploy, record, trusts)
-            if (deployment.remote, deployment.branch) == fetched:
+            if record is not visit.turn.known:
+                place = replace(place, deployment=self._chosen(run.deploy, record, visit.trusts))
+            if (place.deployment.remote, place.deployment.branch) == (
+                fetched.remote,
+                fetched.branch,
+            ):
                 run.note(
-                    branch=deployment.branch, commit=tips.branch, config_commit=record.good_commit
+                    branch=fetched.branch, commit=tips.branch, config_commit=record.good_commit
                 )
-                return deployment, checkout, tips
+                return place, checkout, tips
+            tips = None
 
-    async def _fetch_wanted(self, run: Run, checkout: Checkout, branch: str) -> Tips:
-        """Fetch, and again for a while if the pushed commit is not there yet."""
-        tips = await checkout.fetch(branch)
+    async def _fetch_wanted(
+        self, run: Run, checkout: Checkout, branch: str, tips: Tips | None = None
+    ) -> Tips:
+        """Fetch, unless that was done, and again for a while if the pushed commit is not there yet."""
+        if tips is None:
+            tips = await checkout.fetch(branch)
         repo, tip = run.deploy.repo, tips.branch
         run.record(lambda tx: deliveries.see(tx, repo, branch, tip))
         wanted = run.deploy.wanted
@@ -199,9 +238,11 @@ class Bring:
         deployment: Deployment,
         checkout: Checkout,
         tips: Tips,
+        changing: Changing,
     ) -> Updated:
         location = deployment.location
-        update = Update(checkout, run.say, self._in_thread, deployment.host, deployment.submodules)
+        host, with_submodules = deployment.host, deployment.submodules
+        update = Update(checkout, run.say, self._in_thread, host, with_submodules, changing)
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
         updated = await update.run(
             deployment.branch, deployment.update, tips, turn.deployed, rescue_ref

@@ -216,15 +216,21 @@ class Checkout:
     source: Source
     _verified: Verified = field(factory=Verified)
 
+    def is_verified(self) -> bool:
+        """Whether the location is as it was when it was found to be in order."""
+        return self._verified.remembers(self.location, self._look())
+
+    def _look(self) -> tuple[object, ...] | None:
+        seen = look_of(self.location)
+        return (*seen, self.remote, self.source) if seen is not None else None
+
     async def prepare(self, branch: str) -> None:
         """Make sure that the location is a repository of its own with the right remote.
 
         An empty folder becomes one. Raises `Refused` for anything else that
         is not one already.
         """
-        seen = look_of(self.location)
-        if seen is not None:
-            seen = (*seen, self.remote, self.source)
+        seen = self._look()
         if self._verified.remembers(self.location, seen):
             return
         entries = os.listdir(self.location)
@@ -338,6 +344,7 @@ class Checkout:
             "--end-of-options",
             self.remote,
             *(f"{forced}refs/heads/{name}:{ref}" for name, ref in refs.items()),
+            output=False,
         )
 
     def earlier_tips(self, folder: Path, branch: str) -> list[str]:

@@ -43,7 +43,7 @@ class Exit(msgspec.Struct, frozen=True):
 
 def exit_code(reason: Failure) -> int:
     """The exit code behind the reason that Twisted gives, negative for a signal."""
-    if reason.check(ProcessDone):
+    if isinstance(reason.value, ProcessDone):
         return 0
     ended = cast(Any, reason.value)
     return -ended.signal if ended.signal else int(ended.exitCode or 0)
@@ -154,17 +154,21 @@ class Children:
         descriptors: Mapping[int, int] | None = None,
         tell: Callable[[bytes], None] = lambda data: None,
         interrupted_by: object = None,
+        output: bool = True,
     ) -> Exit:
         """Run a program to its end, in a process group of its own, with empty stdin.
 
-        `descriptors` are handed on (child's number: ours), `tell` hears
+        Without `output` nobody reads what it prints. `descriptors` are handed on (child's number: ours), `tell` hears
         standard error as it comes. After `timeout` seconds the group is
         ended; so it is by `stop`, if `interrupted_by` says for whom. Raises `OSError` where the program cannot be started.
         """
         child = _Child(self._reactor, timeout, tell)
-        with open(os.devnull, "rb") as nothing:
-            pipes: dict[int, int | str] = {0: nothing.fileno(), 1: "r", 2: "r"}
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            pipes: dict[int, int | str] = {0: nothing, 1: "r" if output else nothing, 2: "r"}
             self.spawn(child, argv, environment, {**pipes, **(descriptors or {})})
+        finally:
+            os.close(nothing)
         if interrupted_by is not None:
             self._interruptible[child] = interrupted_by
         try:

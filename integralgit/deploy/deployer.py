@@ -15,9 +15,11 @@ from twisted.logger import Logger
 
 from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
+from integralgit.deploy.checkout import Verified
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.headstart import HeadStart, HeadStarts
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
     CANCELLED_EARLY,
@@ -34,6 +36,7 @@ from integralgit.deploy.run import Patient, Run, Stopping, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
+from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
@@ -70,12 +73,15 @@ class Deployer:
     _waits: Waits = field(factory=Waits, init=False)
     _cancelled: set[int] = field(factory=set, init=False)
     _archive: Patient = field(init=False)
+    head_starts: HeadStarts = field(init=False)
     _bring: Bring = field(init=False)
     _scripts: Scripts = field(init=False)
     _health: Health = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._archive = Patient(self._store, self._sleep)
+        verified = Verified()
+        self.head_starts = HeadStarts(self._settings, self._git, verified)
         self._bring = Bring(
             self._configs,
             self._looks,
@@ -83,6 +89,8 @@ class Deployer:
             self._in_thread,
             self._sleep,
             self._go_on,
+            verified,
+            self.head_starts,
         )
         self._scripts = Scripts(
             self._reactor,
@@ -105,11 +113,14 @@ class Deployer:
         return await self._archive.write(work, durable=durable)
 
     async def deploy(
-        self, turn: Turn, give_way: Callable[[], None] = lambda: None
+        self,
+        turn: Turn,
+        give_way: Callable[[], None] = lambda: None,
+        ahead: HeadStart | None = None,
     ) -> tuple[str, ...]:
         """Run a deploy to its end; the locations at which something waits then.
 
-        `give_way` is called when nothing is left but what was put off and the
+        `ahead` is a fetch that was begun for it, if it proves to be that. `give_way` is called when nothing is left but what was put off and the
         record of its end. Raises `NoRoom`, and puts it back into the queue, if
         it could not be run because the state folder cannot be written.
         """
@@ -123,7 +134,7 @@ class Deployer:
                 raise NoRoom(reason) from None
             return await self._end(deploy, Outcome(State.FAILED, reason))
         try:
-            outcome = await self._outcome(run, turn, give_way)
+            outcome = await self._outcome(run, turn, give_way, ahead)
         except Moved as moved:
             run.say(str(moved))
             await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
@@ -211,10 +222,12 @@ class Deployer:
         )
         return (location,) if more and location is not None else ()
 
-    async def _outcome(self, run: Run, turn: Turn, give_way: Callable[[], None]) -> Outcome:
+    async def _outcome(
+        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: HeadStart | None
+    ) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            return await self._story(run, turn, give_way)
+            return await self._story(run, turn, give_way, ahead)
         except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
@@ -245,21 +258,21 @@ class Deployer:
                 State.FAILED, f"a fault of the server; its log has it as incident {incident}"
             )
 
-    async def _story(self, run: Run, turn: Turn, give_way: Callable[[], None]) -> Outcome:
+    async def _story(
+        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: HeadStart | None
+    ) -> Outcome:
         repo = parse_repository(run.deploy.repo)
-        trusts = self._settings.trusts_for(repo)
-        location = run.deploy.location
-        assert location is not None
-        turn, lock = await self._bring.enter(turn, repo, trusts)
+        visit = await self._bring.enter(turn, repo, self._settings.trusts_for(repo), ahead)
+        lock = visit.lock
         preparing: Deferred[Script] | None = None
 
-        def fetched(deployment: Deployment, commit: str) -> None:
+        def changing(deployment: Deployment, commit: str, updated: Updated) -> None:
             nonlocal preparing
-            if deployment.script is not None:
-                preparing = self._scripts.prepare(run, deployment, deployment.script, commit, lock)
+            if deployment.script is not None and preparing is None:
+                preparing = self._scripts.prepare(run, deployment, commit, updated, lock)
 
         try:
-            deployment, updated = await self._bring.forward(run, turn, repo, trusts, lock, fetched)
+            deployment, updated = await self._bring.forward(run, visit, changing)
             self._go_on(run)
             outcome = Outcome(State.SUCCEEDED)
             if preparing is not None:
@@ -297,6 +310,10 @@ class Deployer:
     def _sleep(self, seconds: float) -> Deferred[None]:
         return self._waits.until(deferLater(self._reactor, seconds, lambda: None))
 
+    def has_begun(self, script: RunningScript) -> bool:
+        """Whether a script that the archive knows of was let run by the server before us."""
+        return self._scripts.has_begun(script)
+
     async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
         """Follow a script that the server before us started, and record its end."""
         try:
@@ -331,11 +348,12 @@ class Deployer:
             run, check, outcome, is_cancelled=lambda: number in self._cancelled
         )
 
-    async def cancel(self, number: int) -> None:
+    async def cancel(self, deploy: Deploy) -> None:
         """Ask a running deploy to end: its health step, its script, its fetch, or before its next step."""
+        number = deploy.id
         self._cancelled.add(number)
         if not self._health.cancel(number) and not await self._scripts.cancel(number):
-            self._children.stop(number)
+            self._children.stop(deploy.location)
 
     def stop(self) -> None:
         """Leave scripts running, and end every other wait with `Stopping`."""

@@ -157,8 +157,8 @@ class Git:
         """Git that may use those protocols (git(1), `GIT_ALLOW_PROTOCOL`)."""
         return self.with_environment(GIT_ALLOW_PROTOCOL=protocols)
 
-    async def try_(self, command: str, *arguments: str) -> Exit:
-        """Run a git command, whatever its exit code."""
+    async def try_(self, command: str, *arguments: str, output: bool = True) -> Exit:
+        """Run a git command, whatever its exit code; what it prints where that is wanted."""
         where = ("-C", self.folder) if self.folder else ()
         lines = _Lines(self.tell)
         ended = await self._children.run(
@@ -168,13 +168,17 @@ class Git:
             descriptors=self.descriptors,
             tell=lines.add,
             interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
+            output=output,
         )
         lines.end()
         return ended
 
-    async def run(self, command: str, *arguments: str) -> str:
-        """What a git command prints, without the last line break; raises `GitError`."""
-        ended = await self.try_(command, *arguments)
+    async def run(self, command: str, *arguments: str, output: bool = True) -> str:
+        """What a git command prints, without the last line break; raises `GitError`.
+
+        Without `output` that is nothing, and a pipe less to wait for.
+        """
+        ended = await self.try_(command, *arguments, output=output)
         if ended.code or ended.cut:
             raise GitError(command, ended)
         return ended.out.decode("utf-8", "surrogateescape").removesuffix("\n")

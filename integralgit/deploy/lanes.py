@@ -2,7 +2,7 @@
 
 Built on `DeferredLock`. Whoever waits takes the newest from the queue on disk
 when its turn comes, so a second waiter would find nothing to do. A turn that
-has its lock lets the reactor run once, or a long row of turns that end at once
+had to wait lets the reactor run once, or a long row of turns that end at once
 would reach the recursion limit and wedge the lock for ever.
 """
 
@@ -46,6 +46,10 @@ class Lanes:
             lane.waiting = True
             self._spawn(self._turn(key, lane))
 
+    def is_idle(self, key: str) -> bool:
+        """Whether work for the key would begin at once."""
+        return key not in self._lanes and self._limit.tokens > 0
+
     def give_way(self, key: str) -> None:
         """What is left of the work that runs for the key is not to keep others from beginning."""
         lane = self._lanes[key]
@@ -66,12 +70,14 @@ class Lanes:
             self._leave(key, lane)
 
     async def _turn(self, key: str, lane: _Lane) -> None:
+        has_to_wait = lane.lock.locked or not self._limit.tokens
         await lane.lock.acquire()
         try:
             await self._limit.acquire()
             lane.has_place = True
             try:
-                await self._pause()
+                if has_to_wait:
+                    await self._pause()
                 lane.waiting = False
                 await self._work(key)
             finally:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from integralgit.deploy.child import cancel
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys
-from integralgit.journal.events import Check, Deploy, RunningScript, StepState
+from integralgit.journal.events import Deploy, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
 
@@ -150,9 +150,10 @@ class Run:
         """
         self._waiting.append(work)
         if self._due is None:
-            self._due = self._later(SOON, self._begin_to_write)
+            self._due = self._later(SOON, self.flush)
 
-    def _begin_to_write(self) -> None:
+    def flush(self) -> None:
+        """Write what was recorded now, and do not wait for more of it."""
         cancel(self._due)
         self._due = None
         is_writing = self._writing is not None and not self._writing.called
@@ -169,10 +170,11 @@ class Run:
 
     async def written(self) -> None:
         """What was recorded is on disk; raises what kept it from that."""
-        self._begin_to_write()
-        await self._write_begun()
+        self.flush()
+        await self.flushed()
 
-    async def _write_begun(self) -> None:
+    async def flushed(self) -> None:
+        """What is being written is on disk; raises what kept it from that."""
         if self._writing is not None:
             await self._writing
         if self._fault is not None:
@@ -198,7 +200,7 @@ class Run:
         self.catch_up()
         while self._meanwhile:
             await self._meanwhile.pop()
-        await self._write_begun()
+        await self.flushed()
 
     async def leave(self) -> None:
         """All is done and on disk; where a fault has ended the deploy, so that this one says nothing."""
@@ -260,14 +262,3 @@ class Run:
     def _end_step(self, name: str, state: StepState, detail: str) -> None:
         now = self._now()
         self.record(lambda tx: deploys.end_step(tx, self.deploy.id, name, state, now, detail))
-
-    async def started(self, script: RunningScript, check: Check | None) -> None:
-        """Record the script's process group, and what is asked after it, before it runs."""
-
-        def work(tx: Transaction) -> None:
-            deploys.add_script(tx, script)
-            if check is not None:
-                deploys.add_check(tx, script.deploy, check)
-
-        self.record(work)
-        await self.written()

@@ -8,7 +8,7 @@ nothing of a running script depends on this process.
 The wrapper is started while git still changes the files, and starts the script
 only when it is told to, which is after its pid has been recorded: a script that
 nobody knows of never runs. If we end before that, the wrapper finds its input
-closed, and ends too.
+closed, and ends too; the file of the status says that it was not told to go.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ umask 077
 printf '%3d\\n' "$ig_code" 1<>"$ig_status"
 exit "$ig_code"
 """
-#: What stands in the file of the status before there is one.
-_NO_STATUS = "   \n"
+#: What stands in the file of the status before there is one: until the script runs, and then.
+_NOT_BEGUN, _NO_STATUS = b"  -\n", b"   \n"
 _PASSED_ON = (
     "PATH",
     "HOME",
@@ -208,7 +208,7 @@ class Script:
         `NoRoom` where its status could not be kept.
         """
         try:
-            self._status_file.write_text(_NO_STATUS)
+            self._status_file.write_bytes(_NOT_BEGUN)
         except OSError as error:
             raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
         arguments = [str(self._status_file), location, f"{umask:03o}", path]
@@ -221,19 +221,36 @@ class Script:
         self.pid = self._process.pid
 
     def go(self, previous: str | None, interpreter: Sequence[str]) -> None:
-        """Let the script run, now that the archive knows of it; unless it was told to end.
+        """Let the script run, now that the archive knows of it.
 
-        `previous` is the commit that its checkout was at.
+        `previous` is the commit that its checkout was at. Raises `NoRoom`
+        where its status could not be kept.
         """
-        if self.ending is None:
-            told = " ".join([previous or "-", *interpreter])
-            self._process.writeToChild(0, os.fsencode(told) + b"\n")
+        try:
+            file = os.open(self._status_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(file, _NO_STATUS)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise NoRoom(f"{self._status_file} cannot be written: {error.strerror}") from None
+        told = " ".join([previous or "-", *interpreter])
+        self._process.writeToChild(0, os.fsencode(told) + b"\n")
         self._process.closeStdin()
 
     def never_mind(self) -> None:
         """Let the wrapper end without the script."""
         self._process.closeStdin()
         self._status_file.unlink(missing_ok=True)
+
+    def has_begun(self, record: RunningScript) -> bool:
+        """Whether the server before us has told it to go; where a crash took the word, it may have."""
+        try:
+            return self._status_file.read_bytes() != _NOT_BEGUN
+        except FileNotFoundError:
+            return record.boot_id != boot_id()
+        except OSError:
+            return True
 
     def adopt(self, record: RunningScript) -> bool:
         """Pick up a script that the server before us started; False where it no longer runs."""

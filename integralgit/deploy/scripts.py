@@ -8,13 +8,20 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from integralgit.deploy.child import cancel
 from integralgit.deploy.health import check_of
-from integralgit.deploy.outcome import CANCEL, TIMEOUT, TOO_MUCH, Outcome, script_outcome
+from integralgit.deploy.outcome import (
+    CANCEL,
+    TIMEOUT,
+    TOO_MUCH,
+    Cancelled,
+    Outcome,
+    script_outcome,
+)
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Marks, Run, Waits
@@ -32,7 +39,7 @@ from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, RunningScript
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Store
+from integralgit.journal.store import Store, Transaction
 from integralgit.settings import Settings
 
 log = Logger()
@@ -64,39 +71,63 @@ class Scripts:
     def __contains__(self, deploy: int) -> bool:
         return deploy in self._running
 
+    def has_begun(self, record: RunningScript) -> bool:
+        """Whether the script of a deploy that ran when the server ended was let run."""
+        return self._script(record.deploy).has_begun(record)
+
     def forget(self, deploy: int) -> None:
         """The end of the deploy's script is recorded."""
         self._running.pop(deploy, None)
 
-    def prepare(
-        self, run: Run, deployment: Deployment, path: str, commit: str, lock: int
-    ) -> Deferred[Script]:
-        """The wrapper of a deploy's script, which is started when the reactor has a moment.
+    def _script(self, deploy: int) -> Script:
+        return Script(self._reactor, self._spawn, self._logs.status_file(deploy))
 
-        Whoever asks for it lets it run, or sees to it that it ends.
+    def prepare(
+        self, run: Run, deployment: Deployment, commit: str, updated: Updated, lock: int
+    ) -> Deferred[Script]:
+        """The wrapper of a deploy's script, started and on its way to the archive.
+
+        Whoever asks for it lets it run, or sees to it that it ends. The
+        Deferred fails with `OSError` or `NoRoom` where it cannot be started.
         """
-        deploy = run.deploy
+        assert deployment.script is not None
+        deploy, path = run.deploy, os.path.join(deployment.location, deployment.script)
+        url, check = self._url(deploy), check_of(deployment)
 
         def start() -> Script:
-            script = Script(self._reactor, self._spawn, self._logs.status_file(deploy.id))
+            script = self._script(deploy.id)
             script.start(
-                os.path.join(deployment.location, path),
-                script_environment(
-                    self._environment, deployment, deploy, commit, self._url(deploy)
-                ),
+                path,
+                script_environment(self._environment, deployment, deploy, commit, url),
                 location=deployment.location,
                 umask=self._settings.umask,
                 log=run.log,
                 lock=lock,
             )
+            record = RunningScript(
+                deploy.id,
+                script.pid,
+                start_ticks(script.pid) or 0,
+                boot_id(),
+                self._now() + deployment.timeout,
+                previous=updated.previous,
+                head=updated.head,
+            )
+
+            def work(tx: Transaction) -> None:
+                deploys.add_script(tx, record)
+                if check is not None:
+                    deploys.add_check(tx, deploy.id, check)
+
+            run.record(work)
+            run.flush()
             return script
 
-        return deferLater(self._reactor, 0, start)
+        return execute(start)
 
     async def never_mind(self, preparing: Deferred[Script]) -> None:
         """Let a wrapper end that is not needed, which holds the lock until then."""
-        preparing.cancel()
-        with suppress(CancelledError, NoRoom, OSError):
+        with suppress(NoRoom, OSError):
             script = await preparing
             script.never_mind()
             await script.ended
@@ -110,7 +141,10 @@ class Scripts:
         *,
         is_cancelled: Callable[[], bool],
     ) -> Outcome:
-        """Run the script of a deploy to its end; raises `Refused` or `NoRoom` where that cannot be."""
+        """Run the script of a deploy to its end.
+
+        Raises `Cancelled` before it runs, and `Refused` or `NoRoom` where it cannot be run.
+        """
         assert deployment.script is not None
         deploy = run.deploy
         try:
@@ -122,24 +156,21 @@ class Scripts:
             script = await preparing
         except OSError as error:
             raise Refused(f"the script could not be started: {error.strerror}") from None
-        self._running[deploy.id] = script
-        if is_cancelled():
-            # While it was prepared, nobody could be told.
-            script.stop(CANCEL)
-        deadline, ending = self._now() + deployment.timeout, script.ending
-        record = RunningScript(
-            deploy.id, script.pid, start_ticks(script.pid) or 0, boot_id(), deadline, ending
-        )
         try:
-            await run.started(record, check_of(deployment))
+            # What nobody could pick up again must not run.
+            await run.flushed()
+            if is_cancelled():
+                raise Cancelled
+            script.go(updated.previous, interpreter)
         except Exception:
-            # Nobody could pick it up again, so it must not run.
             script.never_mind()
-            del self._running[deploy.id]
             raise
-        script.go(updated.previous, interpreter)
+        self._running[deploy.id] = script
+        deadline = self._now() + deployment.timeout
+        run.record(lambda tx: deploys.begin_script(tx, deploy.id, deadline))
+        run.flush()
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
-        ended = await self._until_end(script, record)
+        ended = await self._until_end(script, deploy.id, deadline)
         cancel(catching_up)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
@@ -148,25 +179,23 @@ class Scripts:
             run.say(f"Failed: {outcome.reason}")
         return outcome
 
-    async def _until_end(self, script: Script, record: RunningScript) -> ScriptEnd:
+    async def _until_end(self, script: Script, deploy: int, deadline: float) -> ScriptEnd:
         """Wait for a script's end; at the deadline that is recorded and then brought about."""
 
         def end(why: str) -> None:
             if script.ending is None:
-                ending = self._store.write(lambda tx: deploys.end_script(tx, record.deploy, why))
+                ending = self._store.write(lambda tx: deploys.end_script(tx, deploy, why))
                 ending.addBoth(lambda _: script.stop(why))
 
-        marks = Marks(self._logs, record.deploy, self._now())
+        marks = Marks(self._logs, deploy, self._now())
 
         def look_at_size() -> None:
-            size = self._logs.size(record.deploy)
+            size = self._logs.size(deploy)
             marks.look(size, self._now())
             if size > self._settings.max_log:
                 end(TOO_MUCH)
 
-        if record.ending is not None:
-            script.stop(record.ending)
-        remaining = max(0.0, record.deadline - self._now())
+        remaining = max(0.0, deadline - self._now())
         timer = self._reactor.callLater(remaining, end, TIMEOUT)
         looks = LoopingCall(look_at_size)
         looks.clock = self._reactor
@@ -185,13 +214,13 @@ class Scripts:
 
         Raises `Stopping` if the server stops before it has ended.
         """
-        script = Script(self._reactor, self._spawn, self._logs.status_file(deploy.id))
+        script = self._script(deploy.id)
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._running[deploy.id] = script
-            if is_cancelled:
-                script.stop(CANCEL)
-            ended = await self._until_end(script, record)
+            if record.ending is not None or is_cancelled:
+                script.stop(record.ending or CANCEL)
+            ended = await self._until_end(script, deploy.id, record.deadline)
         else:
             ended = ScriptEnd(script.status(), record.ending)
         return script_outcome(ended), script.ended_at()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from attrs import define, field
+from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
 from integralgit.deploy.checkout import Checkout, Head, Status, Tips
@@ -96,15 +97,23 @@ class Updated(msgspec.Struct, frozen=True):
     head: str
 
 
+#: Told what an update comes to, once git has begun with it, and may still refuse it.
+Changing = Callable[[Updated], None]
+
+
 @define
 class Update:
-    """One update of a checkout on the host `identity`; `say` writes a line to the deploy's log."""
+    """One update of a checkout on the host `identity`; `say` writes a line to the deploy's log.
+
+    `changing` is for what may be done while git changes the files.
+    """
 
     checkout: Checkout
     say: Callable[[str], None]
     in_thread: InThread
     identity: str
     with_submodules: bool = False
+    changing: Changing = lambda updated: None
     _unfinished: Unfinished = field(init=False)
 
     async def run(
@@ -180,7 +189,9 @@ class Update:
         match step:
             case Stay():
                 self.say(f"nothing to update: {branch} has {found.target[:12]}")
-                return found.local or found.target
+                at = found.local or found.target
+                self.changing(Updated(head.commit, at))
+                return at
             case Move(to):
                 await self._move(head, branch, to)
                 return to
@@ -324,7 +335,10 @@ class Update:
         """
         await self._unfinished.begin(branch, before, to)
         try:
-            await self._check_out(branch, to, "--no-overwrite-ignore" if keep else "--force")
+            option = "--no-overwrite-ignore" if keep else "--force"
+            checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
+            self.changing(Updated(before, to))
+            await checking_out
         except GitError as error:
             if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == (
                 [],
@@ -340,7 +354,7 @@ class Update:
     async def _check_out(self, branch: str, to: str, *options: str) -> None:
         """Put HEAD on the branch, and the branch on the commit."""
         await self.checkout.git.run(
-            "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--"
+            "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--", output=False
         )
 
     async def _follow_remote(self, branch: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -19,12 +19,13 @@ from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
+from integralgit.deploy.headstart import HeadStart, Place
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
-from integralgit.deploy.turn import take
+from integralgit.deploy.turn import Turn, take
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
@@ -47,6 +48,14 @@ LOOKS_AT_ONCE = 10
 LOOK_AGAIN = 60.0
 
 
+@define
+class _Expected:
+    """A deploy that a delivery is likely to ask for, which is being written down until `taken_in`."""
+
+    place: Place
+    taken_in: Deferred[None] = field(factory=Deferred)
+
+
 @define(eq=False, slots=False)
 class Workshop(Service):
     """The room as a service: it starts by making true what the archive says."""
@@ -67,6 +76,7 @@ class Workshop(Service):
     #: Nothing begins before the archive is true again.
     _recovered: bool = field(default=False, init=False)
     _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    _expected: dict[str, _Expected] = field(factory=dict, init=False)
     #: Until when the looks at a repository's config are used up, had they come at their pace.
     _looks_used: dict[str, float] = field(factory=dict, init=False)
 
@@ -96,9 +106,24 @@ class Workshop(Service):
 
     async def receive(self, delivery: Delivery) -> Receipt:
         """Take a delivery in; when this returns, it and its deploys are on disk."""
-        receipt = await self._store.gather(self._take_in, delivery)
-        self._set_going(receipt, str(delivery.repo))
+        expected = self._expect(delivery)
+        try:
+            receipt = await self._store.gather(self._take_in, delivery)
+        finally:
+            for one in expected.values():
+                one.taken_in.callback(None)
+        self._set_going(receipt, str(delivery.repo), but=expected)
         return receipt
+
+    def _expect(self, delivery: Delivery) -> dict[str, _Expected]:
+        """The turns that begin already, by their locations; each waits for the delivery then."""
+        expected = {}
+        for place in self._deployer.head_starts.expected(delivery):
+            if self._recovered and not self._stopping and self._locations.is_idle(place.location):
+                expected[place.location] = _Expected(place)
+                self._expected[place.location] = expected[place.location]
+                self._locations.wake(place.location)
+        return expected
 
     def _take_in(self, tx: Transaction, sent: Sequence[Delivery]) -> list[Receipt]:
         """Take in what has come in while the disk was written to."""
@@ -112,10 +137,12 @@ class Workshop(Service):
             self._set_going(receipt, repo)
         return receipt
 
-    def _set_going(self, receipt: Receipt, repo: str) -> None:
+    def _set_going(self, receipt: Receipt, repo: str, but: Collection[str] = ()) -> None:
+        """Wake the locations of what was queued, but those whose turn waits for it anyway."""
         for deploy in receipt.deploys:
-            if deploy.location is not None and deploy.state is State.QUEUED:
-                self.wake(deploy.location)
+            location = deploy.location
+            if location is not None and location not in but and deploy.state is State.QUEUED:
+                self.wake(location)
         if receipt.look:
             self.look(repo)
 
@@ -164,7 +191,9 @@ class Workshop(Service):
         for deploy in deploys.running(tx):
             record = deploys.script_of(tx, deploy.id)
             assert deploy.host is not None and deploy.location is not None
-            if record is not None:
+            if record is not None and self._deployer.has_begun(record):
+                log_size = self._logs.size(deploy.id)
+                deploys.complete_update(tx, record, self._now(), log_size)
                 scripts.append((deploy, record))
             else:
                 deploys.place(
@@ -188,19 +217,33 @@ class Workshop(Service):
             self._later(location, WORK_AGAIN, self.wake)
 
     async def _work_once_at(self, location: str) -> None:
-        """One deploy at a location, the one that waits."""
+        """One deploy at a location, the one that waits or is being written down."""
+        expected, ahead = self._expected.pop(location, None), None
+        if expected is not None and not self._stopping:
+            ahead = self._deployer.head_starts.begin(expected.place)
+            await expected.taken_in
+        try:
+            await self._deploy_at(location, ahead)
+        finally:
+            if ahead is not None:
+                await ahead.leave()
+
+    async def _deploy_at(self, location: str, ahead: HeadStart | None) -> None:
+        """One deploy at a location, for which a fetch may have begun."""
         if self._stopping:
             return
         taken = await self._deployer.record(
             lambda tx: take(tx, location, self._now()), durable=False
         )
-        if taken is None:
-            return
-        if isinstance(taken, Freeze):
-            if taken.until is not None:
+        if not isinstance(taken, Turn):
+            if ahead is not None:
+                self._deployer.head_starts.forget(ahead.place)
+            if taken is not None and taken.until is not None:
                 self._later(location, taken.until - self._now(), self.wake)
             return
-        next_ones = await self._deployer.deploy(taken, lambda: self._locations.give_way(location))
+        next_ones = await self._deployer.deploy(
+            taken, lambda: self._locations.give_way(location), ahead
+        )
         if taken.deploy.id % PRUNE_EVERY == 0:
             await self._forget_old(taken.deploy.repo)
         for waiting in next_ones:
@@ -261,10 +304,14 @@ class Workshop(Service):
     async def cancel(self, number: int) -> None:
         """End a deploy that waits, or ask one that runs to end; raises `Conflict`."""
         now = self._now()
-        if not await self._store.write(
-            lambda tx: acts.cancel_queued(tx, deploys.known(tx, number), now)
-        ):
-            await self._deployer.cancel(number)
+
+        def work(tx: Transaction) -> Deploy | None:
+            deploy = deploys.known(tx, number)
+            return None if acts.cancel_queued(tx, deploy, now) else deploy
+
+        running = await self._store.write(work)
+        if running is not None:
+            await self._deployer.cancel(running)
 
     async def _queue(self, work: Work[list[int]]) -> list[Deploy]:
         """Run work that queues deploys, and set them going."""

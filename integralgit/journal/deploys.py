@@ -39,6 +39,7 @@ _DEPLOY = (
     " superseded_by, commits, log_size,"
     " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
 )
+_SCRIPT = "deploy, pid, start_ticks, boot_id, deadline, ending, previous_commit, head"
 
 #: What waits is found by the index of what waits; SQLite would rather read all that ever ran.
 _WAITING = "INDEXED BY deploys_waiting WHERE state = 'queued'"
@@ -251,6 +252,7 @@ def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, n
     )
     assert row is not None
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
+    tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
     if _coalesce(tx, row[0], branch, location, now) == deploy:
         tx.emit(DeployChanged(deploy, row[0], State.QUEUED))
@@ -462,17 +464,24 @@ def steps(tx: Transaction, deploy: int) -> list[Step]:
 def add_script(tx: Transaction, script: RunningScript) -> None:
     """Record the process group of a script, before anything depends on it."""
     tx.execute(
-        "INSERT OR REPLACE INTO scripts (deploy, pid, start_ticks, boot_id, deadline, ending)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            script.deploy,
-            script.pid,
-            script.start_ticks,
-            script.boot_id,
-            script.deadline,
-            script.ending,
-        ),
+        f"INSERT OR REPLACE INTO scripts ({_SCRIPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        msgspec.structs.astuple(script),
     )
+
+
+def begin_script(tx: Transaction, deploy: int, deadline: float) -> None:
+    """The script of a deploy runs, and may until then."""
+    tx.execute("UPDATE scripts SET deadline = ? WHERE deploy = ?", (deadline, deploy))
+
+
+def complete_update(tx: Transaction, script: RunningScript, now: float, log_size: int) -> None:
+    """Record what its deploy has come to, if the server ended between a script's start and that."""
+    deploy = script.deploy
+    running = "SELECT 1 FROM steps WHERE deploy = ? AND name = 'update' AND state = 'running'"
+    if tx.one(running, (deploy,)):
+        note(tx, deploy, previous_commit=script.previous, head=script.head)
+        end_step(tx, deploy, "update", StepState.SUCCEEDED, now, "")
+        begin_step(tx, deploy, "script", now, log_size)
 
 
 def end_script(tx: Transaction, deploy: int, ending: str) -> None:
@@ -518,7 +527,7 @@ def waiting_for_the_same(tx: Transaction, deploy: Deploy) -> int | None:
 def script_of(tx: Transaction, deploy: int) -> RunningScript | None:
     """The script of a running deploy, or None where it has none yet."""
     row = tx.one(
-        "SELECT deploy, pid, start_ticks, boot_id, deadline, ending FROM scripts WHERE deploy = ?",
+        f"SELECT {_SCRIPT} FROM scripts WHERE deploy = ?",
         (deploy,),
     )
     return RunningScript(*row) if row else None

@@ -163,14 +163,20 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class RunningScript(msgspec.Struct, frozen=True):
-    """The process group of a script, and until when it may run."""
+    """The process group of a script, and until when it may run.
+
+    It is recorded while git still changes the files: `previous` and `head` say
+    where HEAD was, and where it is once the script runs.
+    """
 
     deploy: int
     pid: int
     start_ticks: int
     boot_id: str
     deadline: float
-    ending: str | None
+    ending: str | None = None
+    previous: str | None = None
+    head: str | None = None
 
 
 class ItemState(StrEnum):

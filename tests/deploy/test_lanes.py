@@ -70,6 +70,33 @@ class OneAtATime(SynchronousTestCase):
             self.lanes.wake(key)
         self.assertEqual(self.work.started, ["a", "b", "c"])
 
+    def test_whether_it_is_idle(self) -> None:
+        """Work for a key would begin at once where it has none, and the limit leaves a place."""
+        lanes = self.make(1)
+        self.assertTrue(lanes.is_idle("a"))
+        lanes.wake("a")
+        self.assertFalse(lanes.is_idle("a"))
+        self.assertFalse(lanes.is_idle("b"))
+        self.work.ends("a")
+        self.assertTrue(lanes.is_idle("a"))
+
+    def test_only_who_has_waited_pauses(self) -> None:
+        """Work that need not wait begins at once; what comes after other work, when the reactor has run."""
+        clock = Clock()
+        spawn, limit = self.background.spawn, DeferredSemaphore(2)
+        lanes = Lanes(self.work, spawn, limit, lambda: deferLater(clock, 0, lambda: None))
+        for key in "aabc":
+            lanes.wake(key)
+        self.assertEqual(self.work.started, ["a", "b"])
+        self.work.ends("a")
+        self.assertEqual(self.work.started, ["a", "b"])
+        clock.advance(0)
+        self.assertEqual(self.work.started, ["a", "b", "c"])
+        for key in "bc":
+            self.work.ends(key)
+        clock.advance(0)
+        self.work.ends("a")
+
     def test_woken_while_it_runs(self) -> None:
         """A key that is woken while its work runs is worked on exactly once more, afterwards (threat 43)."""
         self.lanes.wake("a")

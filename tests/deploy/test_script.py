@@ -292,7 +292,7 @@ class Starting(SynchronousTestCase):
         self.assertEqual(process.descriptors, {0: "w", 1: 70, 2: 70, 9: 71})
 
     def test_go(self) -> None:
-        """The script runs when it is told to, unless it was told to end before that."""
+        """The script runs when it is told to, and then has begun for the next server too."""
         process = self.start()
         self.assertEqual((process.told, process.closed), (b"", []))
         self.script.go(COMMIT, ())
@@ -300,10 +300,7 @@ class Starting(SynchronousTestCase):
         process = self.start()
         self.script.go(None, ("/usr/bin/env", "-S python3 -u"))
         self.assertEqual(process.told, b"- /usr/bin/env -S python3 -u\n")
-        process = self.start()
-        self.script.ending = "cancel"
-        self.script.go(COMMIT, ())
-        self.assertEqual((process.told, process.closed), (b"", [0]))
+        self.assertIsNone(self.script.status())
 
     def test_never_mind(self) -> None:
         """A wrapper that is not needed finds its input closed, and nothing of it stays."""
@@ -325,6 +322,13 @@ class Starting(SynchronousTestCase):
             self.start()
         self.assertEqual(str(raised.exception), f"{self.status} cannot be written: Is a directory")
         self.assertEqual(self.reactor.spawned, [])
+        self.status.rmdir()
+        process = self.start()
+        self.status.unlink()
+        self.status.mkdir()
+        with self.assertRaises(NoRoom):
+            self.script.go(COMMIT, ())
+        self.assertEqual(process.told, b"")
 
     def test_it_cannot_be_started(self) -> None:
         """Where not even the wrapper can be started, that is an error at once."""

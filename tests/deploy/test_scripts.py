@@ -6,19 +6,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import script as module
-from integralgit.deploy.outcome import Outcome
+from integralgit.deploy.outcome import Cancelled, Outcome
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Patient, Run, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal.events import State
+from integralgit.journal import deploys
+from integralgit.journal.events import RunningScript, State
 from integralgit.journal.logs import Logs
+from integralgit.journal.store import Store
 from integralgit.settings import Settings
 from integralgit.testing import MemoryStore
 from tests.archive import queued
@@ -37,6 +40,7 @@ class Prepared(SynchronousTestCase):
         self.patch(module, "signal_group", lambda pid, number: True)
         self.patch(module, "group_is_alive", lambda pid: False)
         store, logs, waits = MemoryStore().store, Logs(folder / "logs"), Waits()
+        self.store = store
         now = self.reactor.seconds
 
         deploy = self.successResultOf(store.write(lambda tx: queued(tx, location=str(folder))))
@@ -58,7 +62,13 @@ class Prepared(SynchronousTestCase):
 
     def prepare(self) -> Deferred[Script]:
         """Ask for the wrapper of the script."""
-        return self.scripts.prepare(self.run_, self.deployment("deploy.sh"), "deploy.sh", TWO, 71)
+        updated = Updated(ONE, TWO)
+        return self.scripts.prepare(self.run_, self.deployment("deploy.sh"), TWO, updated, 71)
+
+    def recorded(self) -> RunningScript | None:
+        """What the archive knows of the script."""
+        number = self.run_.deploy.id
+        return self.successResultOf(self.store.read(lambda tx: deploys.script_of(tx, number)))
 
     def deployment(self, script: str) -> Deployment:
         """The deployment, with that script."""
@@ -82,35 +92,57 @@ class Prepared(SynchronousTestCase):
         return process
 
     def test_it_runs(self) -> None:
-        """Its wrapper is started when the reactor has a moment, and told how to go on after that."""
+        """Its wrapper waits, recorded with where HEAD was and is to be, and is told how to go on."""
         preparing = self.prepare()
-        self.assertEqual(self.reactor.spawned, [])
-        self.reactor.advance(0)
         self.assertEqual(self.wrapper().told, b"")
+        recorded = self.recorded()
+        assert recorded is not None
+        self.assertEqual((recorded.previous, recorded.head, recorded.deadline), (ONE, TWO, 900.0))
+        self.assertFalse(self.scripts.has_begun(recorded))
+        self.reactor.advance(2)
         running = self.start(preparing)
         self.assertEqual(self.wrapper().told, f"{ONE} /bin/sh\n".encode())
+        self.assertEqual(self.recorded(), replace(recorded, deadline=902.0))
+        self.assertTrue(self.scripts.has_begun(recorded))
         self.wrapper().exits(0)
         self.assertEqual(self.successResultOf(running).state, State.SUCCEEDED)
 
+    def test_it_waits_for_the_archive(self) -> None:
+        """What the archive does not know of does not run, nor once it cannot be written."""
+        writing = Deferred[None]()
+        self.patch(Store, "write", lambda store, work, durable: writing)
+        running = self.start(self.prepare())
+        self.assertNoResult(running)
+        self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", []))
+        writing.errback(ValueError("no"))
+        self.failureResultOf(running, ValueError)
+        self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
+
+    def test_whether_it_had_begun(self) -> None:
+        """Where the word is lost, it is taken to have begun if the machine went down since."""
+        self.prepare()
+        recorded = self.recorded()
+        assert recorded is not None
+        (status,) = (self.folder / "logs").glob("*.exit")
+        status.unlink()
+        self.assertFalse(self.scripts.has_begun(recorded))
+        self.assertTrue(self.scripts.has_begun(replace(recorded, boot_id="another")))
+        status.mkdir()
+        self.assertTrue(self.scripts.has_begun(recorded))
+
     def test_cancelled_while_it_was_prepared(self) -> None:
         """The script does not run, also if nobody could be told of it before."""
-        running = self.start(self.prepare())
+        preparing = self.prepare()
         self.cancelled = True
         self.assertFalse(
             self.successResultOf(Deferred.fromCoroutine(self.scripts.cancel(self.run_.deploy.id)))
         )
-        self.reactor.advance(0)
+        self.failureResultOf(self.start(preparing), Cancelled)
         self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
-        self.wrapper().exits(125)
-        self.assertEqual(self.successResultOf(running).state, State.CANCELLED)
 
     def test_a_script_that_cannot_run(self) -> None:
-        """Its wrapper is not needed; if it was started already, its end is waited for."""
-        self.failureResultOf(self.start(self.prepare(), "missing"), Refused)
-        self.assertEqual((self.reactor.spawned, self.reactor.getDelayedCalls()), ([], []))
-        preparing = self.prepare()
-        self.reactor.advance(0)
-        refused = self.start(preparing, "missing")
+        """Its wrapper is not needed, and its end is waited for."""
+        refused = self.start(self.prepare(), "missing")
         self.assertNoResult(refused)
         self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
         self.wrapper().exits(125)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import PATIENCE, TWISTD, Daemon, Integration, eventually, git
+from tests.integration.harness import PATIENCE, ROOT, TWISTD, Daemon, Integration, eventually, git
 
 #: Says that it runs, then waits for a file that the test makes.
 WAITS = """#!/bin/sh
@@ -138,6 +140,40 @@ class Restart(Integration):
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
         self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), second)
 
+    def test_a_kill_before_the_script(self) -> None:
+        """Its wrapper was started and recorded, but not let run: the same deploy is run anew, once."""
+        www, slow = self.folder / "www", self.folder / "slow"
+        base = {"location": str(www), "branch": "main", "script": "./deploy.sh"}
+        self.upstream.configure({"configs": {"base": base}})
+        script = '#!/bin/sh\necho "it runs from $INTEGRALGIT_PREVIOUS_COMMIT"\n'
+        daemon = self.daemon()
+        first = self.upstream.commit({"deploy.sh": script, ".gitattributes": "*.txt filter=slow\n"})
+        daemon.push(first)
+        daemon.ended(1)
+        waits = f"touch {slow}.begun; while [ ! -e {slow}.go ]; do sleep 0.05; done; cat"
+        git(www, "config", "filter.slow.smudge", waits)
+        self.addCleanup(Path(f"{slow}.go").touch)
+        second = self.upstream.commit({"x.txt": "content\n"})
+        daemon.push(second)
+        eventually(Path(f"{slow}.begun").exists, "git changes the files")
+        status = daemon.state / "logs" / "2.exit"
+        eventually(status.exists, "the wrapper waits")
+        self.assertEqual(status.read_text(), "  -\n")
+        with closing(sqlite3.connect(daemon.state / "integralgit.sqlite")) as database:
+            known = "SELECT previous_commit, head FROM scripts WHERE deploy = 2"
+            (recorded,) = eventually(lambda: database.execute(known).fetchall(), "it is known")
+        self.assertEqual(recorded, (first, second))
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        Path(f"{slow}.go").touch()
+        deploy = daemon.ended(2)
+        self.assertEqual((deploy["state"], deploy["exit_code"]), ("succeeded", 0))
+        self.assertEqual(daemon.log(2).count("it runs from"), 1)
+        self.assertEqual(
+            [one["id"] for one in daemon.get("/github.com/acme/site")["deploys"]], [2, 1]
+        )
+        self.assertEqual((www / "x.txt").read_text(), "content\n")
+
     def test_the_deadline_survives(self) -> None:
         """A script keeps its deadline over a restart, and its whole group is ended then (threat 72)."""
         self.upstream.configure(
@@ -191,7 +227,7 @@ class Restart(Integration):
             port = probe.getsockname()[1]
         pidfile = self.folder / "server" / "pid"
         start = (
-            f"cd {self.folder}/server && {TWISTD} --pidfile={pidfile} integralgit"
+            f"cd {self.folder}/server && PYTHONPATH={ROOT} {TWISTD} --pidfile={pidfile} integralgit"
             f" -c integralgit.toml --listen tcp:{port}:interface=127.0.0.1"
         )
         script = f"""#!/bin/sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks import delivery as sent
@@ -475,8 +476,36 @@ class Life(Archive):
         self.write(lambda tx: deploys.end_script(tx, number, "timeout"))
         ended = self.write(lambda tx: deploys.script_of(tx, number))
         self.assertEqual(ended, RunningScript(number, 4321, 987654321, "boot", 1234.5, "timeout"))
+        assert ended is not None
+        self.write(lambda tx: deploys.begin_script(tx, number, 1300.0))
+        self.assertEqual(
+            self.write(lambda tx: deploys.script_of(tx, number)), replace(ended, deadline=1300.0)
+        )
         self.end(number, State.TIMED_OUT)
         self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
+
+    def test_a_script_that_has_not_begun(self) -> None:
+        """A deploy that is queued again has no script any more."""
+        number = self.enqueue()
+        self.begin(number)
+        self.write(lambda tx: deploys.add_script(tx, RunningScript(number, 1, 2, "boot", 3.0)))
+        self.place(number, "/srv/site")
+        self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
+
+    def test_completing_an_update(self) -> None:
+        """What the server could not record between a script's start and its own end is made up for, once."""
+        number = self.enqueue()
+        self.begin(number)
+        self.step(number, "update", 5.0, 10)
+        script = RunningScript(number, 1, 2, "boot", 3.0, previous=ONE, head=TWO)
+        for _ in range(2):
+            self.write(lambda tx: deploys.complete_update(tx, script, 9.0, 20))
+            deploy = self.get(number)
+            self.assertEqual((deploy.previous_commit, deploy.head), (ONE, TWO))
+            update, begun = self.steps(number)
+            self.assertEqual((update.state, update.finished), (StepState.SUCCEEDED, 9.0))
+            self.assertEqual((begun.name, begun.state), ("script", StepState.RUNNING))
+            self.assertEqual((begun.started, begun.log_start), (9.0, 20))
 
 
 class History(Archive):
