@@ -61,8 +61,9 @@ class Profile:
             for one in (self.before_fetch, self.fetch, self.update, self.before_script)
         )
         return (
-            f"{first:.1f} ms until the fetch begins, {fetch:.1f} the fetch, {update:.1f} the"
-            f" update, {last:.1f} until the script's first instruction"
+            f"{first:.1f} ms until the step of the fetch begins, for which git is at work by then,"
+            f" {fetch:.1f} that step, {update:.1f} the update, {last:.1f} until the script's first"
+            " instruction"
         )
 
 

@@ -350,10 +350,11 @@ class Deployer:
 
     async def cancel(self, deploy: Deploy) -> None:
         """Ask a running deploy to end: its health step, its script, its fetch, or before its next step."""
-        number = deploy.id
+        number, location = deploy.id, deploy.location
+        assert location is not None
         self._cancelled.add(number)
         if not self._health.cancel(number) and not await self._scripts.cancel(number):
-            self._children.stop(deploy.location)
+            self._children.stop(location)
 
     def stop(self) -> None:
         """Leave scripts running, and end every other wait with `Stopping`."""
