@@ -158,9 +158,11 @@ class Children:
     ) -> Exit:
         """Run a program to its end, in a process group of its own, with empty stdin.
 
-        Without `output` nobody reads what it prints. `descriptors` are handed on (child's number: ours), `tell` hears
-        standard error as it comes. After `timeout` seconds the group is
-        ended; so it is by `stop`, if `interrupted_by` says for whom. Raises `OSError` where the program cannot be started.
+        `descriptors` are handed on (child's number: ours), and `tell` hears
+        standard error as it comes; without `output` nobody reads what it
+        prints. After `timeout` seconds the group is ended; so it is by `stop`,
+        if `interrupted_by` says for whom. Raises `OSError` where the program
+        cannot be started.
         """
         child = _Child(self._reactor, timeout, tell)
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

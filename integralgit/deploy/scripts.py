@@ -90,40 +90,40 @@ class Scripts:
         Whoever asks for it lets it run, or sees to it that it ends. The
         Deferred fails with `OSError` or `NoRoom` where it cannot be started.
         """
+        return execute(self._start, run, deployment, commit, updated, lock)
+
+    def _start(
+        self, run: Run, deployment: Deployment, commit: str, updated: Updated, lock: int
+    ) -> Script:
         assert deployment.script is not None
-        deploy, path = run.deploy, os.path.join(deployment.location, deployment.script)
-        url, check = self._url(deploy), check_of(deployment)
+        deploy, check = run.deploy, check_of(deployment)
+        script = self._script(deploy.id)
+        script.start(
+            os.path.join(deployment.location, deployment.script),
+            script_environment(self._environment, deployment, deploy, commit, self._url(deploy)),
+            location=deployment.location,
+            umask=self._settings.umask,
+            log=run.log,
+            lock=lock,
+        )
+        record = RunningScript(
+            deploy.id,
+            script.pid,
+            start_ticks(script.pid) or 0,
+            boot_id(),
+            self._now() + deployment.timeout,
+            previous=updated.previous,
+            head=updated.head,
+        )
 
-        def start() -> Script:
-            script = self._script(deploy.id)
-            script.start(
-                path,
-                script_environment(self._environment, deployment, deploy, commit, url),
-                location=deployment.location,
-                umask=self._settings.umask,
-                log=run.log,
-                lock=lock,
-            )
-            record = RunningScript(
-                deploy.id,
-                script.pid,
-                start_ticks(script.pid) or 0,
-                boot_id(),
-                self._now() + deployment.timeout,
-                previous=updated.previous,
-                head=updated.head,
-            )
+        def work(tx: Transaction) -> None:
+            deploys.add_script(tx, record)
+            if check is not None:
+                deploys.add_check(tx, deploy.id, check)
 
-            def work(tx: Transaction) -> None:
-                deploys.add_script(tx, record)
-                if check is not None:
-                    deploys.add_check(tx, deploy.id, check)
-
-            run.record(work)
-            run.flush()
-            return script
-
-        return execute(start)
+        run.record(work)
+        run.flush()
+        return script
 
     async def never_mind(self, preparing: Deferred[Script]) -> None:
         """Let a wrapper end that is not needed, which holds the lock until then."""

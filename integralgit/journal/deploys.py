@@ -526,8 +526,5 @@ def waiting_for_the_same(tx: Transaction, deploy: Deploy) -> int | None:
 
 def script_of(tx: Transaction, deploy: int) -> RunningScript | None:
     """The script of a running deploy, or None where it has none yet."""
-    row = tx.one(
-        f"SELECT {_SCRIPT} FROM scripts WHERE deploy = ?",
-        (deploy,),
-    )
+    row = tx.one(f"SELECT {_SCRIPT} FROM scripts WHERE deploy = ?", (deploy,))
     return RunningScript(*row) if row else None
