@@ -32,6 +32,7 @@ from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.poll import Poll
 from integralgit.deploy.spawn import spawner
+from integralgit.deploy.visits import Visits
 from integralgit.deploy.workshop import Workshop
 from integralgit.hooks.receive import Key
 from integralgit.journal import store
@@ -207,6 +208,7 @@ def assemble(
     mirrors = Mirrors(make_private_folder(state / "mirrors"), git, in_thread)
     configs = Configs(archive, names, time.time)
     looks = Looks(configs, mirrors, settings)
+    visits = Visits(git)
     deployer = Deployer(
         reactor,
         settings,
@@ -214,7 +216,7 @@ def assemble(
         looks,
         archive,
         logs,
-        git,
+        visits,
         children,
         dict(os.environ),
         in_thread,
@@ -223,7 +225,7 @@ def assemble(
         prober(http),
     )
     workshop = Workshop(
-        reactor, settings, archive, logs, configs, looks, deployer, children, time.time
+        reactor, settings, archive, logs, configs, looks, visits, deployer, children, time.time
     )
 
     poll = Poll(reactor, settings, archive, mirrors, workshop, names, time.time, random.random)
@@ -263,10 +265,11 @@ def assemble(
         refusals.add(source, status, cause)
 
     proxies = settings.trusted_proxies
-    door = Door(
-        known.keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided
+    update = Update(
+        Door(
+            known.keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided
+        )
     )
-    update = Update(door)
     root = Root(update, pages.resource(), access)
     site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
 

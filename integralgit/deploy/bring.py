@@ -9,20 +9,9 @@ from attrs import define
 from msgspec.structs import replace
 
 from integralgit.background import InThread
-from integralgit.deploy import leftovers
 from integralgit.deploy.bounds import check_place
-from integralgit.deploy.checkout import (
-    Checkout,
-    Tips,
-    Verified,
-    lock_holder,
-    open_location,
-    read_config,
-    try_lock,
-)
+from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
-from integralgit.deploy.git import Git, GitError
-from integralgit.deploy.headstart import HeadStart, HeadStarts, Place
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
@@ -30,30 +19,18 @@ from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.update import Changing, Update, Updated
+from integralgit.deploy.visit import Place, Visit
+from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
-from integralgit.names import CONFIG_BRANCH, Repository
+from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
 from integralgit.settings import Trust
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
 LATE_COMMIT = (1.0, 2.0, 4.0)
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
-
-
-@define
-class Visit:
-    """A location that a deploy has entered: what is its turn, by which trusts, and the lock, to be taken.
-
-    `ahead` is the fetch that was begun for it, which has the lock.
-    """
-
-    turn: Turn
-    place: Place
-    trusts: Sequence[Trust]
-    lock: int
-    ahead: HeadStart | None = None
 
 
 @define
@@ -66,31 +43,31 @@ class Bring:
 
     _configs: Configs
     _looks: Looks
-    _git: Git
+    _visits: Visits
     _in_thread: InThread
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
-    _verified: Verified
-    _head_starts: HeadStarts
 
     async def enter(
-        self, turn: Turn, repo: Repository, trusts: Sequence[Trust], ahead: HeadStart | None
-    ) -> Visit:
-        """The open folder of the location, once the config and the settings allow it.
+        self, turn: Turn, trusts: Sequence[Trust], ahead: Visit | None
+    ) -> tuple[Turn, Visit]:
+        """Open the location, once the config and the settings allow it; whoever enters leaves it.
 
         What the known config would refuse is looked at afresh first: it may
-        have been mended meanwhile, and the visit knows that then.
+        have been mended meanwhile, and the turn knows that then. `ahead` is a
+        visit that may be the one.
         """
+        repo = parse_repository(turn.deploy.repo)
         try:
             place = self._place(turn, repo, trusts)
         except (Refused, Skipped, ConfigError):
             turn = replace(turn, known=await self._looks.look(repo))
             place = self._place(turn, repo, trusts)
         if ahead is not None and ahead.place == place:
-            return Visit(turn, place, trusts, ahead.hand_over(), ahead)
+            return turn, ahead
         if ahead is not None:
             await ahead.leave()
-        return Visit(turn, place, trusts, open_location(place.location))
+        return turn, self._visits.to(place)
 
     def _place(self, turn: Turn, repo: Repository, trusts: Sequence[Trust]) -> Place:
         deployment = self._chosen(turn.deploy, turn.known, trusts)
@@ -103,80 +80,68 @@ class Bring:
         return choose(deploy, known_deployments(record, self._configs.host_names) or (), trusts)
 
     async def forward(
-        self, run: Run, visit: Visit, changing: Callable[[Deployment, str, Updated], None]
+        self,
+        run: Run,
+        turn: Turn,
+        trusts: Sequence[Trust],
+        visit: Visit,
+        changing: Callable[[Deployment, str, Updated], None],
     ) -> tuple[Deployment, Updated]:
         """Fetch and update: what the config says, and where HEAD was and is.
 
         `changing` is told what the config says, the remote's commit, and what
-        the update comes to, once git has begun with that. What a git that is
-        cut off leaves locked is noted for the next deploy.
+        the update comes to, once git has begun with that. Where it fails, the
+        work of the visit has not ended.
         """
-        folder, is_ours = visit.place.git_folder, False
-        self._head_starts.forget(visit.place)
-        try:
-            async with run.step("fetch"):
-                tips = await self._ahead(run, visit)
-                if tips is None:
-                    await self._lock(run, visit.lock)
-                    is_ours = True
-                    if leftovers.may_be_in(folder):
-                        for left in await self._in_thread(
-                            leftovers.clear, folder, visit.place.location
-                        ):
-                            run.say(f"removed {left}, left by a git that was cut off")
-                    leftovers.begin(folder)
-                is_ours = True
-                place, checkout, tips = await self._fetch(run, visit, tips)
+        self._visits.forget(visit.place)
+        async with run.step("fetch"):
+            tips = await visit.fetched_ahead()
+            visit.tell(run.tell)
+            if tips is None:
+                await self._take(run, visit)
             self._go_on(run)
-            told = partial(changing, place.deployment, tips.branch)
-            async with run.step("update"):
-                updated = await self._update(
-                    run, visit.turn, place.deployment, checkout, tips, told
-                )
-        except Exception as error:
-            if is_ours and not (isinstance(error, GitError) and error.was_ended):
-                leftovers.end(folder)
-            raise
-        leftovers.end(folder)
-        self._head_starts.remember(place)
-        return place.deployment, updated
-
-    async def _ahead(self, run: Run, visit: Visit) -> Tips | None:
-        """What the fetch that was begun before has brought, if there was one and it went well."""
-        if visit.ahead is None:
-            return None
-        tips = await visit.ahead.tips()
+            tips = await self._fetch(run, turn, trusts, visit, tips)
         self._go_on(run)
-        for said in visit.ahead.said if tips is not None else ():
-            run.tell(said)
-        return tips
+        deployment = visit.place.deployment
+        async with run.step("update"):
+            updated = await self._update(
+                run, turn, visit, tips, partial(changing, deployment, tips.branch)
+            )
+        visit.end()
+        self._visits.remember(visit.place)
+        return deployment, updated
 
-    async def _lock(self, run: Run, lock: int) -> None:
+    async def _take(self, run: Run, visit: Visit) -> None:
         """Wait until no other process, another server or a script of ours, holds the location."""
         told = False
-        while not try_lock(lock):
+        while not visit.try_lock():
             if not told:
-                run.say(f"waiting for the location, which {lock_holder(lock)} holds")
+                run.say(f"waiting for the location, which {visit.lock_holder()} holds")
                 told = True
             await self._sleep(LOCK_RETRY)
             self._go_on(run)
+        for left in await visit.clear(self._in_thread):
+            run.say(f"removed {left}, left by a git that was cut off")
+        visit.begin()
 
     async def _fetch(
-        self, run: Run, visit: Visit, tips: Tips | None
-    ) -> tuple[Place, Checkout, Tips]:
+        self, run: Run, turn: Turn, trusts: Sequence[Trust], visit: Visit, tips: Tips | None
+    ) -> Tips:
         """Fetch branch and config together until the config agrees with what was fetched.
 
-        `tips` were fetched already.
+        `tips` were fetched already. The visit is to what the config says then.
         """
-        record, place = visit.turn.known, visit.place
+        record = turn.known
         while True:
-            fetched = place.deployment
-            checkout = place.checkout(self._git, self._verified, visit.lock, run.tell)
-            await checkout.prepare(fetched.branch)
-            leftovers.begin(place.git_folder)
-            tips = await self._fetch_wanted(run, checkout, fetched.branch, tips)
+            place = visit.place
+            branch = place.deployment.branch
+            if tips is None:
+                await visit.checkout.prepare(branch)
+                # Only now there is a git folder for certain.
+                visit.begin()
+            tips = await self._fetch_wanted(run, visit.checkout, branch, tips)
             record = await self._configs.refresh(
-                record, tips.config, partial(read_config, checkout.git)
+                record, tips.config, partial(read_config, visit.checkout.git)
             )
             if record.good_text is None:
                 raise Skipped(
@@ -188,17 +153,14 @@ class Bring:
                     f"The newest config is broken ({record.config_error}); the last good one,"
                     f" of {(record.good_commit or '')[:12]}, is used."
                 )
-            if record is not visit.turn.known:
-                place = replace(place, deployment=self._chosen(run.deploy, record, visit.trusts))
-            if (place.deployment.remote, place.deployment.branch) == (
-                fetched.remote,
-                fetched.branch,
-            ):
-                run.note(
-                    branch=fetched.branch, commit=tips.branch, config_commit=record.good_commit
-                )
-                return place, checkout, tips
-            tips = None
+            if record is not turn.known:
+                now = self._chosen(run.deploy, record, trusts)
+                visit.turn_to(replace(place, deployment=now))
+                if (now.remote, now.branch) != (place.deployment.remote, branch):
+                    tips = None
+                    continue
+            run.note(branch=branch, commit=tips.branch, config_commit=record.good_commit)
+            return tips
 
     async def _fetch_wanted(
         self, run: Run, checkout: Checkout, branch: str, tips: Tips | None = None
@@ -232,15 +194,9 @@ class Bring:
         return tips
 
     async def _update(
-        self,
-        run: Run,
-        turn: Turn,
-        deployment: Deployment,
-        checkout: Checkout,
-        tips: Tips,
-        changing: Changing,
+        self, run: Run, turn: Turn, visit: Visit, tips: Tips, changing: Changing
     ) -> Updated:
-        location = deployment.location
+        deployment, checkout = visit.place.deployment, visit.checkout
         host, with_submodules = deployment.host, deployment.submodules
         update = Update(checkout, run.say, self._in_thread, host, with_submodules, changing)
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
@@ -255,5 +211,5 @@ class Bring:
 
         if turn.told != (updated.previous, updated.head):
             run.put_off(note_commits)
-        run.say(f"{location} is at {updated.head[:12]} of {deployment.branch}")
+        run.say(f"{deployment.location} is at {updated.head[:12]} of {deployment.branch}")
         return updated

@@ -15,11 +15,9 @@ from twisted.logger import Logger
 
 from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
-from integralgit.deploy.checkout import Verified
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
-from integralgit.deploy.git import Git, GitError
-from integralgit.deploy.headstart import HeadStart, HeadStarts
+from integralgit.deploy.git import GitError
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
     CANCELLED_EARLY,
@@ -37,6 +35,8 @@ from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.update import Updated
+from integralgit.deploy.visit import Visit
+from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
@@ -63,7 +63,7 @@ class Deployer:
     _looks: Looks
     _store: Store
     _logs: Logs
-    _git: Git
+    _visits: Visits
     _children: Children
     _environment: Mapping[str, str]
     _in_thread: InThread
@@ -73,24 +73,19 @@ class Deployer:
     _waits: Waits = field(factory=Waits, init=False)
     _cancelled: set[int] = field(factory=set, init=False)
     _archive: Patient = field(init=False)
-    head_starts: HeadStarts = field(init=False)
     _bring: Bring = field(init=False)
     _scripts: Scripts = field(init=False)
     _health: Health = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._archive = Patient(self._store, self._sleep)
-        verified = Verified()
-        self.head_starts = HeadStarts(self._settings, self._git, verified)
         self._bring = Bring(
             self._configs,
             self._looks,
-            self._git,
+            self._visits,
             self._in_thread,
             self._sleep,
             self._go_on,
-            verified,
-            self.head_starts,
         )
         self._scripts = Scripts(
             self._reactor,
@@ -116,11 +111,12 @@ class Deployer:
         self,
         turn: Turn,
         give_way: Callable[[], None] = lambda: None,
-        ahead: HeadStart | None = None,
+        ahead: Visit | None = None,
     ) -> tuple[str, ...]:
         """Run a deploy to its end; the locations at which something waits then.
 
-        `ahead` is a fetch that was begun for it, if it proves to be that. `give_way` is called when nothing is left but what was put off and the
+        `ahead` is a visit that has begun to fetch, if it proves to be for this.
+        `give_way` is called when nothing is left but what was put off and the
         record of its end. Raises `NoRoom`, and puts it back into the queue, if
         it could not be run because the state folder cannot be written.
         """
@@ -223,7 +219,7 @@ class Deployer:
         return (location,) if more and location is not None else ()
 
     async def _outcome(
-        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: HeadStart | None
+        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
     ) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
@@ -259,20 +255,19 @@ class Deployer:
             )
 
     async def _story(
-        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: HeadStart | None
+        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
     ) -> Outcome:
-        repo = parse_repository(run.deploy.repo)
-        visit = await self._bring.enter(turn, repo, self._settings.trusts_for(repo), ahead)
-        lock = visit.lock
+        trusts = self._settings.trusts_for(parse_repository(run.deploy.repo))
+        turn, visit = await self._bring.enter(turn, trusts, ahead)
         preparing: Deferred[Script] | None = None
 
         def changing(deployment: Deployment, commit: str, updated: Updated) -> None:
             nonlocal preparing
             if deployment.script is not None and preparing is None:
-                preparing = self._scripts.prepare(run, deployment, commit, updated, lock)
+                preparing = self._scripts.prepare(run, deployment, commit, updated, visit.lock)
 
         try:
-            deployment, updated = await self._bring.forward(run, visit, changing)
+            deployment, updated = await self._bring.forward(run, turn, trusts, visit, changing)
             self._go_on(run)
             outcome = Outcome(State.SUCCEEDED)
             if preparing is not None:
@@ -291,14 +286,15 @@ class Deployer:
             give_way()
             await run.complete()
             return outcome
-        except Exception:
+        except Exception as error:
+            visit.end(error)
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
             await run.leave()
             raise
         finally:
             # Only now, for what was put off may have started a git, which is given the lock as well.
-            os.close(lock)
+            await visit.leave()
 
     def _go_on(self, run: Run) -> None:
         """Between two steps: raises `Stopping` or `Cancelled` if there is to be no next one."""

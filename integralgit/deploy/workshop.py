@@ -19,13 +19,14 @@ from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
-from integralgit.deploy.headstart import HeadStart, Place
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import Turn, take
+from integralgit.deploy.visit import Place, Visit
+from integralgit.deploy.visits import Visits
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, RunningScript, State
@@ -66,6 +67,7 @@ class Workshop(Service):
     _logs: Logs
     _configs: Configs
     _config_looks: Looks
+    _visits: Visits
     _deployer: Deployer
     _children: Children
     _now: Callable[[], float]
@@ -118,7 +120,7 @@ class Workshop(Service):
     def _expect(self, delivery: Delivery) -> dict[str, _Expected]:
         """The turns that begin already, by their locations; each waits for the delivery then."""
         expected = {}
-        for place in self._deployer.head_starts.expected(delivery):
+        for place in self._visits.expected(delivery):
             if self._recovered and not self._stopping and self._locations.is_idle(place.location):
                 expected[place.location] = _Expected(place)
                 self._expected[place.location] = expected[place.location]
@@ -220,7 +222,7 @@ class Workshop(Service):
         """One deploy at a location, the one that waits or is being written down."""
         expected, ahead = self._expected.pop(location, None), None
         if expected is not None and not self._stopping:
-            ahead = self._deployer.head_starts.begin(expected.place)
+            ahead = self._visits.ahead_to(expected.place)
             await expected.taken_in
         try:
             await self._deploy_at(location, ahead)
@@ -228,7 +230,7 @@ class Workshop(Service):
             if ahead is not None:
                 await ahead.leave()
 
-    async def _deploy_at(self, location: str, ahead: HeadStart | None) -> None:
+    async def _deploy_at(self, location: str, ahead: Visit | None) -> None:
         """One deploy at a location, for which a fetch may have begun."""
         if self._stopping:
             return
@@ -237,7 +239,7 @@ class Workshop(Service):
         )
         if not isinstance(taken, Turn):
             if ahead is not None:
-                self._deployer.head_starts.forget(ahead.place)
+                self._visits.forget(ahead.place)
             if taken is not None and taken.until is not None:
                 self._later(location, taken.until - self._now(), self.wake)
             return

@@ -40,6 +40,7 @@ from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.spawn import spawner
 from integralgit.deploy.turn import Turn, take
+from integralgit.deploy.visits import Visits
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State
 from integralgit.journal.logs import Logs
@@ -317,7 +318,7 @@ class Scene:
             looks,
             store,
             logs,
-            runner,
+            Visits(runner),
             children,
             server,
             deferToThread,

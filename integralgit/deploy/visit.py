@@ -1,0 +1,144 @@
+"""A visit to a location: its folder is open, its lock ours, and a note says that git is at work there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from integralgit.background import InThread
+from integralgit.deploy import leftovers
+from integralgit.deploy.checkout import (
+    Checkout,
+    Tips,
+    Verified,
+    lock_holder,
+    try_lock,
+)
+from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.plan import Refused
+from integralgit.deploy.source import Source
+from integralgit.hostconfig.resolve import Deployment
+from integralgit.names import Repository
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What is deployed where, and where it is fetched from."""
+
+    repo: Repository
+    deployment: Deployment
+    source: Source
+
+    @property
+    def location(self) -> str:
+        """The folder of the checkout."""
+        return self.deployment.location
+
+
+@define(eq=False)
+class Visit:
+    """Work at a place, from the opening of its folder until that is left.
+
+    `lock` is the folder's descriptor, which bears the lock. What git says is
+    kept until there is somebody to `tell`.
+    """
+
+    place: Place
+    lock: int
+    _git: Git
+    _verified: Verified
+    checkout: Checkout = field(init=False)
+    _git_folder: Path = field(init=False)
+    _said: list[bytes] = field(factory=list, init=False)
+    _tell: Callable[[bytes], object] = field(init=False)
+    _ahead: Deferred[Tips] | None = field(default=None, init=False)
+    _is_at_work: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._git_folder = Path(self.place.location, ".git")
+        self._tell = self._said.append
+        self.turn_to(self.place)
+
+    def turn_to(self, place: Place) -> None:
+        """Go on with another deployment at the same location."""
+        location, source, remote = place.location, place.source, place.deployment.remote
+        here = self._git.within(
+            location, descriptors={9: self.lock}, tell=self._said_there, owner=location
+        )
+        self.place = place
+        self.checkout = Checkout(
+            here.allowing(source.protocols), location, remote, source, self._verified
+        )
+
+    def _said_there(self, said: bytes) -> None:
+        self._tell(said)
+
+    def tell(self, tell: Callable[[bytes], object]) -> None:
+        """Tell this what git has said and will say."""
+        for said in self._said:
+            tell(said)
+        self._tell = tell
+
+    def try_lock(self) -> bool:
+        """Take the lock; False where another process has it. Raises `OSError`."""
+        return try_lock(self.lock)
+
+    def lock_holder(self) -> str:
+        """Who holds the lock, for a person."""
+        return lock_holder(self.lock)
+
+    async def clear(self, in_thread: InThread) -> list[str]:
+        """Remove the locks that a git of ours has left there when it was cut off; their names."""
+        if not leftovers.may_be_in(self._git_folder):
+            return []
+        cleared: list[str] = await in_thread(leftovers.clear, self._git_folder, self.place.location)
+        return cleared
+
+    def begin(self) -> None:
+        """From now on, git may leave locks when it is cut off; where the folder has a git folder."""
+        leftovers.begin(self._git_folder)
+        self._is_at_work = True
+
+    def end(self, error: Exception | None = None) -> None:
+        """The work is over, by an error perhaps: where git was made to end, it may have left locks."""
+        if self._is_at_work and not (isinstance(error, GitError) and error.was_ended):
+            leftovers.end(self._git_folder)
+        self._is_at_work = False
+
+    def fetch_ahead(self) -> bool:
+        """Begin to fetch; False where that would have to wait, or to look closer first."""
+        if leftovers.may_be_in(self._git_folder):
+            return False
+        if not (self.checkout.is_verified() and self.try_lock()):
+            return False
+        self.begin()
+        self._ahead = Deferred.fromCoroutine(self.checkout.fetch(self.place.deployment.branch))
+        return True
+
+    async def fetched_ahead(self) -> Tips | None:
+        """What the fetch that was begun has brought; None where there was none, or it has failed."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        try:
+            return await ahead
+        except (GitError, Refused, OSError) as error:
+            self.end(error)
+            self._said.clear()
+            return None
+
+    async def leave(self) -> None:
+        """Let the location go, once a fetch that was begun has ended."""
+        await self.fetched_ahead()
+        self.end()
+        self.close()
+
+    def close(self) -> None:
+        """Let the location go, where nothing has begun; it may have been left before."""
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
