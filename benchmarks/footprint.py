@@ -40,6 +40,7 @@ def start(folder: Path) -> list[Result]:
         one.once(0)
     mine, floor = turns(STARTS, ours.once, least.once)
     idle, floor_idle = Series(tuple(ours.memory)), Series(tuple(least.memory))
+    paged = Series(tuple(ours.with_pages))
     what = "twistd and a Klein app of one route: "
     return [
         Result(
@@ -55,6 +56,7 @@ def start(folder: Path) -> list[Result]:
             what + floor_idle.told("MB"),
             idle.median,
             Goal(60, "MB"),
+            f"{paged.median:.1f} MB once somebody has looked at a page",
         ),
     ]
 

@@ -189,11 +189,11 @@ def proved(request, body):
 )
 
 
-def health(port: int) -> int:
-    """The status of `/-/health`; 0 where nobody answers."""
+def status(port: int, path: str) -> int:
+    """The status of the answer for that path; 0 where nobody answers."""
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/-/health")
+        connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
     except OSError:
@@ -210,6 +210,7 @@ class Service:
     arguments: tuple[str, ...]
     secret: bytes = b""
     memory: list[float] = field(factory=list, init=False)
+    with_pages: list[float] = field(factory=list, init=False)
 
     @classmethod
     def of_tac(cls, folder: Path, port: int, text: str, secret: bytes = b"") -> Service:
@@ -234,7 +235,7 @@ class Service:
             cwd=self.folder,
             env=surroundings(),
         )
-        while health(self.port) != 200:
+        while status(self.port, "/-/health") != 200:
             if process.poll() is not None:
                 raise RuntimeError(f"{self.arguments} has ended")
             time.sleep(0.002)
@@ -258,11 +259,16 @@ class Service:
             raise RuntimeError(f"pushes were answered {statuses}")
 
     def once(self, _turn: int) -> float:
-        """The seconds from its start to its first answer; how much memory it has then is kept."""
+        """The seconds from its start to its first answer.
+
+        How much memory it has then is kept, and after somebody has asked for a page.
+        """
         begin = time.perf_counter()
         process = self.start()
         took = time.perf_counter() - begin
-        time.sleep(0.5)
-        self.memory.append(memory_of(process.pid))
+        for memory in (self.memory, self.with_pages):
+            time.sleep(0.5)
+            memory.append(memory_of(process.pid))
+            status(self.port, "/-/sign-in")
         end(process)
         return took

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
+
+from integralgit.background import Background
 
 #: Nothing but our own script and style, nothing inline, in nobody's frame.
 _POLICY = (
@@ -43,6 +46,24 @@ def json_bytes(request: Request, value: Any, status: int = 200) -> bytes:
     request.setResponseCode(status)
     set_headers(request, "application/json")
     return msgspec.json.encode(value) + b"\n"
+
+
+def answer_later(
+    request: Request, answer: Coroutine[Any, Any, bytes], background: Background
+) -> int:
+    """Send a body when it is there, to who still waits for it; what `render` gives meanwhile."""
+    gone: list[object] = []
+    request.notifyFinish().addErrback(gone.append)
+
+    async def send() -> None:
+        body = await answer
+        if not gone:
+            request.setHeader("Content-Length", str(len(body)))
+            request.write(body)
+            request.finish()
+
+    background.spawn(send())
+    return NOT_DONE_YET
 
 
 def wants_json(request: Request) -> bool:

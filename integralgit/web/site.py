@@ -1,4 +1,4 @@
-"""HTTP as we take it: bounded in size, number and time, forms not parsed, `/update` beside Klein.
+"""HTTP as we take it: bounded in size, number and time, forms not parsed, `/update` and health beside Klein.
 
 A connection owes us a complete request: it has `DEADLINE` seconds for that,
 however it spreads its bytes, and the oldest that owe one go first when there
@@ -249,9 +249,10 @@ class Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, update: Resource, pages: Resource, access: Access) -> None:
+    def __init__(self, update: Resource, health: Resource, pages: Resource, access: Access) -> None:
         super().__init__()
         self._update = update
+        self._health = health
         self._pages = pages
         self._access = access
 
@@ -261,6 +262,8 @@ class Root(Resource):
         if not self._access.host_is_known(request):
             error = "This server does not answer to that name; see `allowed_hosts` in its settings."
             return json_bytes(request, {"error": error}, 421)
+        if request.path == b"/-/health":
+            return self._health.render(request)
         try:
             unquote_to_bytes(request.path).decode()
         except UnicodeDecodeError:

@@ -16,7 +16,7 @@ from attrs import define
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
 from integralgit.background import Background, InThread
 from integralgit.deploy.inbox import Receipt
@@ -25,7 +25,7 @@ from integralgit.hooks.receive import Key, receive
 from integralgit.journal.events import Deploy
 from integralgit.web.access import client_of, header_values
 from integralgit.web.addresses import Addresses
-from integralgit.web.answers import json_bytes
+from integralgit.web.answers import answer_later, json_bytes
 from integralgit.web.site import peer_of
 
 log = Logger()
@@ -75,17 +75,7 @@ class Update(Resource):
         if request.method != b"POST":
             request.setHeader("Allow", "POST")
             return json_bytes(request, {"error": "Deliveries are sent by POST."}, 405)
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
-
-        async def answer() -> None:
-            body = await self._answer(request)
-            if not gone:
-                request.write(body)
-                request.finish()
-
-        self._answers.spawn(answer())
-        return NOT_DONE_YET
+        return answer_later(request, self._answer(request), self._answers)
 
     def drain(self) -> Deferred[Any]:
         """Fires when every delivery that has come in has its answer."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.parse
 
-from tests.integration.harness import PATIENCE, ROOT, TWISTD, Integration, eventually
+from tests.integration.harness import PATIENCE, ROOT, TWISTD, Integration, eventually, surroundings
 
 
 class Start(Integration):
@@ -40,6 +40,21 @@ class Start(Integration):
         daemon.stop()
         daemon.start()
         self.assertEqual((daemon.secret(), daemon.token()), before)
+
+    def test_what_is_loaded(self) -> None:
+        """What only pages, reports and numbers need is not loaded for a start."""
+        program = "import sys, integralgit.assembly; print(*sys.modules, sep='\\n')"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=surroundings(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = {name.partition(".")[0] for name in done.stdout.split()}
+        self.assertIn("twisted", loaded)
+        heavy = {"klein", "werkzeug", "jinja2", "treq", "prometheus_client"}
+        self.assertEqual(loaded & heavy, set())
 
     def test_wrong_settings(self) -> None:
         """A wrong setting stops the start with one clear line."""

@@ -1,39 +1,25 @@
-"""The server's own routes: health, static files, sign in and out."""
+"""The server's own routes: static files, sign in and out, what changes, numbers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger
 from twisted.web.server import Request
 
 from integralgit.web import static
 from integralgit.web.access import is_same_origin
-from integralgit.web.answers import HTTPError, json_bytes, set_headers
+from integralgit.web.answers import HTTPError, set_headers
 from integralgit.web.app import Pages
 from integralgit.web.guards import form_of, own_path, reading
 from integralgit.web.metrics import CONTENT_TYPE
 from integralgit.web.stream import Changes, stream
-
-log = Logger()
 
 _STATIC = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-
-
-@Pages.app.route("/-/health", methods=["GET"])
-async def health(web: Pages, request: Request) -> Any:
-    """For load balancers: whether the archive answers."""
-    try:
-        await web.store.read(lambda tx: tx.one("SELECT 1"))
-    except Exception:
-        log.failure("the archive does not answer")
-        return json_bytes(request, {"status": "the archive does not answer"}, 503)
-    return json_bytes(request, {"status": "ok"})
 
 
 @Pages.app.route("/-/static/<name>", methods=["GET"])
