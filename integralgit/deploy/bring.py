@@ -203,7 +203,6 @@ class Bring:
         updated = await update.run(
             deployment.branch, deployment.update, tips, turn.deployed, rescue_ref
         )
-        run.put_off(update.settle)
         run.note(previous_commit=updated.previous, head=updated.head)
 
         async def note_commits() -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 from attrs import define
 
-from integralgit.background import InThread
 from integralgit.deploy.git import Git
 from integralgit.names import is_branch, is_commit
 
@@ -25,10 +24,6 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 
 NOTE = "integralgit-update"
 NOTHING = "nothing"
-#: The size of the file, in bytes: more than the longest note, and what disks write whole or not at all.
-SIZE = 512
-#: Written over the beginning of a note, this leaves more lines than a note has.
-_VOID = b"\n\n\n\n"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 _SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
@@ -55,72 +50,59 @@ def _changes(listed: str) -> Iterator[_Change]:
 class Unfinished:
     """The note of one checkout; `folder` is its git folder.
 
-    The file stays there, and is written over: to make it each time, and to
-    remove it again, would take as long as a git.
+    The note is a link that leads nowhere, and its text is the link's: a file
+    system that keeps a journal, or writes copies, brings names and links back
+    after a power failure in the order in which they were made. So nobody has to
+    wait for the disk: where a change of git's has outlived it, the note has too.
     """
 
     folder: Path
     git: Git
     say: Callable[[str], None]
-    in_thread: InThread
 
-    async def begin(self, branch: str, before: str | None, to: str) -> None:
+    def begin(self, branch: str, before: str | None, to: str) -> None:
         """From now on files are changed, on the way from one commit, or from nothing, to another.
 
-        The note is on the disk when this returns: a file system that keeps a
-        journal has its name there before any later change of git's.
+        Raises `OSError` where that cannot be noted.
         """
-        await self.in_thread(self._begin, branch, before, to)
-
-    def _begin(self, branch: str, before: str | None, to: str) -> None:
-        text = f"{branch}\n{before or NOTHING}\n{to}\n".encode()
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        text = f"{branch}\n{before or NOTHING}\n{to}"
+        # What is there says nothing any more, and may be a file of an earlier version.
+        self.end()
         try:
-            os.write(file, text.ljust(SIZE, b"\n"))
-            os.fdatasync(file)
-        finally:
-            os.close(file)
+            os.symlink(text, self._path)
+        except OSError:
+            # Some file systems know no links; they keep no journal either.
+            Path(self._path).write_text(text)
 
     def end(self) -> None:
-        """The files are what they should be: the note says nothing any more.
-
-        Once `settle` has been called, that outlives a power failure too.
-        """
-        with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
-            file.write(_VOID)
-
-    async def settle(self) -> None:
-        """What the note says is on the disk: by itself, that would take half a minute.
-
-        An end that comes to nothing would have the next deploy complete an
-        update that has long ended, over what was edited since.
-        """
-        await self.in_thread(self._settle)
-
-    def _settle(self) -> None:
-        with suppress(FileNotFoundError), open(self._path, "rb+", buffering=0) as file:
-            os.fdatasync(file.fileno())
+        """The files are what they should be."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
 
     @property
     def _path(self) -> str:
         return f"{self.folder}/{NOTE}"
+
+    def _read(self) -> list[str]:
+        """The lines of the note; none where there is none."""
+        try:
+            return os.readlink(self._path).split("\n")
+        except FileNotFoundError:
+            return []
+        except OSError:
+            return Path(self._path).read_text("utf-8", "replace").rstrip("\n").split("\n")
 
     async def complete(self, keep: Keep) -> None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
         `keep` is given the files that are neither as before nor as wanted.
         """
-        try:
-            with open(self._path, "rb", buffering=0) as file:
-                lines = file.read().rstrip(b"\n").decode("utf-8", "replace").split("\n")
-        except FileNotFoundError:
-            return
+        lines = self._read()
         if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.end()
-                await self.settle()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
@@ -133,7 +115,6 @@ class Unfinished:
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             self.end()
-            await self.settle()
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
@@ -206,7 +187,7 @@ class Unfinished:
         """
         lock = self.folder / "index.lock"
         try:
-            if lock.stat().st_mtime >= os.stat(self._path).st_mtime - 1:
+            if lock.stat().st_mtime >= os.lstat(self._path).st_mtime - 1:
                 lock.unlink()
                 self.say("removed the lock that was left on the index")
         except FileNotFoundError:

@@ -126,7 +126,7 @@ class Update:
         `Refused` and changes nothing where the mode forbids it.
         """
         folder = await self.checkout.git_folder()
-        self._unfinished = Unfinished(folder, self.checkout.git, self.say, self.in_thread)
+        self._unfinished = Unfinished(folder, self.checkout.git, self.say)
 
         async def keep(files: Sequence[str]) -> None:
             head = (await self.checkout.status()).head
@@ -146,10 +146,6 @@ class Update:
         if head.commit is None:
             self._tell_what_is_missing()
         return Updated(head.commit, at)
-
-    async def settle(self) -> None:
-        """The end of the update outlives a power failure, once this returns."""
-        await self._unfinished.settle()
 
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
@@ -333,7 +329,7 @@ class Update:
         With `keep` it refuses, before it changes anything, where that would
         overwrite a file of the user's, an ignored one too.
         """
-        await self._unfinished.begin(branch, before, to)
+        self._unfinished.begin(branch, before, to)
         try:
             option = "--no-overwrite-ignore" if keep else "--force"
             checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
@@ -345,7 +341,6 @@ class Update:
                 [],
             ):
                 self._unfinished.end()
-                await self._unfinished.settle()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git
-from integralgit.deploy.unfinished import NOTE, SIZE, Unfinished
+from integralgit.deploy.unfinished import NOTE, Unfinished
 from tests.fakes import FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -24,71 +25,66 @@ class Notes(SynchronousTestCase):
         self.note = self.folder / NOTE
         self.reactor = FakeProcesses()
         git = Git(Children(self.reactor, self.reactor.spawn), {}, timeout=60.0)
-        self.unfinished = Unfinished(self.folder, git, lambda line: None, maybeDeferred)
+        self.unfinished = Unfinished(self.folder, git, lambda line: None)
 
-    def begin(self, branch: str, before: str = ONE, to: str = TWO) -> None:
+    def begin(self, branch: str, before: str | None = ONE, to: str = TWO) -> None:
         """Let an update begin."""
-        self.successResultOf(Deferred.fromCoroutine(self.unfinished.begin(branch, before, to)))
+        self.unfinished.begin(branch, before, to)
 
-    def settle(self) -> None:
-        """Let what was noted reach the disk."""
-        self.successResultOf(Deferred.fromCoroutine(self.unfinished.settle()))
+    def complete(self) -> list[list[str]]:
+        """Complete what was cut off; what is asked of git first, if anything is."""
+        Deferred.fromCoroutine(self.unfinished.complete(self.never))
+        return [process.argv for process in self.reactor.spawned]
 
-    def test_it_reaches_the_disk(self) -> None:
-        """The note is on the disk, under its name, before any file is changed (threat 70)."""
-        synced: list[tuple[str, str]] = []
+    def test_it_is_a_link(self) -> None:
+        """Its text is its name's, which a journal brings back with what was changed after it (threat 70)."""
+        for before, said in ((ONE, ONE), (None, "nothing")):
+            self.begin("feature/of-some-length", before)
+            self.assertEqual(os.readlink(self.note), f"feature/of-some-length\n{said}\n{TWO}")
 
-        def fdatasync(descriptor: int) -> None:
-            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-            synced.append((path.name, path.read_text()))
-
-        self.patch(os, "fdatasync", fdatasync)
-        self.begin("main")
-        text = f"main\n{ONE}\n{TWO}\n"
-        self.assertEqual(synced, [(NOTE, text.ljust(SIZE, "\n"))])
-
-    def test_it_says_nothing_once_the_update_has_ended(self) -> None:
-        """The file stays; where it never was, there is nothing to end."""
+    def test_it_is_gone_once_the_update_has_ended(self) -> None:
+        """Where it never was, there is nothing to end."""
         self.unfinished.end()
-        for branch in ("m", "main", "feature/of-some-length", "b" * 244):
+        for branch in ("m", "b" * 244):
             self.begin(branch, "1" * 64, "2" * 64)
-            self.assertEqual(self.note.stat().st_size, SIZE)
             self.unfinished.end()
-            completing = Deferred.fromCoroutine(self.unfinished.complete(self.never))
-            self.successResultOf(completing)
-            self.assertEqual(self.reactor.spawned, [])
-
-    def test_its_end_reaches_the_disk(self) -> None:
-        """Once it is settled, what ended does not come back after a power failure (threat 70)."""
-        synced: list[tuple[str, str]] = []
-
-        def fdatasync(descriptor: int) -> None:
-            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-            synced.append((path.name, path.read_text()[0]))
-
-        self.patch(os, "fdatasync", fdatasync)
-        self.settle()
-        self.begin("main")
-        self.unfinished.end()
-        self.assertEqual(synced, [(NOTE, "m")])
-        self.settle()
-        self.assertEqual(synced, [(NOTE, "m"), (NOTE, "\n")])
+            self.assertFalse(os.path.lexists(self.note))
+            self.assertEqual(self.complete(), [])
 
     def test_a_note_over_an_older_one(self) -> None:
-        """What an earlier note said is nowhere in the next one."""
+        """What an earlier note said is nowhere in the next one, which may be a file of an earlier version."""
+        self.note.write_text("\n" * 512)
+        self.assertEqual(self.complete(), [])
         for branch in ("b" * 244, "main"):
             self.begin(branch)
-        Deferred.fromCoroutine(self.unfinished.complete(self.never))
-        (asked,) = self.reactor.spawned
-        self.assertIn("refs/heads/main^{commit}", asked.argv)
+        (asked,) = self.complete()
+        self.assertIn("refs/heads/main^{commit}", asked)
+
+    def test_no_links(self) -> None:
+        """Where the file system has none, the note is a file."""
+
+        def symlink(text: str, path: str) -> None:
+            raise PermissionError(errno.EPERM, text, path)
+
+        self.patch(os, "symlink", symlink)
+        self.begin("main")
+        self.assertFalse(self.note.is_symlink())
+        (asked,) = self.complete()
+        self.assertIn("refs/heads/main^{commit}", asked)
+
+    def test_it_cannot_be_made(self) -> None:
+        """Then nothing is to be changed, and the reason says what could not be written."""
+        self.folder.rmdir()
+        with self.assertRaises(FileNotFoundError) as raised:
+            self.begin("main")
+        self.assertEqual(raised.exception.filename, str(self.note))
 
     def test_half_a_note(self) -> None:
         """A note that was cut off, of which no update can have begun, says nothing (threat 70)."""
         whole = f"main\n{ONE}\n{TWO}\n"
         for length in range(len(whole) - 2):
             self.note.write_text(whole[:length])
-            Deferred.fromCoroutine(self.unfinished.complete(self.never))
-            self.assertEqual(self.reactor.spawned, [], whole[:length])
+            self.assertEqual(self.complete(), [], whole[:length])
 
     async def never(self, paths: Sequence[str]) -> None:
         """Nothing is kept."""
