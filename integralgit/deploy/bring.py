@@ -12,6 +12,7 @@ from integralgit.background import InThread
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
+from integralgit.deploy.disks import Disks
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
@@ -44,6 +45,7 @@ class Bring:
     _configs: Configs
     _looks: Looks
     _visits: Visits
+    _disks: Disks
     _in_thread: InThread
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
@@ -101,6 +103,7 @@ class Bring:
                 await self._take(run, visit)
             self._go_on(run)
             tips = await self._fetch(run, turn, trusts, visit, tips)
+        run.put_off(partial(self._disks.settle, visit.place.location))
         self._go_on(run)
         deployment = visit.place.deployment
         async with run.step("update"):

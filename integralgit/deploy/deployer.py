@@ -17,6 +17,7 @@ from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
+from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import GitError
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
@@ -83,6 +84,7 @@ class Deployer:
             self._configs,
             self._looks,
             self._visits,
+            Disks(self._reactor, self._in_thread),
             self._in_thread,
             self._sleep,
             self._go_on,

@@ -78,13 +78,23 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
     return Outcome(State.SUCCEEDED, None, 0)
 
 
+#: What git says of objects and refs that hold nothing, or not what they should.
+_DAMAGED = (" is empty", " is corrupt", "bad object ", "reference broken")
+
+
 def why_failed(error: Exception, location: str) -> str:
     """One sentence about what kept a deploy from its end; of a full disk it says where."""
     said = str(error)
     if isinstance(error, OSError):
         said = f"{error.filename or location} cannot be used: {error.strerror}"
     if isinstance(error, GitError | OSError):
-        more = hindrance(location, error.said if isinstance(error, GitError) else said)
+        told = error.said if isinstance(error, GitError) else said
+        more = hindrance(location, told)
+        if more is None and any(words in told for words in _DAMAGED):
+            more = (
+                "a power failure or a broken disk has damaged the repository; save what is yours"
+                f" there, move {location} away, and deploy again"
+            )
         if more is not None:
             return f"{said}; {more}"
     return said
