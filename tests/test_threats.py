@@ -353,6 +353,7 @@ THREATS = {
         "journal.test_store.Tables.test_commits_reach_the_disk",
         "deploy.test_unfinished.Notes.test_it_is_a_link",
         "integration.test_power.Power.test_after_a_deploy",
+        "integration.test_power.Power.test_in_the_middle_of_a_deploy",
         "integration.test_power.Power.test_a_damaged_repository",
         "journal.test_store.SharedCommits.test_what_is_flushed",
         "deploy.test_unfinished.Notes.test_half_a_note",

@@ -92,8 +92,8 @@ class Bring:
         """Fetch and update: what the config says, and where HEAD was and is.
 
         `changing` is told what the config says, the remote's commit, and what
-        the update comes to, once git has begun with that. Where it fails, the
-        work of the visit has not ended.
+        the update comes to, once git has begun with that. The work of the
+        visit ends when all is on the disk.
         """
         self._visits.forget(visit.place)
         async with run.step("fetch"):
@@ -103,14 +103,18 @@ class Bring:
                 await self._take(run, visit)
             self._go_on(run)
             tips = await self._fetch(run, turn, trusts, visit, tips)
-        run.put_off(partial(self._disks.settle, visit.place.location))
+
+        async def settle() -> None:
+            await self._disks.settle(visit.place.location)
+            visit.end()
+
+        run.put_off(settle)
         self._go_on(run)
         deployment = visit.place.deployment
         async with run.step("update"):
             updated = await self._update(
                 run, turn, visit, tips, partial(changing, deployment, tips.branch)
             )
-        visit.end()
         self._visits.remember(visit.place)
         return deployment, updated
 
@@ -142,6 +146,8 @@ class Bring:
                 await visit.checkout.prepare(branch)
                 # Only now there is a git folder for certain.
                 visit.begin()
+                if await visit.refill():
+                    run.say("all objects were fetched once more, for some were lost")
             tips = await self._fetch_wanted(run, visit.checkout, branch, tips)
             record = await self._configs.refresh(
                 record, tips.config, partial(read_config, visit.checkout.git)

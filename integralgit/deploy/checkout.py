@@ -27,6 +27,8 @@ from integralgit.names import CONFIG_BRANCH, CONFIG_FILE, is_commit
 CONFIG_SIZE = 256 * 1024
 #: Where a repository is made in an empty location.
 _NEW = ".integralgit-new"
+#: Where its objects are brought anew.
+_REFILL = "integralgit-refill"
 _MISSING_REF = "couldn't find remote ref"
 #: What git-fetch(1) says of a ref that would not move forward.
 _REWRITTEN = "(non-fast-forward)"
@@ -315,6 +317,29 @@ class Checkout:
         found = await self.refs(*mine.values())
         config = found.get(mine[CONFIG_BRANCH]) if CONFIG_BRANCH in mine else None
         return Tips(found[mine[branch]], before, config, forward=forward)
+
+    async def refill(self) -> None:
+        """Bring all objects of the remote once more, whatever there seems to be of them already.
+
+        For a repository that has lost some: a fetch asks for none that a ref
+        leads to. They come as a clone's, whose packs become ours.
+        """
+        folder = await self.git_folder()
+        aside = folder / _REFILL
+        rmtree(aside, ignore_errors=True)
+        try:
+            await self.git.run(
+                *("clone", "--quiet", "--bare", "--no-local", "--template="),
+                *("--end-of-options", self.source.url, str(aside)),
+            )
+            # A pack counts from when its index is there.
+            packs = sorted(
+                (aside / "objects" / "pack").iterdir(), key=lambda one: one.suffix == ".idx"
+            )
+            for pack in packs:
+                os.replace(pack, folder / "objects" / "pack" / pack.name)
+        finally:
+            rmtree(aside, ignore_errors=True)
 
     def tracking(self, branch: str) -> str:
         """The remote-tracking ref of a branch."""

@@ -289,7 +289,7 @@ class Deployer:
             await run.complete()
             return outcome
         except Exception as error:
-            visit.end(error)
+            visit.fail(error)
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
             await run.leave()

@@ -96,7 +96,7 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
 #: Commands that leave nothing half done in the checkout when they are ended.
-_INTERRUPTIBLE = ("fetch", "ls-remote", "submodule")
+_INTERRUPTIBLE = ("fetch", "ls-remote", "clone", "submodule")
 
 
 @define

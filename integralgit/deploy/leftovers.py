@@ -1,10 +1,12 @@
-"""Locks that a git of ours has left behind when it was killed, and how they are told from others'.
+"""What a git of ours has left behind when it was cut off, and how that is told from others'.
 
-While we work in a checkout, a note stands in its git folder. Where a deploy
-finds one, the work before it was cut off, and its locks would refuse every git
-for ever. A lock is removed if it was made since that work began, is ours, and
-no git of ours lives that works there: the caller holds the location's lock,
-which every git that a server starts holds too, and a person's is looked for.
+While we work in a checkout, and until what git has written is on the disk, a
+note stands in its git folder. Where a deploy finds one, the work before it was
+cut off. A kill leaves locks, which would refuse every git for ever; a power
+failure leaves objects and refs with nothing in them, with which no git works. Such a
+file is removed if it was made since that work began, is ours, and no git of
+ours lives that works there: the caller holds the location's lock, which every
+git that a server starts holds too, and a person's is looked for.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 NOTE = "integralgit-at-work"
@@ -31,12 +34,12 @@ def end(folder: Path) -> None:
 
 
 def may_be_in(folder: Path) -> bool:
-    """Whether earlier work there was cut off."""
+    """Whether earlier work there was cut off, or is not on the disk yet."""
     return os.path.exists(f"{folder}/{NOTE}")
 
 
 def clear(folder: Path, location: str) -> list[str]:
-    """Remove what work that was cut off has left locked; the locks, by their names in the folder.
+    """Remove locks and empty files that work that was cut off has left; their names in the folder.
 
     Looks at the disk and at the processes; meant for a thread.
     """
@@ -45,16 +48,16 @@ def clear(folder: Path, location: str) -> list[str]:
     except OSError:
         return []
     found = []
-    for lock in _locks(folder):
+    for one in chain(_locks(folder), _empty(folder)):
         with suppress(FileNotFoundError):
-            made = lock.lstat()
+            made = one.lstat()
             if made.st_mtime_ns >= since and made.st_uid == os.geteuid():
-                found.append(lock)
+                found.append(one)
     if not found or _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
         return []
-    for lock in found:
-        lock.unlink(missing_ok=True)
-    return [str(lock.relative_to(folder)) for lock in found]
+    for one in found:
+        one.unlink(missing_ok=True)
+    return [str(one.relative_to(folder)) for one in found]
 
 
 def _locks(folder: Path) -> Iterator[Path]:
@@ -63,6 +66,14 @@ def _locks(folder: Path) -> Iterator[Path]:
         if parent == str(folder) and "objects" in folders:
             folders.remove("objects")
         yield from (Path(parent, name) for name in files if name.endswith(".lock"))
+
+
+def _empty(folder: Path) -> Iterator[Path]:
+    """Objects and remote-tracking refs with nothing in them: no git can have meant them so."""
+    for kind in (*(folder / "objects").glob("[0-9a-f][0-9a-f]"), folder / "refs" / "remotes"):
+        for parent, _, files in os.walk(kind):
+            paths = (Path(parent, name) for name in files if not name.endswith(".lock"))
+            yield from (path for path in paths if not path.lstat().st_size)
 
 
 def _git_works_in(*places: str) -> bool:

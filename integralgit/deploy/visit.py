@@ -57,6 +57,7 @@ class Visit:
     _tell: Callable[[bytes], object] = field(init=False)
     _ahead: Deferred[Tips] | None = field(default=None, init=False)
     _is_at_work: bool = field(default=False, init=False)
+    _lost_objects: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._git_folder = Path(self.place.location, ".git")
@@ -92,22 +93,36 @@ class Visit:
         return lock_holder(self.lock)
 
     async def clear(self, in_thread: InThread) -> list[str]:
-        """Remove the locks that a git of ours has left there when it was cut off; their names."""
+        """Remove what a git of ours has left there when it was cut off; the names of that."""
         if not leftovers.may_be_in(self._git_folder):
             return []
         cleared: list[str] = await in_thread(leftovers.clear, self._git_folder, self.place.location)
+        self._lost_objects = any(name.startswith("objects/") for name in cleared)
         return cleared
+
+    async def refill(self) -> bool:
+        """Fetch the objects anew where some were lost; whether they were."""
+        if self._lost_objects:
+            await self.checkout.refill()
+            self._lost_objects = False
+            return True
+        return False
 
     def begin(self) -> None:
         """From now on, git may leave locks when it is cut off; where the folder has a git folder."""
         leftovers.begin(self._git_folder)
         self._is_at_work = True
 
-    def end(self, error: Exception | None = None) -> None:
-        """The work is over, by an error perhaps: where git was made to end, it may have left locks."""
-        if self._is_at_work and not (isinstance(error, GitError) and error.was_ended):
+    def end(self) -> None:
+        """The work is over, and git has left nothing behind."""
+        if self._is_at_work:
+            self._is_at_work = False
             leftovers.end(self._git_folder)
-        self._is_at_work = False
+
+    def fail(self, error: Exception) -> None:
+        """The work has come to that; a git that was made to end may have left something."""
+        if isinstance(error, GitError) and error.was_ended:
+            self._is_at_work = False
 
     def fetch_ahead(self) -> bool:
         """Begin to fetch; False where that would have to wait, or to look closer first."""
@@ -127,7 +142,7 @@ class Visit:
         try:
             return await ahead
         except (GitError, Refused, OSError) as error:
-            self.end(error)
+            self.fail(error)
             self._said.clear()
             return None
 

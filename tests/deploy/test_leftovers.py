@@ -47,6 +47,22 @@ class Locks(SynchronousTestCase):
         self.assertEqual(self.clear(), [])
         self.assertTrue(lock.exists())
 
+    def test_empty_files(self) -> None:
+        """Objects and remote refs that are empty are removed, if they were made since."""
+        objects = self.folder / "objects" / "ab"
+        objects.mkdir()
+        older, empty, whole = (objects / (38 * one) for one in "123")
+        remote, local = (self.folder / "refs" / name for name in ("remotes/origin/main", "main"))
+        for path in (older, empty, whole, remote, local):
+            path.touch()
+        os.utime(older, (0, 0))
+        whole.write_bytes(b"x")
+        leftovers.begin(self.folder)
+        os.utime(self.folder / leftovers.NOTE, (1, 1))
+        self.assertEqual(self.clear(), [f"objects/ab/{38 * '2'}", "refs/remotes/origin/main"])
+        left = [path.exists() for path in (older, empty, whole, remote, local)]
+        self.assertEqual(left, [True, False, True, False, True])
+
     def test_work_that_ended(self) -> None:
         """Where nothing was cut off, every lock is somebody else's."""
         leftovers.begin(self.folder)

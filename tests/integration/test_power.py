@@ -64,6 +64,35 @@ def _run(*command: str) -> None:
 
 
 class Power(Integration):
+    def test_in_the_middle_of_a_deploy(self) -> None:
+        """Objects that are empty then are fetched anew by the next deploy (threat 70)."""
+        www = self.folder / "www"
+        self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
+        daemon = self.daemon()
+        first = self.upstream.commit({"page": "1", "folder/other": "1"})
+        daemon.push(first)
+        daemon.ended(1)
+        mine = git(www, "commit-tree", f"{first}^{{tree}}", "-m", "by hand")
+        git(www, "branch", "mine", mine)
+        folder = www / ".git"
+        note = folder / "integralgit-at-work"
+        note.touch()
+        os.utime(note, (0, 0))
+        kept = folder / "objects" / mine[:2] / mine[2:]
+        for empty in (*(folder / "objects").glob("??/*"), folder / "refs/remotes/origin/main"):
+            if empty != kept:
+                empty.chmod(0o644)
+                empty.write_bytes(b"")
+        commit = self.upstream.commit({"page": "2"})
+        daemon.push(commit)
+        self.assertEqual(daemon.ended(2)["state"], "succeeded", daemon.log(2))
+        self.assertIn("all objects were fetched once more", daemon.log(2))
+        self.assertEqual(git(www, "rev-parse", "HEAD"), commit)
+        self.assertEqual(git(www, "status", "--porcelain"), "")
+        self.assertEqual(git(www, "rev-parse", "mine"), mine)
+        git(www, "fsck", "--full")
+        self.assertEqual(list(folder.glob("integralgit-*")), [])
+
     def test_a_damaged_repository(self) -> None:
         """Where an object is empty, the deploy says what to do; that helps (threat 70)."""
         www = self.folder / "www"
