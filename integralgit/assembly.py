@@ -211,7 +211,7 @@ def assemble(
     mirrors = Mirrors(make_private_folder(state / "mirrors"), git, in_thread)
     configs = Configs(archive, names, time.time)
     looks = Looks(configs, mirrors, settings)
-    visits = Visits(git)
+    visits = Visits(settings, git)
     deployer = Deployer(
         reactor,
         settings,

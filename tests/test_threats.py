@@ -352,6 +352,7 @@ THREATS = {
         "test_statefiles.Secrets.test_a_start_that_is_cut_off",
         "journal.test_store.Tables.test_commits_reach_the_disk",
         "deploy.test_unfinished.Notes.test_it_is_a_link",
+        "deploy.test_unfinished.Notes.test_the_machine_was_started_anew",
         "integration.test_power.Power.test_after_a_deploy",
         "integration.test_power.Power.test_in_the_middle_of_a_deploy",
         "integration.test_power.Power.test_a_damaged_repository",

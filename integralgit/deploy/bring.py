@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from attrs import define
@@ -19,6 +21,7 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
+from integralgit.deploy.unfinished import DONE
 from integralgit.deploy.update import Changing, Update, Updated
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
@@ -99,13 +102,16 @@ class Bring:
         async with run.step("fetch"):
             tips = await visit.fetched_ahead()
             visit.tell(run.tell)
+            self._go_on(run)
             if tips is None:
                 await self._take(run, visit)
-            self._go_on(run)
             tips = await self._fetch(run, turn, trusts, visit, tips)
 
         async def settle() -> None:
-            await self._disks.settle(visit.place.location)
+            folder = await visit.checkout.git_folder()
+            await self._disks.settle(visit.place.location, str(folder))
+            with suppress(FileNotFoundError):
+                os.unlink(folder / DONE)
             visit.end()
 
         run.put_off(settle)

@@ -12,11 +12,14 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from integralgit.background import Background, InThread
 
@@ -37,6 +40,26 @@ def sync(folder: str) -> None:
         os.close(descriptor)
 
 
+def in_own_thread(reactor: Any) -> InThread:
+    """Calls a function in a thread that nobody waits for at the end of the server."""
+
+    def run(work: Callable[..., object], *arguments: object) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+
+        def call() -> None:
+            try:
+                done = work(*arguments)
+            except Exception:
+                reactor.callFromThread(result.errback, Failure())
+            else:
+                reactor.callFromThread(result.callback, done)
+
+        Thread(target=call, name="disk", daemon=True).start()
+        return result
+
+    return run
+
+
 @define
 class Disks:
     """The file systems that are waited for; each by one thread at a time."""
@@ -48,13 +71,16 @@ class Disks:
     #: Who waits for the next look at a device; there is an entry for each that is being waited for.
     _waiting: dict[int, list[Deferred[None]]] = field(factory=dict, init=False)
 
-    async def settle(self, folder: str) -> None:
+    async def settle(self, *folders: str) -> None:
         """What was written there until now is on the disk; but for `PATIENCE`, and a broken one."""
-        try:
-            device = os.stat(folder).st_dev
-        except OSError:
-            return
+        devices = {}
+        for folder in folders:
+            with suppress(OSError):
+                devices[os.stat(folder).st_dev] = folder
+        for device, folder in devices.items():
+            await self._settle(device, folder)
 
+    def _settle(self, device: int, folder: str) -> Deferred[None]:
         def late(_: object, seconds: float) -> None:
             log.warn("{folder} is not on the disk after {s} s", folder=folder, s=seconds)
 
@@ -64,15 +90,15 @@ class Disks:
         self._waiting.setdefault(device, []).append(settled)
         if not is_busy:
             self._background.spawn(self._work(device, folder))
-        await settled
+        return settled
 
     async def _work(self, device: int, folder: str) -> None:
         while waiting := self._waiting[device]:
             self._waiting[device] = []
             try:
                 await self._in_thread(self._sync, folder)
-            except OSError as error:
-                log.warn("{folder} is not on the disk: {why}", folder=folder, why=error.strerror)
+            except Exception as error:
+                log.warn("{folder} is not on the disk: {error}", folder=folder, error=error)
             for one in waiting:
                 one.callback(None)
         del self._waiting[device]

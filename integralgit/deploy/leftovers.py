@@ -38,10 +38,12 @@ def may_be_in(folder: Path) -> bool:
     return os.path.exists(f"{folder}/{NOTE}")
 
 
-def clear(folder: Path, location: str) -> list[str]:
+def clear(folder: Path, location: str, branch: str) -> list[str] | None:
     """Remove locks and empty files that work that was cut off has left; their names in the folder.
 
-    Looks at the disk and at the processes; meant for a thread.
+    None where a git is at work there, so that it cannot be told whose they
+    are. An empty HEAD is put on the branch. Looks at the disk and at the
+    processes; meant for a thread.
     """
     try:
         since = (folder / NOTE).stat().st_mtime_ns
@@ -53,10 +55,15 @@ def clear(folder: Path, location: str) -> list[str]:
             made = one.lstat()
             if made.st_mtime_ns >= since and made.st_uid == os.geteuid():
                 found.append(one)
-    if not found or _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
+    if not found:
         return []
+    if _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
+        return None
     for one in found:
-        one.unlink(missing_ok=True)
+        if one.name == "HEAD":
+            one.write_text(f"ref: refs/heads/{branch}\n")
+        else:
+            one.unlink(missing_ok=True)
     return [str(one.relative_to(folder)) for one in found]
 
 
@@ -69,11 +76,13 @@ def _locks(folder: Path) -> Iterator[Path]:
 
 
 def _empty(folder: Path) -> Iterator[Path]:
-    """Objects and remote-tracking refs with nothing in them: no git can have meant them so."""
-    for kind in (*(folder / "objects").glob("[0-9a-f][0-9a-f]"), folder / "refs" / "remotes"):
-        for parent, _, files in os.walk(kind):
-            paths = (Path(parent, name) for name in files if not name.endswith(".lock"))
-            yield from (path for path in paths if not path.lstat().st_size)
+    """Objects, refs, HEAD and index with nothing in them: no git can have meant them so."""
+    objects = (folder / "objects").glob("[0-9a-f][0-9a-f]/*")
+    refs = (Path(parent, name) for parent, _, names in os.walk(folder / "refs") for name in names)
+    for path in chain([folder / "HEAD", folder / "index"], objects, refs):
+        with suppress(FileNotFoundError):
+            if path.suffix != ".lock" and not path.lstat().st_size:
+                yield path
 
 
 def _git_works_in(*places: str) -> bool:

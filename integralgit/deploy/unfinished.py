@@ -5,6 +5,9 @@ which. Nothing of the user's was in the way then, so what stands half changed
 on that way is ours; files elsewhere are not touched. Where somebody has gone on
 working there since, the note is void, or what is neither of the two commits'
 is kept under a rescue ref first.
+
+Until what git has changed is on the disk, the note stands under another name:
+where the machine has been started anew since, files may have lost what is in them.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ import msgspec
 from attrs import define
 
 from integralgit.deploy.git import Git
+from integralgit.deploy.script import boot_id
 from integralgit.names import is_branch, is_commit
 
 Keep = Callable[[Sequence[str]], Awaitable[None]]
 
-NOTE = "integralgit-update"
+#: While files are changed, and from then on until they are on the disk.
+NOTE, DONE = "integralgit-update", "integralgit-updated"
 NOTHING = "nothing"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 _SUBMODULE = "160000"
@@ -65,44 +70,55 @@ class Unfinished:
 
         Raises `OSError` where that cannot be noted.
         """
-        text = f"{branch}\n{before or NOTHING}\n{to}"
+        text = "\n".join([branch, before or NOTHING, to, boot_id()])
         # What is there says nothing any more, and may be a file of an earlier version.
-        self.end()
+        self.void()
         try:
-            os.symlink(text, self._path)
+            os.symlink(text, self._path(NOTE))
         except OSError:
             # Some file systems know no links; they keep no journal either.
-            Path(self._path).write_text(text)
+            Path(self._path(NOTE)).write_text(text)
 
     def end(self) -> None:
-        """The files are what they should be."""
+        """The files are what they should be, but it may be that the disk does not have them yet."""
         with suppress(FileNotFoundError):
-            os.unlink(self._path)
+            os.replace(self._path(NOTE), self._path(DONE))
 
-    @property
-    def _path(self) -> str:
-        return f"{self.folder}/{NOTE}"
+    def void(self) -> None:
+        """There is nothing to complete."""
+        for name in (NOTE, DONE):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(name))
 
-    def _read(self) -> list[str]:
-        """The lines of the note; none where there is none."""
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name}"
+
+    def _lines(self, name: str) -> list[str]:
+        """The lines of the note of that name; none where there is none."""
         try:
-            return os.readlink(self._path).split("\n")
+            return os.readlink(self._path(name)).split("\n")
         except FileNotFoundError:
             return []
         except OSError:
-            return Path(self._path).read_text("utf-8", "replace").rstrip("\n").split("\n")
+            return Path(self._path(name)).read_text("utf-8", "replace").rstrip("\n").split("\n")
+
+    def _cut_off(self) -> list[str]:
+        """The lines of the note that counts: of an update that was under way, or is not on the disk."""
+        done = self._lines(DONE)
+        lost = done if done[3:] != [boot_id()] else []
+        return self._lines(NOTE) or lost
 
     async def complete(self, keep: Keep) -> None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
         `keep` is given the files that are neither as before nor as wanted.
         """
-        lines = self._read()
-        if len(lines) == 3 and is_branch(lines[0]) and is_commit(lines[2]):
-            branch, before, to = lines
+        lines = self._cut_off()
+        if len(lines) >= 3 and is_branch(lines[0]) and is_commit(lines[2]):
+            branch, before, to = lines[:3]
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
-                self.end()
+                self.void()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
@@ -111,10 +127,13 @@ class Unfinished:
                     await keep(odd)
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
+                if not os.path.exists(self._path("index")):
+                    await self.git.run("read-tree", to)
                 await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-            self.end()
+        if lines:
+            self.void()
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
@@ -187,7 +206,7 @@ class Unfinished:
         """
         lock = self.folder / "index.lock"
         try:
-            if lock.stat().st_mtime >= os.lstat(self._path).st_mtime - 1:
+            if lock.stat().st_mtime >= os.lstat(self._path(NOTE)).st_mtime - 1:
                 lock.unlink()
                 self.say("removed the lock that was left on the index")
         except FileNotFoundError:

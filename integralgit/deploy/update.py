@@ -335,12 +335,16 @@ class Update:
             checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
             self.changing(Updated(before, to))
             await checking_out
+        except OSError:
+            # git could not be started.
+            self._unfinished.void()
+            raise
         except GitError as error:
             if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == (
                 [],
                 [],
             ):
-                self._unfinished.end()
+                self._unfinished.void()
             else:
                 self.say("The update was left half done; the next deploy completes it.")
             raise

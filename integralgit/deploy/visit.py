@@ -58,6 +58,8 @@ class Visit:
     _ahead: Deferred[Tips] | None = field(default=None, init=False)
     _is_at_work: bool = field(default=False, init=False)
     _lost_objects: bool = field(default=False, init=False)
+    #: What was left behind could not be told from what somebody does there just now.
+    _is_unclear: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._git_folder = Path(self.place.location, ".git")
@@ -96,9 +98,13 @@ class Visit:
         """Remove what a git of ours has left there when it was cut off; the names of that."""
         if not leftovers.may_be_in(self._git_folder):
             return []
-        cleared: list[str] = await in_thread(leftovers.clear, self._git_folder, self.place.location)
-        self._lost_objects = any(name.startswith("objects/") for name in cleared)
-        return cleared
+        branch = self.place.deployment.branch
+        cleared: list[str] | None = await in_thread(
+            leftovers.clear, self._git_folder, self.place.location, branch
+        )
+        self._is_unclear = cleared is None
+        self._lost_objects = any(name.startswith("objects/") for name in cleared or ())
+        return cleared or []
 
     async def refill(self) -> bool:
         """Fetch the objects anew where some were lost; whether they were."""
@@ -117,7 +123,8 @@ class Visit:
         """The work is over, and git has left nothing behind."""
         if self._is_at_work:
             self._is_at_work = False
-            leftovers.end(self._git_folder)
+            if not self._is_unclear:
+                leftovers.end(self._git_folder)
 
     def fail(self, error: Exception) -> None:
         """The work has come to that; a git that was made to end may have left something."""
@@ -148,9 +155,11 @@ class Visit:
 
     async def leave(self) -> None:
         """Let the location go, once a fetch that was begun has ended."""
-        await self.fetched_ahead()
-        self.end()
-        self.close()
+        try:
+            await self.fetched_ahead()
+        finally:
+            self.end()
+            self.close()
 
     def close(self) -> None:
         """Let the location go, where nothing has begun; it may have been left before."""

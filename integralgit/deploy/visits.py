@@ -13,18 +13,21 @@ from contextlib import suppress
 
 from attrs import define, field
 
+from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Verified, open_location
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.visit import Place, Visit
 from integralgit.hooks.delivery import Delivery
 from integralgit.names import Repository
+from integralgit.settings import Settings
 
 
 @define
 class Visits:
     """Opens locations; knows which were in order, and where a fetch may begin at once."""
 
+    _settings: Settings
     _git: Git
     _verified: Verified = field(factory=Verified, init=False)
     #: Where all went well the last time, by repository and location.
@@ -37,10 +40,10 @@ class Visits:
     def ahead_to(self, place: Place) -> Visit | None:
         """A visit that has begun to fetch; None where that would have to wait, or to look closer.
 
-        The folder is the one that was found to be in order, by its number, so
-        the settings still allow it. Whoever asks for the visit leaves it.
+        Whoever asks for it leaves it.
         """
         with suppress(Refused, OSError):
+            check_place(place.deployment, self._settings.trusts_for(place.repo))
             visit = self.to(place)
             with suppress(OSError):
                 if visit.fetch_ahead():

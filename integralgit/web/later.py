@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -32,6 +34,7 @@ class Later(Resource):
         self._make = make
         self._in_thread = in_thread
         self._background = background
+        self._loading = DeferredLock()
         self._made: Resource | None = None
 
     def render(self, request: Request) -> Any:
@@ -42,21 +45,28 @@ class Later(Resource):
 
         async def render() -> None:
             resource = await self._loaded()
-            if not gone:
-                request.render(resource)
+            try:
+                if not gone:
+                    request.render(resource)
+            except Exception:
+                request.processingFailed(Failure())
 
         self._background.spawn(render())
         return NOT_DONE_YET
 
     async def _loaded(self) -> Resource:
+        # One thread loads them, and whoever else asks meanwhile waits for that.
+        await self._loading.acquire()
         try:
-            await self._in_thread(self._load)
             if self._made is None:
+                await self._in_thread(self._load)
                 self._made = self._make()
+            return self._made
         except Exception:
             log.failure("the pages could not be loaded")
             return _Broken()
-        return self._made
+        finally:
+            self._loading.release()
 
 
 class _Broken(Resource):

@@ -27,8 +27,8 @@ class Locks(SynchronousTestCase):
         return path
 
     def clear(self) -> list[str]:
-        """The names of the locks that are removed."""
-        return sorted(leftovers.clear(self.folder, str(self.location)))
+        """The names of what is removed."""
+        return sorted(leftovers.clear(self.folder, str(self.location), "main") or [])
 
     def test_work_that_was_cut_off(self) -> None:
         """Every lock that was made since is removed, wherever it is, but for the objects."""
@@ -48,20 +48,23 @@ class Locks(SynchronousTestCase):
         self.assertTrue(lock.exists())
 
     def test_empty_files(self) -> None:
-        """Objects and remote refs that are empty are removed, if they were made since."""
+        """What is empty is removed if it was made since; an empty HEAD is put on the branch."""
         objects = self.folder / "objects" / "ab"
         objects.mkdir()
         older, empty, whole = (objects / (38 * one) for one in "123")
-        remote, local = (self.folder / "refs" / name for name in ("remotes/origin/main", "main"))
-        for path in (older, empty, whole, remote, local):
+        names = ("refs/remotes/origin/main", "index", "HEAD", "config")
+        for path in (older, empty, whole, *(self.folder / name for name in names)):
             path.touch()
         os.utime(older, (0, 0))
         whole.write_bytes(b"x")
         leftovers.begin(self.folder)
         os.utime(self.folder / leftovers.NOTE, (1, 1))
-        self.assertEqual(self.clear(), [f"objects/ab/{38 * '2'}", "refs/remotes/origin/main"])
-        left = [path.exists() for path in (older, empty, whole, remote, local)]
-        self.assertEqual(left, [True, False, True, False, True])
+        removed = ["HEAD", "index", f"objects/ab/{38 * '2'}", "refs/remotes/origin/main"]
+        self.assertEqual(self.clear(), removed)
+        self.assertEqual((older.exists(), empty.exists(), whole.exists()), (True, False, True))
+        self.assertEqual((self.folder / "HEAD").read_text(), "ref: refs/heads/main\n")
+        left = [(self.folder / name).exists() for name in names]
+        self.assertEqual(left, [False, False, True, True])
 
     def test_work_that_ended(self) -> None:
         """Where nothing was cut off, every lock is somebody else's."""
@@ -94,7 +97,7 @@ class Locks(SynchronousTestCase):
             living.stdin.write(b"HEAD\n")
             living.stdin.flush()
             living.stdout.readline()
-            self.assertEqual(self.clear(), [])
+            self.assertIsNone(leftovers.clear(self.folder, str(self.location), "main"))
             self.assertTrue(lock.exists())
             living.stdin.close()
         self.assertEqual(self.clear(), ["index.lock"])
@@ -104,4 +107,4 @@ class Locks(SynchronousTestCase):
         nowhere = self.location / "nowhere"
         leftovers.begin(nowhere)
         leftovers.end(nowhere)
-        self.assertEqual(leftovers.clear(nowhere, str(self.location)), [])
+        self.assertEqual(leftovers.clear(nowhere, str(self.location), "main"), [])

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git
-from integralgit.deploy.unfinished import NOTE, Unfinished
+from integralgit.deploy.script import boot_id
+from integralgit.deploy.unfinished import DONE, NOTE, Unfinished
 from tests.fakes import FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -40,16 +41,26 @@ class Notes(SynchronousTestCase):
         """Its text is its name's, which a journal brings back with what was changed after it (threat 70)."""
         for before, said in ((ONE, ONE), (None, "nothing")):
             self.begin("feature/of-some-length", before)
-            self.assertEqual(os.readlink(self.note), f"feature/of-some-length\n{said}\n{TWO}")
+            text = f"feature/of-some-length\n{said}\n{TWO}\n{boot_id()}"
+            self.assertEqual(os.readlink(self.note), text)
 
-    def test_it_is_gone_once_the_update_has_ended(self) -> None:
-        """Where it never was, there is nothing to end."""
+    def test_it_says_nothing_once_the_update_has_ended(self) -> None:
+        """It bears another name until all is on the disk; where it never was, there is nothing to end."""
         self.unfinished.end()
         for branch in ("m", "b" * 244):
             self.begin(branch, "1" * 64, "2" * 64)
             self.unfinished.end()
             self.assertFalse(os.path.lexists(self.note))
+            self.assertTrue(os.path.lexists(self.folder / DONE))
             self.assertEqual(self.complete(), [])
+        self.unfinished.void()
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_the_machine_was_started_anew(self) -> None:
+        """What had ended, but was not on the disk, is completed (threat 70)."""
+        (self.folder / DONE).symlink_to(f"main\n{ONE}\n{TWO}\nanother boot")
+        (asked,) = self.complete()
+        self.assertIn("refs/heads/main^{commit}", asked)
 
     def test_a_note_over_an_older_one(self) -> None:
         """What an earlier note said is nowhere in the next one, which may be a file of an earlier version."""

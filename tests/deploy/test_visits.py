@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import copytree
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.checkout import open_location, try_lock
@@ -19,6 +19,7 @@ from integralgit.deploy.visits import Visits
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.names import Repository
+from integralgit.settings import Settings, Trust
 from tests.fakes import FakeProcesses
 
 SITE, OTHER = Repository("github.com", "acme/site"), Repository("github.com", "acme/other")
@@ -33,7 +34,8 @@ class VisitTests(SynchronousTestCase):
         self.reactor = FakeProcesses()
         self.place = self.at(str(self.www))
         children = Children(self.reactor, self.reactor.spawn)
-        self.visits = Visits(Git(children, {}, 60.0))
+        settings = Settings(trusts=(Trust((), ("github.com/**",), locations=(str(self.www),)),))
+        self.visits = Visits(settings, Git(children, {}, 60.0))
 
     def at(self, location: str, branch: str = "main", repo: Repository = SITE) -> Place:
         """A place where a repository is deployed."""
@@ -149,4 +151,21 @@ class VisitTests(SynchronousTestCase):
         (self.www / ".git" / "config").write_text("[core]\n")
         self.assertIsNone(self.visits.ahead_to(self.place))
         self.assertEqual(self.reactor.spawned, [])
+        self.assertTrue(self.is_free())
+
+    def test_where_it_is_not_allowed(self) -> None:
+        """Where links lead elsewhere since, nothing is begun, and no folder is made."""
+        self.verify()
+        outside = Path(self.mktemp()).absolute()
+        outside.mkdir()
+        self.www.rename(outside / "moved")
+        self.www.symlink_to(outside / "new")
+        self.assertIsNone(self.visits.ahead_to(self.place))
+        self.assertEqual(sorted(path.name for path in outside.iterdir()), ["moved"])
+
+    def test_a_fault_of_ours(self) -> None:
+        """The location is let go all the same."""
+        visit = self.begun()
+        visit._ahead = fail(KeyError("a fault"))
+        self.failureResultOf(self.leave(visit), KeyError)
         self.assertTrue(self.is_free())

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from integralgit.deploy import leftovers, unfinished
 from tests.integration.harness import Daemon, Integration, eventually, git
 
 #: Notes who begins and who ends, and whether another one still runs.
@@ -99,8 +100,9 @@ class Kills(Integration):
             deployed = (self.folder / f"{name}.deployed").read_text()
             self.assertEqual(deployed, f"{number}\n", where)
             self.assertEqual([*(location / ".git").rglob("*.lock")], [], where)
-            # A link that leads nowhere, as the update's note, is found by its name.
-            self.assertEqual(list((location / ".git").glob("integralgit-*")), [], where)
+            # A kill while a script runs may leave those that wait for the disk to the next deploy.
+            notes = {note.name for note in (location / ".git").glob("integralgit-*")}
+            self.assertLessEqual(notes, {leftovers.NOTE, unfinished.DONE}, where)
             self.assertFalse((self.folder / f"{name}.twice").exists(), where)
             begun = (self.folder / f"{name}.begun").read_text().split()
             self.assertEqual(sorted(set(begun), key=int), begun, f"each runs once; {where}")

@@ -318,7 +318,7 @@ class Scene:
             looks,
             store,
             logs,
-            Visits(runner),
+            Visits(settings, runner),
             children,
             server,
             deferToThread,
@@ -1238,8 +1238,9 @@ class Matrix(TestCase):
         new = set(after.git) - set(before.git)
         ours = [path for path in new if path.startswith("integralgit") or path.endswith(".lock")]
         self.assertEqual(ours, [])
-        note = scene.www / ".git" / unfinished.NOTE
-        self.assertFalse(os.path.lexists(note), "the note of the update is gone")
+        for name in (unfinished.NOTE, unfinished.DONE):
+            note = scene.www / ".git" / name
+            self.assertFalse(os.path.lexists(note), "the note of the update is gone")
         self.assertFalse((scene.www / ".git" / "modules").exists(), "a submodule was fetched")
         self.assertEqual(processes_about(scene.folder), [])
 

@@ -69,8 +69,9 @@ class Power(Integration):
         www = self.folder / "www"
         self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
         daemon = self.daemon()
-        first = self.upstream.commit({"page": "1", "folder/other": "1"})
-        daemon.push(first)
+        first = self.upstream.commit({"page": "0", "folder/other": "1"})
+        second = self.upstream.commit({"page": "1"})
+        daemon.push(second)
         daemon.ended(1)
         mine = git(www, "commit-tree", f"{first}^{{tree}}", "-m", "by hand")
         git(www, "branch", "mine", mine)
@@ -83,9 +84,14 @@ class Power(Integration):
             if empty != kept:
                 empty.chmod(0o644)
                 empty.write_bytes(b"")
-        commit = self.upstream.commit({"page": "2"})
+        # The update had come to its end, and was not on the disk.
+        (folder / "integralgit-updated").symlink_to(f"main\n{first}\n{second}\nanother boot")
+        for empty in (folder / "HEAD", folder / "refs/heads/main", folder / "index", www / "page"):
+            empty.write_bytes(b"")
+        commit = self.upstream.commit({"folder/other": "2"})
         daemon.push(commit)
         self.assertEqual(daemon.ended(2)["state"], "succeeded", daemon.log(2))
+        self.assertEqual((www / "page").read_text(), "1")
         self.assertIn("all objects were fetched once more", daemon.log(2))
         self.assertEqual(git(www, "rev-parse", "HEAD"), commit)
         self.assertEqual(git(www, "status", "--porcelain"), "")
