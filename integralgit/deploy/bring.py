@@ -110,7 +110,7 @@ class Bring:
         async def settle() -> None:
             folder = await visit.checkout.git_folder()
             await self._disks.settle(visit.place.location, str(folder))
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(folder / DONE)
             visit.end()
 

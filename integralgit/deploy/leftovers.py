@@ -41,9 +41,10 @@ def may_be_in(folder: Path) -> bool:
 def clear(folder: Path, location: str, branch: str) -> list[str] | None:
     """Remove locks and empty files that work that was cut off has left; their names in the folder.
 
-    None where a git is at work there, so that it cannot be told whose they
-    are. An empty HEAD is put on the branch. Looks at the disk and at the
-    processes; meant for a thread.
+    Empty objects are named, and stay until there are others in their place. An
+    empty HEAD is put on the branch. None where a git is at work there, so that
+    it cannot be told whose they are. Looks at the disk and at the processes;
+    meant for a thread.
     """
     try:
         since = (folder / NOTE).stat().st_mtime_ns
@@ -59,12 +60,18 @@ def clear(folder: Path, location: str, branch: str) -> list[str] | None:
         return []
     if _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
         return None
-    for one in found:
-        if one.name == "HEAD":
+    names = [str(one.relative_to(folder)) for one in found]
+    for name, one in zip(names, found, strict=True):
+        if name == "HEAD":
             one.write_text(f"ref: refs/heads/{branch}\n")
-        else:
+        elif not is_object(name):
             one.unlink(missing_ok=True)
-    return [str(one.relative_to(folder)) for one in found]
+    return names
+
+
+def is_object(name: str) -> bool:
+    """Whether a name in the git folder is one of an object."""
+    return name.startswith("objects/")
 
 
 def _locks(folder: Path) -> Iterator[Path]:

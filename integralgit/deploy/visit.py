@@ -57,7 +57,7 @@ class Visit:
     _tell: Callable[[bytes], object] = field(init=False)
     _ahead: Deferred[Tips] | None = field(default=None, init=False)
     _is_at_work: bool = field(default=False, init=False)
-    _lost_objects: bool = field(default=False, init=False)
+    _lost_objects: list[str] = field(factory=list, init=False)
     #: What was left behind could not be told from what somebody does there just now.
     _is_unclear: bool = field(default=False, init=False)
 
@@ -95,7 +95,10 @@ class Visit:
         return lock_holder(self.lock)
 
     async def clear(self, in_thread: InThread) -> list[str]:
-        """Remove what a git of ours has left there when it was cut off; the names of that."""
+        """Remove what a git of ours has left there when it was cut off; the names of that.
+
+        Objects that were lost are left to `refill`.
+        """
         if not leftovers.may_be_in(self._git_folder):
             return []
         branch = self.place.deployment.branch
@@ -103,16 +106,19 @@ class Visit:
             leftovers.clear, self._git_folder, self.place.location, branch
         )
         self._is_unclear = cleared is None
-        self._lost_objects = any(name.startswith("objects/") for name in cleared or ())
-        return cleared or []
+        found = cleared or []
+        self._lost_objects = [name for name in found if leftovers.is_object(name)]
+        return [name for name in found if not leftovers.is_object(name)]
 
     async def refill(self) -> bool:
-        """Fetch the objects anew where some were lost; whether they were."""
-        if self._lost_objects:
-            await self.checkout.refill()
-            self._lost_objects = False
-            return True
-        return False
+        """Fetch all objects anew where some were lost; whether they were."""
+        if not self._lost_objects:
+            return False
+        await self.checkout.refill()
+        for name in self._lost_objects:
+            (self._git_folder / name).unlink(missing_ok=True)
+        self._lost_objects = []
+        return True
 
     def begin(self) -> None:
         """From now on, git may leave locks when it is cut off; where the folder has a git folder."""
@@ -120,10 +126,10 @@ class Visit:
         self._is_at_work = True
 
     def end(self) -> None:
-        """The work is over, and git has left nothing behind."""
+        """The work is over; where nothing is left behind, the next one need not look."""
         if self._is_at_work:
             self._is_at_work = False
-            if not self._is_unclear:
+            if not (self._is_unclear or self._lost_objects):
                 leftovers.end(self._git_folder)
 
     def fail(self, error: Exception) -> None:

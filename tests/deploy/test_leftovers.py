@@ -48,7 +48,10 @@ class Locks(SynchronousTestCase):
         self.assertTrue(lock.exists())
 
     def test_empty_files(self) -> None:
-        """What is empty is removed if it was made since; an empty HEAD is put on the branch."""
+        """What is empty is found if it was made since, and goes; an empty HEAD is put on the branch.
+
+        An object is left to who can bring another one.
+        """
         objects = self.folder / "objects" / "ab"
         objects.mkdir()
         older, empty, whole = (objects / (38 * one) for one in "123")
@@ -61,7 +64,7 @@ class Locks(SynchronousTestCase):
         os.utime(self.folder / leftovers.NOTE, (1, 1))
         removed = ["HEAD", "index", f"objects/ab/{38 * '2'}", "refs/remotes/origin/main"]
         self.assertEqual(self.clear(), removed)
-        self.assertEqual((older.exists(), empty.exists(), whole.exists()), (True, False, True))
+        self.assertEqual([one.exists() for one in (older, empty, whole)], [True] * 3)
         self.assertEqual((self.folder / "HEAD").read_text(), "ref: refs/heads/main\n")
         left = [(self.folder / name).exists() for name in names]
         self.assertEqual(left, [False, False, True, True])

@@ -65,7 +65,7 @@ def _run(*command: str) -> None:
 
 class Power(Integration):
     def test_in_the_middle_of_a_deploy(self) -> None:
-        """Objects that are empty then are fetched anew by the next deploy (threat 70)."""
+        """Objects that are empty then are fetched anew by the next deploy that can (threat 70)."""
         www = self.folder / "www"
         self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
         daemon = self.daemon()
@@ -89,10 +89,14 @@ class Power(Integration):
         for empty in (folder / "HEAD", folder / "refs/heads/main", folder / "index", www / "page"):
             empty.write_bytes(b"")
         commit = self.upstream.commit({"folder/other": "2"})
+        away = self.upstream.bare.rename(self.folder / "away")
         daemon.push(commit)
-        self.assertEqual(daemon.ended(2)["state"], "succeeded", daemon.log(2))
+        self.assertEqual(daemon.ended(2)["state"], "failed", daemon.log(2))
+        away.rename(self.upstream.bare)
+        daemon.push(commit, number="again")
+        self.assertEqual(daemon.ended(3)["state"], "succeeded", daemon.log(3))
         self.assertEqual((www / "page").read_text(), "1")
-        self.assertIn("all objects were fetched once more", daemon.log(2))
+        self.assertIn("all objects were fetched once more", daemon.log(3))
         self.assertEqual(git(www, "rev-parse", "HEAD"), commit)
         self.assertEqual(git(www, "status", "--porcelain"), "")
         self.assertEqual(git(www, "rev-parse", "mine"), mine)
