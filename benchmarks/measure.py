@@ -38,12 +38,20 @@ class Series:
         return f"{number(self.median)} {unit} ({number(low)} to {number(high)})"
 
 
-def turns(rounds: int, *measures: Callable[[int], float]) -> tuple[Series, ...]:
-    """Take the measures in turn, in the other order every second round; a series of each."""
+def turns(
+    rounds: int,
+    *measures: Callable[[int], float],
+    before: Callable[[int], object] = lambda turn: None,
+) -> tuple[Series, ...]:
+    """Take the measures in turn, each round beginning with the next one; a series of each.
+
+    `before` makes, before each round, what none of them is to pay for.
+    """
     taken: list[list[float]] = [[] for _ in measures]
     for turn in range(rounds):
-        order = range(len(measures))
-        for which in reversed(order) if turn % 2 else order:
+        before(turn)
+        for place in range(len(measures)):
+            which = (turn + place) % len(measures)
             taken[which].append(measures[which](turn))
     return tuple(Series(tuple(values)) for values in taken)
 

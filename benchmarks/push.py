@@ -95,16 +95,15 @@ class Lab:
         git(self.folder, "clone", "--quiet", str(self.upstream.path), str(folder))
         return folder
 
-    def new(self, turn: int) -> str:
-        """The commit of a turn, which is made for whoever comes first."""
-        if turn not in self._commits:
-            content = os.urandom(200).hex().encode()
-            self._commits[turn] = self.upstream.commit({"pages/0.html": content})
-        return self._commits[turn]
+    def make(self, turn: int) -> None:
+        """Make the commit of a turn, so that it is on the disk before anybody fetches it."""
+        content = os.urandom(200).hex().encode()
+        self._commits[turn] = self.upstream.commit({"pages/0.html": content})
+        os.sync()
 
     def we(self, server: Server, turn: int) -> float:
         """A push, until the script's first instruction, in ms."""
-        commit = self.new(turn)
+        commit = self._commits[turn]
         prepared = server.prepare(self.name, commit)
         own, below = cpu_of(server.pid)
         sent, start = time.time(), time.perf_counter()
@@ -122,7 +121,7 @@ class Lab:
 
     def bare(self, least: Service, clone: Path, turn: int) -> float:
         """The same by the least server, in ms."""
-        commit = self.new(turn)
+        commit = self._commits[turn]
         start = time.perf_counter()
         least.push(clone.name)
         took = self.began.wait() - start
@@ -131,7 +130,7 @@ class Lab:
 
     def typed(self, clone: Path, command: str, turn: int) -> float:
         """The same by what somebody types, in ms."""
-        commit = self.new(turn)
+        commit = self._commits[turn]
         self.shell.type(f"cd {clone}")
         before, start = self.shell.cpu(), time.perf_counter()
         self.shell.type(f"{command} && ./deploy.sh")
@@ -157,6 +156,7 @@ def one(folder: Path, name: str, rounds: int, what: str, goal: float) -> list[Re
                 lambda turn: lab.typed(theirs, PULL, turn),
                 lambda turn: lab.typed(least, LEAST, turn),
                 lambda turn: lab.bare(service, bare, turn),
+                before=lab.make,
             )
     lab.shell.leave()
     against = f"`{PULL} && ./script.sh`: {pulled.told('ms')}"

@@ -19,9 +19,12 @@ class MeasureTests(TestCase):
             return value + turn
 
         first, second = turns(
-            3, lambda turn: measure("a", 1.0, turn), lambda turn: measure("b", 10.0, turn)
+            3,
+            lambda turn: measure("a", 1.0, turn),
+            lambda turn: measure("b", 10.0, turn),
+            before=lambda turn: order.append(f" {turn}"),
         )
-        self.assertEqual("".join(order), "abbaab")
+        self.assertEqual("".join(order), " 0ab 1ba 2ab")
         self.assertEqual((first.values, second.values), ((1.0, 2.0, 3.0), (10.0, 11.0, 12.0)))
 
     def test_medians_and_ratio(self) -> None:
