@@ -16,7 +16,7 @@ from benchmarks.stage import Prepared, Server, Upstream, request, running
 
 GROUP = "footprint"
 IGNORED, DEPLOYS, LOCATIONS = 10_000, 1000, 4
-STARTS = 7
+STARTS = 15
 STORM = """
 import sys
 from pathlib import Path
