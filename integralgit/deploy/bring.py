@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 from attrs import define
@@ -21,14 +19,14 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.unfinished import DONE
+from integralgit.deploy.unfinished import Unfinished
 from integralgit.deploy.update import Changing, Update, Updated
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
-from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
+from integralgit.names import CONFIG_BRANCH, Repository
 from integralgit.settings import Trust
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
@@ -54,7 +52,7 @@ class Bring:
     _go_on: Callable[[Run], None]
 
     async def enter(
-        self, turn: Turn, trusts: Sequence[Trust], ahead: Visit | None
+        self, turn: Turn, repo: Repository, trusts: Sequence[Trust], ahead: Visit | None
     ) -> tuple[Turn, Visit]:
         """Open the location, once the config and the settings allow it; whoever enters leaves it.
 
@@ -62,7 +60,6 @@ class Bring:
         have been mended meanwhile, and the turn knows that then. `ahead` is a
         visit that may be the one.
         """
-        repo = parse_repository(turn.deploy.repo)
         try:
             place = self._place(turn, repo, trusts)
         except (Refused, Skipped, ConfigError):
@@ -110,8 +107,7 @@ class Bring:
         async def settle() -> None:
             folder = await visit.checkout.git_folder()
             await self._disks.settle(visit.place.location, str(folder))
-            with suppress(OSError):
-                os.unlink(folder / DONE)
+            Unfinished.settled(folder)
             visit.end()
 
         run.put_off(settle)
@@ -125,7 +121,10 @@ class Bring:
         return deployment, updated
 
     async def _take(self, run: Run, visit: Visit) -> None:
-        """Wait until no other process, another server or a script of ours, holds the location."""
+        """Take the location, once no other process, another server or a script of ours, holds it.
+
+        What a git that was cut off has left there goes first.
+        """
         told = False
         while not visit.try_lock():
             if not told:

@@ -261,8 +261,9 @@ class Deployer:
     async def _story(
         self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
     ) -> Outcome:
-        trusts = self._settings.trusts_for(parse_repository(run.deploy.repo))
-        turn, visit = await self._bring.enter(turn, trusts, ahead)
+        repo = parse_repository(run.deploy.repo)
+        trusts = self._settings.trusts_for(repo)
+        turn, visit = await self._bring.enter(turn, repo, trusts, ahead)
         preparing: Deferred[Script] | None = None
 
         def changing(deployment: Deployment, commit: str, updated: Updated) -> None:
@@ -316,6 +317,7 @@ class Deployer:
 
     async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
         """Follow a script that the server before us started, and record its end."""
+        assert deploy.location is not None
         try:
             is_cancelled = deploy.id in self._cancelled
             outcome, at = await self._scripts.follow(deploy, record, is_cancelled=is_cancelled)
@@ -325,7 +327,7 @@ class Deployer:
         with suppress(Stopping):
             if check is not None and outcome.state is State.SUCCEEDED:
                 outcome, at = await self._healthy_now(deploy, check, outcome, at), None
-            await self._disks.settle(deploy.location or "")
+            await self._disks.settle(deploy.location)
             await self._end(deploy, outcome, at)
 
     async def _healthy_now(

@@ -66,7 +66,6 @@ class Disks:
 
     _reactor: Any
     _in_thread: InThread
-    _sync: Callable[[str], None] = sync
     _background: Background = field(factory=Background, init=False)
     #: Who waits for the next look at a device; there is an entry for each that is being waited for.
     _waiting: dict[int, list[Deferred[None]]] = field(factory=dict, init=False)
@@ -96,7 +95,7 @@ class Disks:
         while waiting := self._waiting[device]:
             self._waiting[device] = []
             try:
-                await self._in_thread(self._sync, folder)
+                await self._in_thread(sync, folder)
             except Exception as error:
                 log.warn("{folder} is not on the disk: {error}", folder=folder, error=error)
             for one in waiting:

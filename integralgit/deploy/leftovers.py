@@ -3,10 +3,10 @@
 While we work in a checkout, and until what git has written is on the disk, a
 note stands in its git folder. Where a deploy finds one, the work before it was
 cut off. A kill leaves locks, which would refuse every git for ever; a power
-failure leaves objects and refs with nothing in them, with which no git works. Such a
-file is removed if it was made since that work began, is ours, and no git of
-ours lives that works there: the caller holds the location's lock, which every
-git that a server starts holds too, and a person's is looked for.
+failure leaves objects and refs with nothing in them, with which no git works.
+Such a file is removed if it was made since that work began, is ours, and no
+git of ours lives that works there: the caller holds the location's lock, which
+every git that a server starts holds too, and a person's is looked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+
+import msgspec
 
 NOTE = "integralgit-at-work"
 
@@ -38,40 +40,48 @@ def may_be_in(folder: Path) -> bool:
     return os.path.exists(f"{folder}/{NOTE}")
 
 
-def clear(folder: Path, location: str, branch: str) -> list[str] | None:
-    """Remove locks and empty files that work that was cut off has left; their names in the folder.
+class Left(msgspec.Struct, frozen=True):
+    """What cut-off work has left in a git folder: what is removed, and which objects are lost.
 
-    Empty objects are named, and stay until there are others in their place. An
-    empty HEAD is put on the branch. None where a git is at work there, so that
-    it cannot be told whose they are. Looks at the disk and at the processes;
-    meant for a thread.
+    By names in the folder. A lost object's empty file stays until there is
+    another in its place.
+    """
+
+    removed: list[str]
+    lost_objects: list[str]
+
+
+def clear(folder: Path, location: str, branch: str) -> Left | None:
+    """Remove locks and empty files that work that was cut off has left.
+
+    An empty HEAD is put on the branch. None where a git is at work there, so
+    that it cannot be told whose they are. Looks at the disk and at the
+    processes; meant for a thread.
     """
     try:
         since = (folder / NOTE).stat().st_mtime_ns
     except OSError:
-        return []
+        return Left([], [])
     found = []
     for one in chain(_locks(folder), _empty(folder)):
         with suppress(FileNotFoundError):
             made = one.lstat()
             if made.st_mtime_ns >= since and made.st_uid == os.geteuid():
                 found.append(one)
-    if not found:
-        return []
-    if _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
+    if found and _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
         return None
-    names = [str(one.relative_to(folder)) for one in found]
-    for name, one in zip(names, found, strict=True):
+    left = Left([], [])
+    for one in found:
+        name = str(one.relative_to(folder))
+        if name.startswith("objects/"):
+            left.lost_objects.append(name)
+            continue
         if name == "HEAD":
             one.write_text(f"ref: refs/heads/{branch}\n")
-        elif not is_object(name):
+        else:
             one.unlink(missing_ok=True)
-    return names
-
-
-def is_object(name: str) -> bool:
-    """Whether a name in the git folder is one of an object."""
-    return name.startswith("objects/")
+        left.removed.append(name)
+    return left
 
 
 def _locks(folder: Path) -> Iterator[Path]:

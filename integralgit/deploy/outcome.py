@@ -22,6 +22,8 @@ _MEANING = {
     126: ", which stands for a command that cannot be executed",
     127: ", which stands for a command that was not found",
 }
+#: What git says of objects and refs that hold nothing, or not what they should.
+_DAMAGED = (" is empty", " is corrupt", "bad object ", "reference broken")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -76,10 +78,6 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
         hint = _MEANING.get(ended.code, "")
         return Outcome(State.FAILED, f"the script failed with {how}{hint}", ended.code)
     return Outcome(State.SUCCEEDED, None, 0)
-
-
-#: What git says of objects and refs that hold nothing, or not what they should.
-_DAMAGED = (" is empty", " is corrupt", "bad object ", "reference broken")
 
 
 def why_failed(error: Exception, location: str) -> str:

@@ -90,6 +90,12 @@ class Unfinished:
             with suppress(FileNotFoundError):
                 os.unlink(self._path(name))
 
+    @staticmethod
+    def settled(folder: Path) -> None:
+        """What had ended in the checkout of that git folder is on the disk."""
+        with suppress(OSError):
+            os.unlink(f"{folder}/{DONE}")
+
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
 

@@ -12,13 +12,7 @@ from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
 from integralgit.deploy import leftovers
-from integralgit.deploy.checkout import (
-    Checkout,
-    Tips,
-    Verified,
-    lock_holder,
-    try_lock,
-)
+from integralgit.deploy.checkout import Checkout, Tips, Verified, lock_holder, try_lock
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
@@ -102,13 +96,14 @@ class Visit:
         if not leftovers.may_be_in(self._git_folder):
             return []
         branch = self.place.deployment.branch
-        cleared: list[str] | None = await in_thread(
+        left: leftovers.Left | None = await in_thread(
             leftovers.clear, self._git_folder, self.place.location, branch
         )
-        self._is_unclear = cleared is None
-        found = cleared or []
-        self._lost_objects = [name for name in found if leftovers.is_object(name)]
-        return [name for name in found if not leftovers.is_object(name)]
+        if left is None:
+            self._is_unclear = True
+            return []
+        self._lost_objects = left.lost_objects
+        return left.removed
 
     async def refill(self) -> bool:
         """Fetch all objects anew where some were lost; whether they were."""

@@ -122,8 +122,7 @@ class Workshop(Service):
         expected = {}
         for place in self._visits.expected(delivery):
             if self._recovered and not self._stopping and self._locations.is_idle(place.location):
-                expected[place.location] = _Expected(place)
-                self._expected[place.location] = expected[place.location]
+                expected[place.location] = self._expected[place.location] = _Expected(place)
                 self._locations.wake(place.location)
         return expected
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import leftovers
+from integralgit.deploy.leftovers import Left
 
 
 class Locks(SynchronousTestCase):
@@ -28,7 +29,8 @@ class Locks(SynchronousTestCase):
 
     def clear(self) -> list[str]:
         """The names of what is removed."""
-        return sorted(leftovers.clear(self.folder, str(self.location), "main") or [])
+        left = leftovers.clear(self.folder, str(self.location), "main")
+        return sorted([*left.removed, *left.lost_objects]) if left else []
 
     def test_work_that_was_cut_off(self) -> None:
         """Every lock that was made since is removed, wherever it is, but for the objects."""
@@ -110,4 +112,4 @@ class Locks(SynchronousTestCase):
         nowhere = self.location / "nowhere"
         leftovers.begin(nowhere)
         leftovers.end(nowhere)
-        self.assertEqual(leftovers.clear(nowhere, str(self.location), "main"), [])
+        self.assertEqual(leftovers.clear(nowhere, str(self.location), "main"), Left([], []))
