@@ -78,7 +78,7 @@ class Lab:
     shell: Shell = field(factory=Shell, init=False)
     profile: Profile = field(factory=Profile, init=False)
     pulled: float = field(default=0.0, init=False)
-    _commits: dict[int, str] = field(factory=dict, init=False)
+    commit: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self.upstream = Upstream.make(self.folder / "githost", self.name)
@@ -95,16 +95,15 @@ class Lab:
         git(self.folder, "clone", "--quiet", str(self.upstream.path), str(folder))
         return folder
 
-    def make(self, turn: int) -> None:
-        """Make the commit of a turn, so that it is on the disk before anybody fetches it."""
+    def make(self, _turn: int) -> None:
+        """Make the next commit, so that it is on the disk before anybody fetches it."""
         content = os.urandom(200).hex().encode()
-        self._commits[turn] = self.upstream.commit({"pages/0.html": content})
+        self.commit = self.upstream.commit({"pages/0.html": content})
         os.sync()
 
-    def we(self, server: Server, turn: int) -> float:
+    def we(self, server: Server) -> float:
         """A push, until the script's first instruction, in ms."""
-        commit = self._commits[turn]
-        prepared = server.prepare(self.name, commit)
+        prepared = server.prepare(self.name, self.commit)
         own, below = cpu_of(server.pid)
         sent, start = time.time(), time.perf_counter()
         status = prepared.send(server.port)
@@ -114,23 +113,21 @@ class Lab:
         own_after, below_after = cpu_of(server.pid)
         self.profile.server += own_after - own
         self.profile.children += below_after - below
-        server.ended(self.name, commit)
+        server.ended(self.name, self.commit)
         self.profile.add(sent, server.times(self.name), sent + took)
-        assert status == 202 and head_of(self.folder / "ours") == commit
+        assert status == 202 and head_of(self.folder / "ours") == self.commit
         return took * 1000
 
-    def bare(self, least: Service, clone: Path, turn: int) -> float:
+    def bare(self, least: Service, clone: Path) -> float:
         """The same by the least server, in ms."""
-        commit = self._commits[turn]
         start = time.perf_counter()
         least.push(clone.name)
         took = self.began.wait() - start
-        assert head_of(clone) == commit
+        assert head_of(clone) == self.commit
         return took * 1000
 
-    def typed(self, clone: Path, command: str, turn: int) -> float:
+    def typed(self, clone: Path, command: str) -> float:
         """The same by what somebody types, in ms."""
-        commit = self._commits[turn]
         self.shell.type(f"cd {clone}")
         before, start = self.shell.cpu(), time.perf_counter()
         self.shell.type(f"{command} && ./deploy.sh")
@@ -138,7 +135,7 @@ class Lab:
         time.sleep(0.02)
         if command == PULL:
             self.pulled += self.shell.cpu() - before
-        assert head_of(clone) == commit
+        assert head_of(clone) == self.commit
         return took * 1000
 
 
@@ -152,10 +149,10 @@ def one(folder: Path, name: str, rounds: int, what: str, goal: float) -> list[Re
         with Service.deploying(folder, server.secret).running() as service:
             ours, pulled, floor, bared = turns(
                 rounds,
-                lambda turn: lab.we(server, turn),
-                lambda turn: lab.typed(theirs, PULL, turn),
-                lambda turn: lab.typed(least, LEAST, turn),
-                lambda turn: lab.bare(service, bare, turn),
+                lambda _: lab.we(server),
+                lambda _: lab.typed(theirs, PULL),
+                lambda _: lab.typed(least, LEAST),
+                lambda _: lab.bare(service, bare),
                 before=lab.make,
             )
     lab.shell.leave()
