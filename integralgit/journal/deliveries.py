@@ -163,10 +163,13 @@ def prune(tx: Transaction, now: float) -> None:
     """Forget deliveries beyond the newest `KEPT` and older than `KEPT_FOR`, a few at a time.
 
     None is forgotten that a queued deploy or a look at the config depends on.
+    The first one that is young enough ends the search for old ones.
     """
     tx.execute(
-        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries AS old WHERE"
-        " (id <= (SELECT max(id) FROM deliveries) - ? OR received < ?) AND NOT EXISTS"
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries AS old WHERE id <="
+        " max((SELECT max(id) FROM deliveries) - ?, coalesce((SELECT id FROM deliveries"
+        " WHERE received >= ? ORDER BY id LIMIT 1) - 1, (SELECT max(id) FROM deliveries)))"
+        " AND NOT EXISTS"
         " (SELECT 1 FROM pushes LEFT JOIN deploys ON deploys.push = pushes.id"
         " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running')))"
         " ORDER BY id LIMIT ?)",
