@@ -132,6 +132,7 @@ def _pool(reactor: Any, path: Path) -> ConnectionPool:
         str(path),
         check_same_thread=False,
         isolation_level=None,
+        cached_statements=store.STATEMENTS,
         cp_min=1,
         cp_max=1,
         cp_openfun=store.prepare,

@@ -36,6 +36,8 @@ Witness = Callable[["Transaction", Event], None]
 BUSY_TIMEOUT = 5000
 #: The most rows that are added, or values that are asked for, by one statement.
 ROWS_AT_ONCE = 32
+#: How many statements a connection keeps compiled: all, with one for each number of rows.
+STATEMENTS = 256
 #: Faults that are not of the statement but of the surroundings, and may pass.
 _MAY_PASS = frozenset(
     {
@@ -100,7 +102,7 @@ class Transaction:
         self.events.append(event)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=STATEMENTS)
 def _insertion(table: str, columns: str, rows: int) -> str:
     """The statement that adds so many rows."""
     row = f"({', '.join('?' * len(columns.split(',')))})"
@@ -108,16 +110,9 @@ def _insertion(table: str, columns: str, rows: int) -> str:
 
 
 def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Values in parts for one statement each.
-
-    Their lengths are powers of two: there are few such statements, so that
-    they stay compiled.
-    """
-    start = 0
-    while left := len(values) - start:
-        size = min(ROWS_AT_ONCE, 1 << (left.bit_length() - 1))
-        yield values[start : start + size]
-        start += size
+    """Values in parts for one statement each."""
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        yield values[start : start + ROWS_AT_ONCE]
 
 
 def newest_of(repo: str | None, before: int | None) -> tuple[str, list[object]]:
@@ -132,6 +127,8 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+    # What a savepoint may have to undo would be written to a file.
+    connection.execute("PRAGMA temp_store=MEMORY")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -196,6 +193,8 @@ class Store:
     _witness: Witness | None = None
     _waiting: list[_Job] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
+    #: How far a commit has come when it is reported, where that is known.
+    _synchronous: str | None = field(default=None, init=False)
 
     def read(self, work: Work[T]) -> Deferred[T]:
         """Run work that only reads, beside the writer."""
@@ -230,11 +229,14 @@ class Store:
             return
         batch, self._waiting = self._waiting, []
         self._writing = True
-        done = self._writer.runWithConnection(_write, batch, self._witness)
-        done.addBoth(self._written, batch)
+        synchronous = "FULL" if any(job.durable for job in batch) else "NORMAL"
+        change = synchronous if synchronous != self._synchronous else None
+        done = self._writer.runWithConnection(_write, batch, self._witness, change)
+        done.addBoth(self._written, batch, synchronous)
 
-    def _written(self, outcome: Any, batch: list[_Job]) -> None:
+    def _written(self, outcome: Any, batch: list[_Job], synchronous: str) -> None:
         self._writing = False
+        self._synchronous = None if isinstance(outcome, Failure) else synchronous
         self._flush()
         if isinstance(outcome, Failure):
             for job in batch:
@@ -266,8 +268,10 @@ def _read(connection: Any, work: Work[T]) -> T:
         plain.execute("ROLLBACK")
 
 
-def _write(connection: Any, batch: list[_Job], witness: Witness | None) -> list[_Written]:
-    """Run the jobs in one transaction.
+def _write(
+    connection: Any, batch: list[_Job], witness: Witness | None, synchronous: str | None
+) -> list[_Written]:
+    """Run the jobs in one transaction; `synchronous` is for the connection, where that changes.
 
     With `FULL` the journal is flushed at the commit, with what went before
     without that; with `NORMAL` it stays consistent, and is flushed later
@@ -275,8 +279,8 @@ def _write(connection: Any, batch: list[_Job], witness: Witness | None) -> list[
     """
     plain = _plain(connection)
     written: list[_Written] = []
-    durable = any(job.durable for job in batch)
-    plain.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    if synchronous is not None:
+        plain.execute(f"PRAGMA synchronous={synchronous}")
     plain.execute("BEGIN IMMEDIATE")
     try:
         for work, jobs in groupby(batch, lambda job: job.work):
