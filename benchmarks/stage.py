@@ -268,19 +268,36 @@ class Server:
         """The seconds of processor time that it has used."""
         return cpu_of(self.pid)[0]
 
+    def cpu_of_reactor(self) -> float:
+        """The seconds of processor time of the reactor's thread, which is its first one."""
+        return cpu_of(self.pid, self.pid)[0]
+
     def memory(self) -> float:
         """What it holds of memory, in MB."""
         return memory_of(self.pid)
 
 
-def cpu_of(pid: int) -> tuple[float, float]:
-    """The seconds of processor time of a process, and of its children that have ended.
+def cpu_of(pid: int, thread: int | None = None) -> tuple[float, float]:
+    """The seconds of processor time of a process or one thread, and of its children that have ended.
 
     proc(5), `stat`, fields 14 to 17.
     """
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    of_thread = f"/task/{thread}" if thread is not None else ""
+    stat = Path(f"/proc/{pid}{of_thread}/stat").read_text().rpartition(")")[2].split()
     user, system, of_children, system_of_children = (int(field) / TICKS for field in stat[11:15])
     return user + system, of_children + system_of_children
+
+
+def until_idle(pid: int) -> None:
+    """Wait until a process and its children have done what is left to do for them."""
+    used = [cpu_of(pid)]
+
+    def is_idle() -> bool:
+        time.sleep(0.2)
+        used.append(cpu_of(pid))
+        return used[-1] == used[-2]
+
+    eventually(is_idle, f"process {pid} is idle")
 
 
 def memory_of(pid: int) -> float:
