@@ -29,6 +29,7 @@ from integralgit.background import Background
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.disks import Disks, in_own_thread
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.poll import Poll
@@ -212,7 +213,7 @@ def assemble(
     mirrors = Mirrors(make_private_folder(state / "mirrors"), git, in_thread)
     configs = Configs(archive, names, time.time)
     looks = Looks(configs, mirrors, settings)
-    visits = Visits(settings, git)
+    visits = Visits(settings, git, Disks(reactor, in_own_thread(reactor)))
     deployer = Deployer(
         reactor,
         settings,

@@ -12,14 +12,12 @@ from integralgit.background import InThread
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
-from integralgit.deploy.disks import Disks
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
 from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.unfinished import Unfinished
 from integralgit.deploy.update import Changing, Update, Updated
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
@@ -46,7 +44,6 @@ class Bring:
     _configs: Configs
     _looks: Looks
     _visits: Visits
-    _disks: Disks
     _in_thread: InThread
     _sleep: Callable[[float], Awaitable[None]]
     _go_on: Callable[[Run], None]
@@ -103,14 +100,7 @@ class Bring:
             if tips is None:
                 await self._take(run, visit)
             tips = await self._fetch(run, turn, trusts, visit, tips)
-
-        async def settle() -> None:
-            folder = await visit.checkout.git_folder()
-            await self._disks.settle(visit.place.location, str(folder))
-            Unfinished.settled(folder)
-            visit.end()
-
-        run.put_off(settle)
+        run.put_off(visit.settle)
         self._go_on(run)
         deployment = visit.place.deployment
         async with run.step("update"):

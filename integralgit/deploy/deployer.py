@@ -17,7 +17,6 @@ from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
 from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
-from integralgit.deploy.disks import Disks, in_own_thread
 from integralgit.deploy.git import GitError
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
@@ -74,19 +73,16 @@ class Deployer:
     _waits: Waits = field(factory=Waits, init=False)
     _cancelled: set[int] = field(factory=set, init=False)
     _archive: Patient = field(init=False)
-    _disks: Disks = field(init=False)
     _bring: Bring = field(init=False)
     _scripts: Scripts = field(init=False)
     _health: Health = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._archive = Patient(self._store, self._sleep)
-        self._disks = Disks(self._reactor, in_own_thread(self._reactor))
         self._bring = Bring(
             self._configs,
             self._looks,
             self._visits,
-            self._disks,
             self._in_thread,
             self._sleep,
             self._go_on,
@@ -327,7 +323,7 @@ class Deployer:
         with suppress(Stopping):
             if check is not None and outcome.state is State.SUCCEEDED:
                 outcome, at = await self._healthy_now(deploy, check, outcome, at), None
-            await self._disks.settle(deploy.location)
+            await self._visits.settle(deploy.location)
             await self._end(deploy, outcome, at)
 
     async def _healthy_now(

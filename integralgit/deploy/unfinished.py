@@ -51,6 +51,28 @@ def _changes(listed: str) -> Iterator[_Change]:
             yield _Change(next(parts), kind, _SUBMODULE in (before, after))
 
 
+def _lines(path: str) -> list[str]:
+    """The lines of a note; none where there is none."""
+    try:
+        return os.readlink(path).split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return Path(path).read_text("utf-8", "replace").rstrip("\n").split("\n")
+
+
+def _is_of_this_boot(lines: list[str]) -> bool:
+    """Whether the machine has not been started anew since a note with these lines was made."""
+    return lines[3:] == [boot_id()]
+
+
+def settled(folder: Path) -> None:
+    """What had ended in the checkout of that git folder since the machine was started is on the disk."""
+    with suppress(OSError):
+        if _is_of_this_boot(_lines(f"{folder}/{DONE}")):
+            os.unlink(f"{folder}/{DONE}")
+
+
 @define
 class Unfinished:
     """The note of one checkout; `folder` is its git folder.
@@ -90,29 +112,13 @@ class Unfinished:
             with suppress(FileNotFoundError):
                 os.unlink(self._path(name))
 
-    @staticmethod
-    def settled(folder: Path) -> None:
-        """What had ended in the checkout of that git folder is on the disk."""
-        with suppress(OSError):
-            os.unlink(f"{folder}/{DONE}")
-
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
 
-    def _lines(self, name: str) -> list[str]:
-        """The lines of the note of that name; none where there is none."""
-        try:
-            return os.readlink(self._path(name)).split("\n")
-        except FileNotFoundError:
-            return []
-        except OSError:
-            return Path(self._path(name)).read_text("utf-8", "replace").rstrip("\n").split("\n")
-
     def _cut_off(self) -> list[str]:
         """The lines of the note that counts: of an update that was under way, or is not on the disk."""
-        done = self._lines(DONE)
-        lost = done if done[3:] != [boot_id()] else []
-        return self._lines(NOTE) or lost
+        done = _lines(self._path(DONE))
+        return _lines(self._path(NOTE)) or ([] if _is_of_this_boot(done) else done)
 
     async def complete(self, keep: Keep) -> None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.

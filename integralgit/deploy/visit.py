@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
-from integralgit.deploy import leftovers
+from integralgit.deploy import leftovers, unfinished
 from integralgit.deploy.checkout import Checkout, Tips, Verified, lock_holder, try_lock
+from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
@@ -45,6 +47,7 @@ class Visit:
     lock: int
     _git: Git
     _verified: Verified
+    _disks: Disks
     checkout: Checkout = field(init=False)
     _git_folder: Path = field(init=False)
     _said: list[bytes] = field(factory=list, init=False)
@@ -120,12 +123,19 @@ class Visit:
         leftovers.begin(self._git_folder)
         self._is_at_work = True
 
-    def end(self) -> None:
-        """The work is over; where nothing is left behind, the next one need not look."""
-        if self._is_at_work:
-            self._is_at_work = False
-            if not (self._is_unclear or self._lost_objects):
-                leftovers.end(self._git_folder)
+    async def settle(self) -> None:
+        """What git has written is on the disk, and with that the work is over."""
+        if not self._is_at_work:
+            return
+        self._is_at_work = False
+        if not os.path.lexists(self._git_folder):
+            return
+        folder = await self.checkout.git_folder()
+        await self._disks.settle(self.place.location, str(folder))
+        unfinished.settled(folder)
+        if not (self._is_unclear or self._lost_objects):
+            # The next one need not look whether something was left behind.
+            leftovers.end(self._git_folder)
 
     def fail(self, error: Exception) -> None:
         """The work has come to that; a git that was made to end may have left something."""
@@ -155,11 +165,12 @@ class Visit:
             return None
 
     async def leave(self) -> None:
-        """Let the location go, once a fetch that was begun has ended."""
+        """Let the location go, once a fetch that was begun has ended, and all is on the disk."""
         try:
             await self.fetched_ahead()
+            with suppress(GitError, OSError):
+                await self.settle()
         finally:
-            self.end()
             self.close()
 
     def close(self) -> None:

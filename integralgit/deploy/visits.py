@@ -15,6 +15,7 @@ from attrs import define, field
 
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Verified, open_location
+from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.visit import Place, Visit
@@ -29,13 +30,19 @@ class Visits:
 
     _settings: Settings
     _git: Git
+    _disks: Disks
     _verified: Verified = field(factory=Verified, init=False)
     #: Where all went well the last time, by repository and location.
     _places: dict[Repository, dict[str, Place]] = field(factory=dict, init=False)
 
     def to(self, place: Place) -> Visit:
         """A visit, which whoever asks for it leaves; raises `Refused`."""
-        return Visit(place, open_location(place.location), self._git, self._verified)
+        lock = open_location(place.location)
+        return Visit(place, lock, self._git, self._verified, self._disks)
+
+    async def settle(self, location: str) -> None:
+        """What was written at a location without a visit is on the disk."""
+        await self._disks.settle(location)
 
     def ahead_to(self, place: Place) -> Visit | None:
         """A visit that has begun to fetch; None where that would have to wait, or to look closer.

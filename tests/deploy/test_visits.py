@@ -7,11 +7,12 @@ from pathlib import Path
 from shutil import copytree
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.checkout import open_location, try_lock
 from integralgit.deploy.child import Children
+from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git
 from integralgit.deploy.source import Source
 from integralgit.deploy.visit import Place, Visit
@@ -35,7 +36,15 @@ class VisitTests(SynchronousTestCase):
         self.place = self.at(str(self.www))
         children = Children(self.reactor, self.reactor.spawn)
         settings = Settings(trusts=(Trust((), ("github.com/**",), locations=(str(self.www),)),))
-        self.visits = Visits(settings, Git(children, {}, 60.0))
+        self.disk: Deferred[None] = succeed(None)
+        self.synced: list[str] = []
+        disks = Disks(self.reactor, self.sync)
+        self.visits = Visits(settings, Git(children, {}, 60.0), disks)
+
+    def sync(self, _: object, folder: str) -> Deferred[None]:
+        """The disk, for which the test may let others wait."""
+        self.synced.append(folder)
+        return self.disk
 
     def at(self, location: str, branch: str = "main", repo: Repository = SITE) -> Place:
         """A place where a repository is deployed."""
@@ -102,7 +111,33 @@ class VisitTests(SynchronousTestCase):
         fetch.ends(1)
         self.successResultOf(leaving)
         self.assertEqual((self.is_free(), note.exists()), (True, False))
+        self.assertEqual(len(self.synced), 1)
         self.successResultOf(self.leave(visit))
+        self.assertEqual(len(self.synced), 1)
+
+    def test_what_is_left_is_on_the_disk(self) -> None:
+        """A fetch that was in vain, or has failed, has its note until the disk has what it brought."""
+        branch = self.www / ".git" / "refs" / "remotes" / "origin" / "main"
+        branch.parent.mkdir(parents=True)
+        branch.write_text(TIP)
+        for code in (0, 1):
+            self.disk = Deferred()
+            visit, note = self.begun(), self.www / ".git" / "integralgit-at-work"
+            leaving = self.leave(visit)
+            self.reactor.spawned[-1].ends(code)
+            self.assertNoResult(leaving)
+            self.assertEqual((self.is_free(), note.exists()), (False, True))
+            self.disk.callback(None)
+            self.successResultOf(leaving)
+            self.assertEqual((self.is_free(), note.exists()), (True, False))
+
+    def test_nothing_was_written(self) -> None:
+        """Where no git was at work, or there is no git folder, nobody waits for the disk."""
+        self.successResultOf(self.leave(self.visits.to(self.place)))
+        empty = self.visits.to(self.at(f"{self.www}-new"))
+        empty.begin()
+        self.successResultOf(self.leave(empty))
+        self.assertEqual(self.synced, [])
 
     def leave(self, visit: Visit) -> Deferred[None]:
         """Nobody needs it."""

@@ -36,6 +36,7 @@ from integralgit.deploy.bring import LOCK_RETRY
 from integralgit.deploy.child import Children, Exit
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.disks import Disks, in_own_thread
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.spawn import spawner
@@ -318,7 +319,7 @@ class Scene:
             looks,
             store,
             logs,
-            Visits(settings, runner),
+            Visits(settings, runner, Disks(reactor, in_own_thread(reactor))),
             children,
             server,
             deferToThread,
