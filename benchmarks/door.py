@@ -11,7 +11,6 @@ import os
 import re
 import resource
 import shutil
-import socket
 import subprocess
 import time
 from functools import partial
@@ -27,12 +26,11 @@ from benchmarks.stage import (
     Server,
     Upstream,
     end,
-    free_port,
     request,
     running,
     until_idle,
 )
-from tests.integration.harness import eventually, github_push
+from tests.integration.harness import eventually, github_push, is_answered, own_port
 
 GROUP = "door"
 NEEDS = ("webhook", "wrk")
@@ -64,7 +62,7 @@ class Webhook:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        self.port = free_port()
+        self.port = own_port()
         header = {"source": "header", "name": "X-Hub-Signature-256"}
         proven = {
             "type": "payload-hmac-sha256",
@@ -89,11 +87,7 @@ class Webhook:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(self._listens, "webhook listens")
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        eventually(lambda: is_answered(self.port), "webhook listens")
 
     @property
     def pid(self) -> int:
@@ -206,7 +200,7 @@ def run(folder: Path) -> list[Result]:
         webhook.start()
         least = []
         for number, text in enumerate(LEAST.values()):
-            here, port = folder / f"least {number}", free_port()
+            here, port = folder / f"least {number}", own_port()
             here.mkdir()
             tac = text.format(port=port, secret=str(server.secret))
             least.append((port, Service.of_tac(here, port, tac).start()))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from benchmarks.stage import Prepared, end, free_port, memory_of, request, send_at_once
-from tests.integration.harness import TWISTD, surroundings
+from benchmarks.stage import Prepared, end, memory_of, request, send_at_once
+from tests.integration.harness import TWISTD, own_port, surroundings
 
 #: The least that brings a branch forward by git's commands for people.
 COMMANDS = (
@@ -222,7 +222,7 @@ class Service:
     @classmethod
     def deploying(cls, checkouts: Path, secret: Path) -> Service:
         """What deploys the checkouts in a folder, by their names."""
-        port = free_port()
+        port = own_port()
         commands, parts = COMMANDS, {"secret": str(secret), "folder": str(checkouts)}
         text = DEPLOYS.format(port=port, commands=commands, **parts)
         return cls.of_tac(checkouts, port, text, secret.read_bytes().strip())

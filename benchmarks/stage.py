@@ -308,12 +308,6 @@ def memory_of(pid: int) -> float:
     raise ProcessLookupError(pid)
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def request(body: bytes, secret: bytes, headers: Mapping[str, str], path: str = "/update") -> bytes:
     """A signed request as GitHub sends it, from its first byte to its last."""
     mac = hmac.new(secret, body, hashlib.sha256).hexdigest()

@@ -7,12 +7,15 @@ import hmac
 import http.client
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import TestCase
@@ -63,6 +66,26 @@ def eventually(what: Callable[[], T | None], why: str, patience: float = PATIENC
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not happen: {why}")
         time.sleep(0.05)
+
+
+def own_port() -> int:
+    """A port that nobody listens on, and that nobody is given by chance before somebody does.
+
+    It lies below those that the kernel takes for connections, of which other
+    tests have many (ip(7), `ip_local_port_range`).
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(max(1024, first - 10_000), max(2048, first))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def is_answered(port: int) -> bool:
+    """Whether somebody listens on that port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def surroundings() -> dict[str, str]:

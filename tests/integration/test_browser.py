@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 from playwright.sync_api import Page, expect
 
 from tests.integration.browser import chromium, page
-from tests.integration.harness import Daemon, Integration
+from tests.integration.harness import Daemon, Integration, own_port
 
 #: Prints a line, then one more for each file `../go-N` that the test makes.
 STEPWISE = """#!/bin/sh
@@ -61,9 +59,7 @@ class LiveLog(Integration):
 
     def test_the_log_goes_on_after_a_restart_of_the_server(self) -> None:
         """A cut connection resumes without loss or repetition."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = own_port()
         daemon = self.start(f'listen = ["tcp:{port}:interface=127.0.0.1"]')
         context = chromium().new_context()
         opened = context.new_page()

@@ -50,7 +50,7 @@ from integralgit.report.health import prober
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.archive import queued
-from tests.integration.harness import Upstream, git
+from tests.integration.harness import Upstream, git, own_port
 
 MODES = ("safe", "follow", "ff-only")
 REPO = "github.com/acme/site"
@@ -850,9 +850,7 @@ def renamed_upstream(scene: Scene) -> None:
 
 def unreachable(scene: Scene) -> None:
     """Nobody listens at the git host."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    fetch_from(scene, f"http://127.0.0.1:{port}/acme/site.git")
+    fetch_from(scene, f"http://127.0.0.1:{own_port()}/acme/site.git")
 
 
 def hanging(scene: Scene) -> None:

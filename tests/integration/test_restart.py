@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,7 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import PATIENCE, ROOT, TWISTD, Daemon, Integration, eventually, git
+from tests.integration.harness import (
+    PATIENCE,
+    ROOT,
+    TWISTD,
+    Daemon,
+    Integration,
+    eventually,
+    git,
+    is_answered,
+    own_port,
+)
 
 #: Says that it runs, then waits for a file that the test makes.
 WAITS = """#!/bin/sh
@@ -222,9 +231,7 @@ class Restart(Integration):
 
     def test_a_script_that_restarts_the_server(self) -> None:
         """A repository that deploys the server itself may restart it from its script (threat 74)."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = own_port()
         pidfile = self.folder / "server" / "pid"
         start = (
             f"cd {self.folder}/server && PYTHONPATH={ROOT} {TWISTD} --pidfile={pidfile} integralgit"
@@ -258,7 +265,7 @@ exit 6
                 return None
             return deploy if deploy["finished_at"] else None
 
-        eventually(lambda: self.answers(port), "it listens")
+        eventually(lambda: is_answered(port), "it listens")
         daemon.push(commit)
         deploy = eventually(ended, "the new server records the end of the script")
         self.assertEqual((deploy["state"], deploy["exit_code"]), ("failed", 6), daemon.log(1))
@@ -266,11 +273,6 @@ exit 6
         self.assertNotEqual(first, second)
         self.assertIn(f"ending {first}\nstarting anew\n", daemon.log(1))
         self.assertIn(f"started {second}\n", daemon.log(1))
-
-    def answers(self, port: int) -> bool:
-        """Whether somebody listens there."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def test_a_delivery_that_comes_again(self) -> None:
         """A delivery id is known across restarts; after a failed run it may run again."""

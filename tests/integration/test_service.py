@@ -10,7 +10,16 @@ import subprocess
 import sys
 import urllib.parse
 
-from tests.integration.harness import PATIENCE, ROOT, TWISTD, Integration, eventually, surroundings
+from tests.integration.harness import (
+    PATIENCE,
+    ROOT,
+    TWISTD,
+    Integration,
+    eventually,
+    is_answered,
+    own_port,
+    surroundings,
+)
 
 
 class Start(Integration):
@@ -125,9 +134,7 @@ class Start(Integration):
         commit = self.upstream.commit({"index.html": "one"})
         daemon = self.daemon()
         daemon.stop()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = own_port()
         pidfile = self.folder / "pid"
         subprocess.run(
             [
@@ -142,7 +149,7 @@ class Start(Integration):
         pid = int(pidfile.read_text())
         try:
             daemon.url = f"http://127.0.0.1:{port}"
-            eventually(lambda: self.answers(port), "it listens")
+            eventually(lambda: is_answered(port), "it listens")
             daemon.push(commit)
             self.assertEqual(daemon.ended(1)["state"], "succeeded")
         finally:
@@ -153,11 +160,6 @@ class Start(Integration):
         self.assertEqual(daemon.state.stat().st_mode & 0o777, 0o700)
         self.assertEqual((daemon.state / "logs" / "1.log").stat().st_mode & 0o777, 0o600)
         self.assertFalse((daemon.folder / "twistd.log").exists())
-
-    def answers(self, port: int) -> bool:
-        """Whether somebody listens there."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Access(Integration):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from unittest import SkipTest
 
 import integralgit
-from tests.integration.harness import PATIENCE, TWISTD, Daemon, Integration, eventually
+from tests.integration.harness import PATIENCE, TWISTD, Daemon, Integration, eventually, own_port
 
 UNITS = Path(integralgit.__file__).parent / "systemd"
 
@@ -60,9 +59,7 @@ class Systemd(Integration):
         activate = tool("systemd-socket-activate")
         name = re.search(r"FileDescriptorName=(\w+)", (UNITS / "integralgit.socket").read_text())
         assert name is not None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = own_port()
         daemon = Daemon(
             self.folder / "server", f'listen = ["systemd:domain=INET:name={name[1]}"]\n'
         )
