@@ -282,6 +282,7 @@ def assemble(
     listening = partial(_say_where, known, addresses, state)
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
+        state,
         [refusals, outbox, poll, workshop, listener],
         [writer, reader, readers],
         settings.umask,

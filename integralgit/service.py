@@ -19,6 +19,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
 
+from integralgit.deploy.lock import lock_holder, try_lock
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import BoundedSite
 
@@ -27,6 +28,17 @@ LOG_NAME = "integralgit.log"
 LOG_SIZE, LOG_FILES = 10_000_000, 5
 #: Seconds that answers in flight have at the end.
 FINISH = 5.0
+
+
+class CannotStart(SystemExit, Exception):
+    """Ends twistd with one line.
+
+    An `Exception` as well, for it is only of those that a daemon tells the
+    process that has started it, which would wait for ever.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"integralgit: {reason}")
 
 
 @define(eq=False, slots=False)
@@ -48,7 +60,7 @@ class Listener(Service):
             endpoint.listen(self._site).addBoth(started.append)
             if not started or not hasattr(started[0], "getHost"):
                 reason = started[0].getErrorMessage() if started else "no answer"
-                raise SystemExit(f"integralgit: cannot listen: {reason}")
+                raise CannotStart(f"cannot listen: {reason}")
             self.ports.append(started[0])
         if not self._addresses.base:
             self._addresses.base = local_url(self.ports)
@@ -92,13 +104,19 @@ class Readers(ThreadPool):
 
 @define(eq=False, slots=False)
 class IntegralGit(Service):
-    """The root: starts its parts in order, and stops them one at a time, last first."""
+    """The root: starts its parts in order, and stops them one at a time, last first.
 
+    It holds the lock of the state folder meanwhile: two servers would both
+    run what is queued there.
+    """
+
+    _state: Path
     parts: list[IService]
     _pools: list[ConnectionPool | Readers]
     _umask: int
     _observer: Any
     _saved_umask: int = field(default=0, init=False)
+    _lock: int = field(default=-1, init=False)
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and give it our log unless it was told of another."""
@@ -108,6 +126,12 @@ class IntegralGit(Service):
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
+        self._lock = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not try_lock(self._lock):
+            raise CannotStart(
+                f"the state folder {self._state} is in use by {lock_holder(self._lock)}; end that"
+                " one first, or let this one have a `state` of its own"
+            )
         for part in self.parts:
             part.privilegedStartService()
 
@@ -131,6 +155,9 @@ class IntegralGit(Service):
         for pool in self._pools:
             pool.close()
         os.umask(self._saved_umask)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def log_observer(state: Path) -> Any:

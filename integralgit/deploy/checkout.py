@@ -5,8 +5,6 @@ Everything here either reads or adds; what changes the user's files is in `updat
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 from collections.abc import Sequence
@@ -92,27 +90,6 @@ def open_location(location: str) -> int:
         raise Refused(
             f"the location {location} cannot be used: {os.strerror(error.errno or 0)}"
         ) from None
-
-
-def try_lock(descriptor: int) -> bool:
-    """Take the lock of a location for this descriptor and its heirs; False where another has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
-
-
-def lock_holder(descriptor: int) -> str:
-    """Who holds the lock of a location, for a person (proc(5), `/proc/locks`)."""
-    inode = os.fstat(descriptor).st_ino
-    for line in Path("/proc/locks").read_text().splitlines():
-        fields = line.split()
-        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
-            return f"process {fields[4]}"
-    return "another process"
 
 
 def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:

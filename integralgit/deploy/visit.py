@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
 from integralgit.deploy import leftovers, unfinished
-from integralgit.deploy.checkout import Checkout, Tips, Verified, lock_holder, try_lock
+from integralgit.deploy.checkout import Checkout, Tips, Verified
 from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.lock import lock_holder, try_lock
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.hostconfig.resolve import Deployment

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.checkout import open_location, try_lock
+from integralgit.deploy.checkout import open_location
 from integralgit.deploy.child import Children
 from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git
+from integralgit.deploy.lock import try_lock
 from integralgit.deploy.source import Source
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits

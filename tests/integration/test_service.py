@@ -97,6 +97,45 @@ class Start(Integration):
         self.assertIn("integralgit: cannot listen", done.stderr + done.stdout)
         self.assertNotIn("Traceback", done.stderr + done.stdout)
 
+    def test_a_busy_port_as_a_daemon(self) -> None:
+        """Whoever has started a daemon hears that as well, and it leaves no pid behind."""
+        root = ["--allow-root"] if os.geteuid() == 0 else []
+        pidfile = self.folder / "pid"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            listen = ["--listen", f"tcp:{port}:interface=127.0.0.1"]
+            done = subprocess.run(
+                [TWISTD, f"--pidfile={pidfile}", "integralgit", *root, *listen],
+                cwd=self.folder,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("integralgit: cannot listen", done.stderr)
+        self.assertFalse(pidfile.exists())
+
+    def test_a_state_folder_that_is_in_use(self) -> None:
+        """Two servers would run what is queued twice: the second one says who has the folder, and ends."""
+        daemon = self.daemon()
+        assert daemon.process is not None
+        arguments = [TWISTD, "-n", "--pidfile=", "integralgit", "-c", str(daemon.settings_file)]
+        done = subprocess.run(
+            [*arguments, "--listen", f"tcp:{own_port()}:interface=127.0.0.1"],
+            cwd=daemon.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1)
+        told = f"integralgit: the state folder {daemon.state} is in use by process"
+        self.assertIn(f"{told} {daemon.process.pid};", done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+        daemon.stop()
+        daemon.start()
+
     def test_not_as_root(self) -> None:
         """Root has to be allowed; others need nothing of the kind (threat 75)."""
         done = self.run_twistd("--listen", "tcp:nonsense")
