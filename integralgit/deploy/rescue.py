@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
@@ -20,6 +20,30 @@ async def with_identity(git: Git, host: str) -> Git:
         GIT_COMMITTER_NAME=name,
         GIT_COMMITTER_EMAIL=email,
     )
+
+
+def files_in(folder: str) -> Iterator[str]:
+    """Everything below a folder that is not a folder itself; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        paths = [os.path.join(parent, name) for name in (*folders, *files)]
+        yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
+
+
+def _there(root: str, files: Sequence[str]) -> list[str]:
+    """Those of the files that are there; for a folder in the place of one, the files in that.
+
+    A repository of its own stays a whole, which cannot be kept.
+    """
+    found = []
+    for path in files:
+        full = os.path.join(root, path)
+        if os.path.islink(full) or not os.path.isdir(full):
+            found += [path] if os.path.lexists(full) else []
+        elif os.path.lexists(os.path.join(full, ".git")):
+            found.append(path)
+        else:
+            found += (os.path.relpath(one, root) for one in files_in(full))
+    return found
 
 
 async def rescue(
@@ -42,7 +66,7 @@ async def rescue(
     try:
         before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
         await aside.run("read-tree", before or head or "--empty")
-        there = [path for path in files if os.path.lexists(os.path.join(git.folder or "", path))]
+        there = _there(git.folder or "", files)
         if there:
             with open(listed, "wb") as file:
                 file.write(b"\0".join(map(os.fsencode, there)))

@@ -31,7 +31,7 @@ NOTE, DONE = "integralgit-update", "integralgit-updated"
 NOTHING = "nothing"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 _SUBMODULE = "160000"
-_REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch"]
+_REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch", "--sparse"]
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -132,10 +132,16 @@ class Unfinished:
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.void()
                 return
+            if not await self._are_here(to, *([] if before == NOTHING else [before])):
+                self.say(
+                    f"An update to {to[:12]} was cut off here, and the disk has lost that commit."
+                )
+                self.void()
+                return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             self._clear_lock()
             if before == NOTHING:
-                if odd := await self._edited(to):
+                if odd := await self.edited(to):
                     await keep(odd)
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
@@ -156,12 +162,19 @@ class Unfinished:
                 return ref == "HEAD" and before == NOTHING
         return True
 
+    async def _are_here(self, *commits: str) -> bool:
+        """Whether all of these commits are in the repository, with their files."""
+        for commit in commits:
+            if (await self.git.try_("ls-tree", "-r", "--name-only", commit)).code:
+                return False
+        return True
+
     async def _differing(self, commit: str) -> set[str]:
         """The files that differ from those of a commit."""
         listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
         return set(listed.split("\0"))
 
-    async def _edited(self, commit: str) -> list[str]:
+    async def edited(self, commit: str) -> list[str]:
         """The files that are there, and not as in a commit: git makes the index when all are written."""
         aside = self.folder / f"{NOTE}.index"
         git = self.git.with_environment(GIT_INDEX_FILE=str(aside))

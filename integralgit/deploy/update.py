@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,18 +31,21 @@ from integralgit.deploy.plan import (
     plan,
     shortened,
 )
-from integralgit.deploy.rescue import rescue, with_identity
+from integralgit.deploy.rescue import files_in, rescue, with_identity
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
 
-def occupied(root: str, wanted: Iterable[str], leaving: frozenset[str]) -> list[str]:
+def occupied(
+    root: str, wanted: Iterable[str], leaving: frozenset[str], staying: Iterable[str] = ()
+) -> list[str]:
     """Which paths below `root` stand where new files are wanted, git aside.
 
-    `leaving` are tracked files that the same update removes. Looks at the
-    disk; meant for a thread.
+    `leaving` are tracked files that the same update removes, and `staying`
+    such that it changes, in whose folders' place something may stand. Looks at
+    the disk; meant for a thread.
     """
     found: dict[str, None] = {}
     #: Whether something may stand below a parent path: not where the update makes the folder anew.
@@ -58,6 +61,8 @@ def occupied(root: str, wanted: Iterable[str], leaving: frozenset[str]) -> list[
                     found[path] = None
         return folders[path]
 
+    for path in staying:
+        has_content(os.path.dirname(path))
     for path in wanted:
         if not has_content(os.path.dirname(path)):
             continue
@@ -66,16 +71,9 @@ def occupied(root: str, wanted: Iterable[str], leaving: frozenset[str]) -> list[
         if mode is not None and not stat.S_ISDIR(mode):
             found[path] = None
         elif mode is not None:
-            inside = (os.path.relpath(one, root) for one in _files_in(full))
+            inside = (os.path.relpath(one, root) for one in files_in(full))
             found.update(dict.fromkeys(one for one in inside if one not in leaving))
     return list(found)
-
-
-def _files_in(folder: str) -> Iterator[str]:
-    """Everything below a folder that is not a folder itself; links are not followed."""
-    for parent, folders, files in os.walk(folder):
-        paths = [os.path.join(parent, name) for name in (*folders, *files)]
-        yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
 
 
 def _mode(path: str) -> int | None:
@@ -255,8 +253,10 @@ class Update:
             changed = [path for kind, path in pairs if kind != "A"]
             leaving = [path for kind, path in pairs if kind == "D"]
         edited = [path for path in changed if path in status.edited]
+        gone = frozenset(leaving)
+        staying = [path for path in changed if path and path not in gone]
         others = await self.in_thread(
-            occupied, self.checkout.location, filter(None, added), frozenset(leaving)
+            occupied, self.checkout.location, filter(None, added), gone, staying
         )
         return edited, others
 
@@ -303,6 +303,14 @@ class Update:
         self.say("The update would overwrite files.\n" + "\n".join(parts))
         names = named(edited + others)
         return Refused(f"nothing was changed, for the update would overwrite files: {names}")
+
+    async def _assumed_unchanged(self, status: Status) -> set[str]:
+        """Edited files that git has been told not to look at, and overwrites where it is forced to."""
+        tagged = (await self.checkout.git.run("ls-files", "-v", "-z")).split("\0")
+        assumed = {entry[2:] for entry in tagged if entry[:1].islower()}
+        if not assumed or status.head is None:
+            return set()
+        return assumed & set(await self._unfinished.edited(status.head))
 
     async def _hidden(self, status: Status, to: str) -> list[str]:
         """Files in the way that git does not call edited, for somebody has told it not to look.
@@ -385,7 +393,8 @@ class Update:
     async def _overwrite(self, found: Found, branch: str, to: str, rescue_ref: str) -> None:
         status = await self.checkout.status()
         edited, others = await self._in_the_way(status, to)
-        files = sorted(status.edited | set(edited) | set(others))
+        assumed = await self._assumed_unchanged(status)
+        files = sorted({*status.edited, *edited, *others, *assumed})
         commits = [found.local] if found.own and found.local else []
         if found.loose and status.head:
             commits.append(status.head)

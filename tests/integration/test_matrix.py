@@ -585,6 +585,17 @@ def hidden(option: str, name: str) -> Prepare:
     return also(run("update-index", option, name), write(name))
 
 
+def tracked_folder(made: Prepare) -> Prepare:
+    """The user has something else where a tracked folder was, in which a file is changed."""
+
+    def prepare(scene: Scene) -> None:
+        scene.upstream({"lib/c.txt": "two\n"})
+        shutil.rmtree(scene.www / "lib")
+        made(scene)
+
+    return prepare
+
+
 def sparse(scene: Scene) -> None:
     """The user has only some of the files in the checkout."""
     scene.git("sparse-checkout", "set", "--no-cone", "/*", "!/b.txt", "!/folder")
@@ -1010,6 +1021,7 @@ CASES = (
     Case("files touched but not changed",  touch,                                       moves,              moves,               moves),
     Case("assumed unchanged in the way",   hidden("--assume-unchanged", "a.txt"),       blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
     Case("skipped in the way",             hidden("--skip-worktree", "a.txt"),          blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
+    Case("assumed unchanged, not in the way", hidden("--assume-unchanged", "b.txt"),    moves,              rescued("b.txt"),    moves),
     Case("assumed unchanged, and a dirty file", also(hidden("--assume-unchanged", "a.txt"), write("b.txt", "new.txt")), blocked("new.txt"), rescued("a.txt", "b.txt", "new.txt"), blocked("new.txt")),
     Case("sparse checkout",                sparse,                                      moves,              moves,               moves),
     Case("sparse, and an edit outside of it", also(sparse, write("b.txt")),             moves,              rescued("b.txt"),    moves),
@@ -1017,6 +1029,8 @@ CASES = (
 
     Case("untracked file in the way",      write("new.txt"),                            blocked("new.txt"), rescued("new.txt"),  blocked("new.txt")),
     Case("untracked file not in the way",  write("mine.txt", "folder/mine.txt"),        moves,              moves,               moves),
+    Case("folder for a tracked file",      also(remove("a.txt"), write("a.txt/mine.txt")), blocked("a.txt"), rescued("a.txt/mine.txt"), blocked("a.txt")),
+    Case("file for a tracked folder",      tracked_folder(write("lib")),                blocked("lib/c.txt"), rescued("lib"), blocked("lib/c.txt")),
     Case("untracked file for a folder",    write("folder"),                             blocked("folder"),  rescued("folder"),   blocked("folder")),
     Case("untracked folder for a file",    write("new.txt/mine.txt"),                   blocked("new.txt/mine.txt"), rescued("new.txt/mine.txt"), blocked("new.txt/mine.txt")),
     Case("repository of the user's in the way", repository_at("folder", "x.txt"),       blocked("folder/x.txt"), refused(NOT_OURS), blocked("folder/x.txt")),
