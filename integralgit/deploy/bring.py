@@ -12,6 +12,7 @@ from integralgit.background import InThread
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
+from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.plan import Refused
@@ -53,20 +54,21 @@ class Bring:
     ) -> tuple[Turn, Visit]:
         """Open the location, once the config and the settings allow it; whoever enters leaves it.
 
-        What the known config would refuse is looked at afresh first: it may
-        have been mended meanwhile, and the turn knows that then. `ahead` is a
-        visit that may be the one.
+        Where that cannot be with the known config, it is looked at afresh
+        first: it may have been mended meanwhile, and the turn knows that then.
+        `ahead` is a visit that may be the one.
         """
         try:
             place = self._place(turn, repo, trusts)
+            if ahead is not None and ahead.place == place:
+                return turn, ahead
+            visit = self._visits.to(place)
         except (Refused, Skipped, ConfigError):
             turn = replace(turn, known=await self._looks.look(repo))
-            place = self._place(turn, repo, trusts)
-        if ahead is not None and ahead.place == place:
-            return turn, ahead
+            visit = self._visits.to(self._place(turn, repo, trusts))
         if ahead is not None:
             await ahead.leave()
-        return turn, self._visits.to(place)
+        return turn, visit
 
     def _place(self, turn: Turn, repo: Repository, trusts: Sequence[Trust]) -> Place:
         deployment = self._chosen(turn.deploy, turn.known, trusts)
@@ -138,7 +140,7 @@ class Bring:
             place = visit.place
             branch = place.deployment.branch
             if tips is None:
-                await visit.checkout.prepare(branch)
+                await self._prepare(run, visit, trusts)
                 # Only now there is a git folder for certain.
                 visit.begin()
                 if await visit.refill():
@@ -165,6 +167,23 @@ class Bring:
                     continue
             run.note(branch=branch, commit=tips.branch, config_commit=record.good_commit)
             return tips
+
+    async def _prepare(self, run: Run, visit: Visit, trusts: Sequence[Trust]) -> None:
+        """Make the checkout one that can be fetched into.
+
+        Where it cannot be, the config may have been mended meanwhile, which
+        could not be fetched there: raises as `choose` then.
+        """
+        place = visit.place
+        try:
+            await visit.checkout.prepare(place.deployment.branch)
+        except (Refused, GitError) as error:
+            try:
+                record = await self._looks.look(place.repo)
+            except GitError:
+                raise error from None
+            self._chosen(run.deploy, record, trusts)
+            raise
 
     async def _fetch_wanted(
         self, run: Run, checkout: Checkout, branch: str, tips: Tips | None = None

@@ -356,7 +356,8 @@ class Checkout:
         to, and a clone's first value is only the old side of its first change.
         """
         try:
-            lines = (folder / "logs" / self.tracking(branch)).read_text().splitlines()[-50:]
+            log = folder / "logs" / self.tracking(branch)
+            lines = log.read_text("utf-8", "replace").splitlines()[-50:]
         except OSError:
             return []
         commits = [commit for line in lines for commit in line.split(" ", 2)[:2]]

@@ -214,7 +214,7 @@ class Deployer:
             "deploy {deploy} ended: {state} {reason}",
             deploy=number,
             state=outcome.state.value,
-            reason=outcome.reason or "",
+            reason=deploys.readable(outcome.reason or ""),
         )
         return (location,) if more and location is not None else ()
 

@@ -12,6 +12,7 @@ every git that a server starts holds too, and a person's is looked for.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
@@ -62,6 +63,9 @@ def clear(folder: Path, location: str, branch: str) -> Left | None:
         since = (folder / NOTE).stat().st_mtime_ns
     except OSError:
         return Left([], [])
+    if since > time.time_ns():
+        # The clock was set back meanwhile: what is there may be of any time.
+        since = 0
     found = []
     for one in chain(_locks(folder), _empty(folder)):
         with suppress(FileNotFoundError):
@@ -111,7 +115,7 @@ def _git_works_in(*places: str) -> bool:
             process = Path("/proc", entry)
             if process.stat().st_uid != os.geteuid():
                 continue
-            if not (process / "comm").read_text().startswith("git"):
+            if not (process / "comm").read_bytes().startswith(b"git"):
                 continue
             at = os.readlink(process / "cwd")
             if any(at == place or at.startswith(f"{place}/") for place in places):

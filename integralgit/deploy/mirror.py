@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 from urllib.parse import quote
@@ -19,6 +20,18 @@ from integralgit.deploy.source import Source
 from integralgit.names import CONFIG_BRANCH
 
 _REF = f"refs/heads/{CONFIG_BRANCH}"
+
+
+#: How long the name of a mirror may be, in bytes; file systems take 255.
+_LONGEST = 200
+
+
+def _file_name(repo: str) -> str:
+    """A repository's identity as the name of a file, which tells long ones apart by their digest."""
+    name = quote(repo, safe="")
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}-{sha256(repo.encode()).hexdigest()[:16]}"
 
 
 @define
@@ -46,7 +59,7 @@ class Mirrors:
         Raises `ConfigError` and `GitError`, and `OSError` where the mirror
         cannot be written.
         """
-        folder = self._folder / (quote(str(source.repo), safe="") + ".git")
+        folder = self._folder / f"{_file_name(str(source.repo))}.git"
         try:
             return await self._read(folder, source, commit)
         except GitError:

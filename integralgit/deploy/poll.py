@@ -62,7 +62,11 @@ def compare(
         if seen is None and deploys.has_any(tx, one.location):
             continue
         waiting = deploys.waiting_at(tx, one.location)
-        if waiting is None or waiting.repo != repo or waiting.trigger is Trigger.ROLLBACK:
+        if (
+            waiting is None
+            or (waiting.repo, waiting.branch) != (repo, one.branch)
+            or waiting.trigger is Trigger.ROLLBACK
+        ):
             entry = deploys.Entry(
                 repo, one.branch, one.host, one.location, Trigger.POLL, wanted=tip
             )

@@ -7,6 +7,7 @@ that work under a rescue ref of the submodule, as its mode says.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 
@@ -89,6 +90,9 @@ class Submodules:
     async def _work_in(self, path: str, to: str) -> OwnWork | None:
         """What a person has done in a submodule that the way to that commit would move, or None."""
         inside = self.git.inside(path)
+        if not os.path.lexists(os.path.join(inside.folder or "", ".git")):
+            # Removed by somebody: git would find the repository around it there.
+            return None
         status = await status_of(inside)
         named = await self.git.run("ls-tree", "-z", "--format=%(objectname)", to, "--", path)
         wanted = named.rstrip("\0")
@@ -128,4 +132,4 @@ class Submodules:
         except GitError as error:
             raise Refused(
                 f"the checkout was updated, but not all of its submodules: {error}"
-            ) from None
+            ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from integralgit.journal import deliveries, deploys, freezes
@@ -23,13 +25,18 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
-    """Begin with what waits for a location; what freezes its repository, or None for nothing."""
-    waiting = deploys.waiting_at(tx, location)
-    if waiting is None:
-        return None
-    freeze = freezes.freeze_of(tx, waiting.repo, now)
-    if freeze is not None:
-        return freeze
+    """Begin with what waits first for a location, and is not frozen; or None for nothing.
+
+    Where all that waits is frozen, the freeze that ends first.
+    """
+    found = [
+        (one, freezes.freeze_of(tx, one.repo, now)) for one in deploys.all_waiting_at(tx, location)
+    ]
+    free = [one for one, freeze in found if freeze is None]
+    if not free:
+        held = [freeze for _, freeze in found if freeze is not None]
+        return min(held, key=lambda one: inf if one.until is None else one.until, default=None)
+    waiting = free[0]
     begun = deploys.begin(tx, waiting, now)
     known = deliveries.known(tx, waiting.repo)
     deployed = tuple(deploys.commits_deployed_at(tx, location))

@@ -139,8 +139,12 @@ class Visit:
             leftovers.end(self._git_folder)
 
     def fail(self, error: Exception) -> None:
-        """The work has come to that; a git that was made to end may have left something."""
-        if isinstance(error, GitError) and error.was_ended:
+        """The work has come to that; a git that was made to end may have left something.
+
+        Or one that another git has started, which only says that it has failed.
+        """
+        was_ended = isinstance(error, GitError) and error.was_ended
+        if was_ended or isinstance(error.__cause__, GitError):
             self._is_at_work = False
 
     def fetch_ahead(self) -> bool:

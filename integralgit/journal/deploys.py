@@ -264,16 +264,16 @@ def unplaced(tx: Transaction, repo: str) -> list[Deploy]:
 
 
 def waiting_at(tx: Transaction, location: str) -> Deploy | None:
-    """The first of the deploys that wait for a location, or None.
+    """The first of the deploys that wait for a location, or None."""
+    return next(iter(all_waiting_at(tx, location)), None)
+
+
+def all_waiting_at(tx: Transaction, location: str) -> list[Deploy]:
+    """The deploys that wait for a location, in their order.
 
     There is one for each repository and branch, so rarely more than one.
     """
-    found = _deploys(
-        tx,
-        f"{_WAITING} AND location = ? ORDER BY id LIMIT 1",
-        (location,),
-    )
-    return found[0] if found else None
+    return _deploys(tx, f"{_WAITING} AND location = ? ORDER BY id", (location,))
 
 
 def has_any(tx: Transaction, location: str) -> bool:
@@ -394,6 +394,11 @@ def note(
     )
 
 
+def readable(text: str) -> str:
+    """A text as the archive can have it; bytes of a name that is not UTF-8 are written out."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def end(
     tx: Transaction,
     deploy: int,
@@ -406,6 +411,7 @@ def end(
     log_size: int | None = None,
 ) -> None:
     """The deploy ends in that state, and a step that still ran with it."""
+    reason = None if reason is None else readable(reason)
     _change(
         tx,
         deploy,
@@ -446,7 +452,7 @@ def end_step(
     tx.execute(
         "UPDATE steps SET state = ?, finished = ?, detail = ?"
         " WHERE deploy = ? AND name = ? AND state = 'running'",
-        (state, now, detail, deploy, name),
+        (state, now, readable(detail), deploy, name),
     )
     tx.emit(StepChanged(deploy, name, state))
 

@@ -88,6 +88,15 @@ class Locks(SynchronousTestCase):
         leftovers.begin(self.folder)
         self.assertEqual(self.clear(), ["index.lock"])
 
+    def test_a_note_from_the_future(self) -> None:
+        """Where the clock was set back since, what was made cannot be told by its time."""
+        lock = self.lock("index", age=10)
+        leftovers.begin(self.folder)
+        later = time.time() + 600
+        os.utime(self.folder / leftovers.NOTE, (later, later))
+        self.assertEqual(self.clear(), ["index.lock"])
+        self.assertFalse(lock.exists())
+
     def test_a_living_git(self) -> None:
         """While a git is at work there, nothing is removed: the lock may be its own."""
         subprocess.run(["git", "init", "--quiet", str(self.location)], check=True)

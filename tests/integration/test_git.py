@@ -84,6 +84,18 @@ class Names(RealGit):
         for one in told:
             self.assertIn(option, one)
 
+    async def test_a_long_one(self) -> None:
+        """A repository whose name is too long for a file has its mirror as well; no two have the same."""
+        upstream = Upstream(self.folder / "githost")
+        commit = upstream.configure("{}")
+        (self.folder / "mirrors").mkdir()
+        mirrors = Mirrors(self.folder / "mirrors", self.runner("file"), deferToThread)
+        for end in "ab":
+            long = Repository("github.com", "group/" * 40 + end)
+            text = await mirrors.config(Source(long, str(upstream.bare)), commit)
+            self.assertEqual(text, "{}")
+        self.assertEqual(len(list((self.folder / "mirrors").iterdir())), 2)
+
     async def test_other_protocols(self) -> None:
         """Only https and ssh are spoken, whatever the user's config allows (threat 28)."""
         upstream = Upstream(self.folder / "githost")

@@ -323,6 +323,31 @@ rmdir ../running
             (deploys[0]["state"], deploys[0]["location"]), ("succeeded", str(self.folder / "www"))
         )
 
+    def test_a_location_that_was_mended(self) -> None:
+        """Where the location of the known config cannot be used, that is read afresh as well."""
+        daemon = self.daemon()
+        number = 0
+        (self.folder / "file").touch()
+        (self.folder / "full").mkdir()
+        (self.folder / "full" / "mine.txt").touch()
+        git(self.folder, "clone", "--quiet", str(self.upstream.bare), "another")
+        git(self.folder / "another", "remote", "set-url", "origin", "https://example.com/x.git")
+        for name in ("file", "full", "another"):
+            config = self.config()
+            config["configs"]["base"]["location"] = str(self.folder / name)
+            self.upstream.configure(config)
+            daemon.push(self.upstream.commit({"deploy.sh": SCRIPT, name: "1"}))
+            number += 1
+            self.assertEqual(daemon.ended(number)["state"], "failed", name)
+            config["configs"]["base"]["location"] = str(self.folder / f"good-{name}")
+            self.upstream.configure(config)
+            daemon.push(self.upstream.commit({name: "2"}))
+            number += 1
+            deploy = daemon.ended(number)
+            self.assertEqual(deploy["state"], "succeeded", deploy["reason"])
+            self.assertEqual(deploy["location"], str(self.folder / f"good-{name}"))
+            self.assertEqual((self.folder / f"good-{name}" / name).read_text(), "2")
+
     def test_a_mirror_that_a_kill_has_left_locked(self) -> None:
         """The server's own small repositories are made anew where they cannot be used."""
         self.upstream.configure(self.config())

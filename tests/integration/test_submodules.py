@@ -168,6 +168,21 @@ class Submodules(TestCase):
         self.assertEqual(self.lib(), "three\n")
         self.assertEqual(git(inside, "rev-parse", "mine"), mine)
 
+    async def test_one_that_was_removed(self) -> None:
+        """One whose folder is gone, or holds nothing, comes back; edits around it are not touched for it."""
+        for mode, text in (("safe", "two\n"), ("follow", "three\n")):
+            await self.update()
+            git(self.www, "submodule", "--quiet", "deinit", "--force", "lib")
+            if mode == "safe":
+                (self.www / "lib").rmdir()
+            (self.www / "b.txt").write_text("mine\n")
+            git(self.www, "add", "b.txt")
+            self.next_library(text)
+            said = await self.update(mode)
+            self.assertNotIn("In the submodule", said)
+            self.assertEqual(self.lib(), text)
+        self.assertEqual(git(self.www, "show", f"{RESCUE}:b.txt"), "mine")
+
     async def test_edits_where_nothing_moves(self) -> None:
         """An edit inside a submodule that stays where it is does no harm to a deploy."""
         await self.update()

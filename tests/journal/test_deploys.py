@@ -413,6 +413,16 @@ class Life(Archive):
         )
         self.assertEqual(self.steps(number + 1), [])
 
+    def test_a_name_that_is_no_text(self) -> None:
+        """A reason with such a name ends the deploy as any; the bytes are written out."""
+        number = self.enqueue()
+        self.begin(number)
+        self.step(number, "fetch", 1.0, 0)
+        self.step_ends(number, "fetch", 2.0, "caf\udce9")
+        self.end(number, State.FAILED, reason="#!/opt/caf\udce9/sh")
+        self.assertEqual(self.get(number).reason, "#!/opt/caf\\xe9/sh")
+        self.assertEqual([one.detail for one in self.steps(number)], ["caf\\xe9"])
+
     def test_a_running_step_ends_with_its_deploy(self) -> None:
         """A step that still ran ends with its deploy, as that does; ended ones stay as they were."""
         for state, expected in (

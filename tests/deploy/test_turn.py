@@ -1,0 +1,59 @@
+"""Tests of what is next at a location."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.turn import Turn, take
+from integralgit.journal import deliveries, freezes
+from integralgit.journal.events import Freeze
+from integralgit.journal.store import Transaction
+from integralgit.testing import MemoryStore
+from tests.archive import queued
+
+SITE, OTHER = "github.com/acme/site", "github.com/acme/other"
+
+
+class Turns(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.memory = MemoryStore()
+
+        def prepare(tx: Transaction) -> None:
+            for repo in (SITE, OTHER):
+                deliveries.hear_of(tx, repo, "github", 0.0)
+                queued(tx, repo=repo)
+
+        self.successResultOf(self.memory.store.write(prepare))
+
+    def freeze(self, repo: str, until: float | None) -> Freeze:
+        """Freeze a repository."""
+        one = Freeze(repo, "a release", 0.0, until)
+        self.successResultOf(self.memory.store.write(lambda tx: freezes.freeze(tx, one)))
+        return one
+
+    def take(self) -> Turn | Freeze | None:
+        """What is next."""
+        return self.successResultOf(self.memory.store.write(lambda tx: take(tx, "/srv/site", 10.0)))
+
+    def next_repo(self) -> str:
+        """Whose deploy is next."""
+        turn = self.take()
+        assert isinstance(turn, Turn)
+        return turn.deploy.repo
+
+    def test_in_their_order(self) -> None:
+        """What waits longest is next, and then nothing."""
+        self.assertEqual([self.next_repo(), self.next_repo()], [SITE, OTHER])
+        self.assertIsNone(self.take())
+
+    def test_a_frozen_repository(self) -> None:
+        """It does not keep another one waiting that has the same location."""
+        freeze = self.freeze(SITE, None)
+        self.assertEqual(self.next_repo(), OTHER)
+        self.assertEqual(self.take(), freeze)
+
+    def test_all_are_frozen(self) -> None:
+        """The freeze that ends first is to be waited for."""
+        self.freeze(SITE, None)
+        first = self.freeze(OTHER, 20.0)
+        self.assertEqual(self.take(), first)
