@@ -279,7 +279,7 @@ def assemble(
     root = Root(update, Health(archive, background), windows, access)
     site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
 
-    listening = partial(_say_where, known, addresses, state)
+    listening = partial(_say_where, known, addresses, state, names)
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
         state,
@@ -290,11 +290,12 @@ def assemble(
     )
 
 
-def _say_where(known: Known, addresses: Addresses, state: Path) -> None:
-    """Log where git hosts are to send to, and where the secrets are."""
+def _say_where(known: Known, addresses: Addresses, state: Path, names: tuple[str, ...]) -> None:
+    """Log where git hosts are to send to, where the secrets are, and what this host is called."""
     log.info("hosts are told to send to {url}", url=addresses.hook)
     for path in known.files:
         log.info("the webhook secret is in {path}", path=path)
+    log.info("this host is called {names} in configs", names=" or ".join(names))
     log.info(
         "the access token for {url} is in {path}", url=addresses.base, path=state / ACCESS_TOKEN
     )

@@ -149,7 +149,33 @@ def _clone_url(value: object) -> str:
         )
     if user.startswith("-") or host.startswith("-"):
         raise ValueError("must not begin with `-`, nor may its user or host")
+    if re.search(r"\{(?!full_name\}|name\})", url):
+        raise ValueError("may hold `{full_name}` and `{name}`, and nothing else in braces")
+    if not is_url and not url.startswith("/") and ":" not in url.split("/")[0]:
+        raise ValueError("must be an https or ssh URL, host:path, or an absolute path")
     return url
+
+
+def _repositories(value: object) -> tuple[str, ...]:
+    """Patterns of identities, which begin with the git host."""
+    patterns = texts(value)
+    for pattern in patterns:
+        host = pattern.split("/")[0]
+        if "://" in pattern or (
+            pattern.count("/") == 1 and re.fullmatch(r"(?!localhost$)[\w-]+", host)
+        ):
+            raise ValueError(
+                f"has {pattern!r}; write the git host and the full name, such as github.com/acme/*"
+            )
+    return patterns
+
+
+def _locations(value: object) -> tuple[str, ...]:
+    patterns = texts(value)
+    for pattern in patterns:
+        if not pattern.startswith("/") or pattern.endswith("/"):
+            raise ValueError(f"has {pattern!r}, which is not like /srv/* and matches no location")
+    return patterns
 
 
 def _whole(value: object) -> int:
@@ -221,7 +247,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "state": text,
     "url": _base_url,
     "host_names": _host_names,
-    "allowed_hosts": lambda value: tuple(name.lower() for name in texts(value)),
+    "allowed_hosts": lambda value: tuple(name.lower() for name in _host_names(value)),
     "trusted_proxies": _networks,
     "public": flag,
     "badges": flag,
@@ -235,8 +261,8 @@ _READERS: dict[str, Callable[[object], Any]] = {
 }
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": texts,
-    "repos": texts,
-    "locations": texts,
+    "repos": _repositories,
+    "locations": _locations,
     "branches": texts,
     "scripts": texts,
     "env": _any_texts,

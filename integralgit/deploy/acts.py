@@ -14,6 +14,7 @@ from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.store import Transaction
+from integralgit.names import CONFIG_BRANCH
 
 
 class Conflict(Exception):
@@ -28,8 +29,13 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
     except ConfigError as error:
         raise Conflict(str(error)) from None
     if not found:
-        fault = record.config_error if record else None
-        raise Conflict(fault or f"the config of {repo} has nothing to deploy for this host")
+        if record is None or record.good_text is None:
+            fault = record.config_error if record else None
+            raise Conflict(fault or f"{repo} has no branch {CONFIG_BRANCH} with a config")
+        called = " or ".join(host_names)
+        raise Conflict(
+            f"the config of {repo} has nothing to deploy for this host, which is {called} in configs"
+        )
     return [
         deploys.enqueue(
             tx, deploys.Entry(repo, one.branch, one.host, one.location, Trigger.MANUAL), now

@@ -159,6 +159,8 @@ class Bring:
                     f"The newest config is broken ({record.config_error}); the last good one,"
                     f" of {(record.good_commit or '')[:12]}, is used."
                 )
+            for warning in self._configs.warnings(record):
+                run.say(f"The config: {warning}")
             if record is not turn.known:
                 now = self._chosen(run.deploy, record, trusts)
                 visit.turn_to(replace(place, deployment=now))

@@ -14,7 +14,7 @@ from shutil import rmtree
 import msgspec
 from attrs import define, field
 
-from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.git import Git, GitError, redact
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.hooks.delivery import Commit, shown
@@ -227,8 +227,9 @@ class Checkout:
             await self.git.run("remote", "add", "--", self.remote, self.source.url)
         elif not self.source.is_served_by(known):
             raise Refused(
-                f"the remote {self.remote} of the checkout at {self.location} is another"
-                f" repository than {self.source.repo}; change its URL or the location"
+                f"the remote {self.remote} of the checkout at {self.location}, {redact(known)},"
+                f" is another repository than {self.source.repo}, which is at {self.source.url};"
+                " change its URL, the location, or the `url` of the [[trust]]"
             )
         else:
             self._verified.remember(self.location, seen)

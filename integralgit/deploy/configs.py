@@ -38,6 +38,11 @@ class Configs:
     host_names: tuple[str, ...]
     _now: Callable[[], float]
 
+    def warnings(self, record: RepositoryRecord) -> list[str]:
+        """What the config in use says and nobody heeds, such as a key that is none."""
+        found = resolve(record.good_text, self.host_names) if record.good_text else ()
+        return list(dict.fromkeys(warning for one in found for warning in one.warnings))
+
     async def known(self, repo: Repository) -> RepositoryRecord:
         """What is known of a repository that was heard of."""
         return await self._store.read(lambda tx: deliveries.known(tx, str(repo)))

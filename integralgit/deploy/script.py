@@ -115,7 +115,8 @@ def interpreter_of(location: str, script: str) -> tuple[str, ...]:
     """
     path = os.path.join(location, script)
     if not os.path.isfile(path):
-        raise Refused(f"the script {script} is not a file in the checkout")
+        where = "on this host" if os.path.isabs(script) else "in the checkout"
+        raise Refused(f"the script {script} is not a file {where}")
     runs_itself = os.access(path, os.X_OK)
     try:
         with open(path, "rb") as file:

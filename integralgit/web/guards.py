@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from twisted.web.server import Request
 
+from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, wants_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def _ask_to_sign_in(web: Pages, request: Request) -> Any:
     """The answer to somebody unknown: a page for people, an error for programs."""
     if wants_json(request):
         request.setHeader("WWW-Authenticate", "Bearer")
-        raise HTTPError(401, "The access token is needed: Authorization: Bearer <token>.")
+        wrong = (
+            "not the one of this server" if header_values(request, "authorization") else "needed"
+        )
+        raise HTTPError(401, f"The access token is {wrong}: Authorization: Bearer <token>.")
     to = request.uri.decode("latin-1")
     if request.method == b"POST":
         # An act is not a page; what it was to change has one.
@@ -67,10 +71,16 @@ def reading(handler: Handler[P]) -> Handler[P]:
 
 
 def form_of(request: Request) -> dict[str, str]:
-    """The first value of each field of a small form that was sent."""
+    """The first value of each field of a small form that was sent.
+
+    Raises `HTTPError` for what is no form, for its fields would not be heeded.
+    """
     content = cast(BytesIO, request.content)
     content.seek(0)
     sent = content.read(16 * 1024).decode("utf-8", "replace")
+    kind = " ".join(header_values(request, "content-type")).partition(";")[0].strip().lower()
+    if sent and kind not in ("", "application/x-www-form-urlencoded"):
+        raise HTTPError(415, "Send the fields as a form, such as `curl --data for=1h` does.")
     return {name: values[0] for name, values in parse_qs(sent).items()}
 
 

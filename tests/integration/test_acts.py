@@ -139,6 +139,14 @@ class Acts(Integration):
         self.assertEqual(daemon.ended(4)["commit"], commits[-1])
         self.assertEqual(self.act(daemon, "/unfreeze").status, 409)
         self.assertEqual(self.act(daemon, "/freeze", b"for=ever").status, 400)
+        headers = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {daemon.token()}",
+            "Content-Type": "application/json",
+        }
+        answer = daemon.request("POST", f"{SITE}/freeze", b'{"for": "2h"}', headers)
+        self.assertEqual(answer.status, 415)
+        self.assertIn("as a form", answer.json["error"])
 
     def test_a_freeze_that_ends(self) -> None:
         """What has waited is deployed when the freeze is over."""

@@ -108,6 +108,24 @@ class Hook(Integration):
         """A secret longer than HMAC's block is hashed first (RFC 2104)."""
         self.deploys_by_push(secret=os.urandom(70).hex().encode() + b"\n")
 
+    def test_wrong_settings(self) -> None:
+        """A push succeeds, and says which setting of the hook is wrong."""
+        daemon = self.daemon()
+        self.install(daemon)
+        for name, value, said in (
+            ("url", daemon.url, f"integralgit.url has to end in /update, and is {daemon.url}"),
+            (
+                "secretFile",
+                "/nowhere/secret",
+                "cannot read integralgit.secretFile, /nowhere/secret",
+            ),
+            ("repository", "", "set integralgit.url, .repository and .secretFile"),
+        ):
+            git(self.upstream.bare, "config", f"integralgit.{name}", value)
+            git(self.upstream.work, "commit", "--quiet", "--allow-empty", "-m", "Next")
+            (line,) = self.said("main")
+            self.assertIn(said, line)
+
     def test_a_server_that_is_gone(self) -> None:
         """A push succeeds, and says that nobody was told."""
         daemon = self.daemon()

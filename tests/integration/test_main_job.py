@@ -382,6 +382,14 @@ rmdir ../running
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
         self.assertIn("The newest config is broken", daemon.log(2))
 
+    def test_a_key_that_is_none(self) -> None:
+        """Where nobody heeds what the config says, the deploy's log tells that."""
+        self.upstream.configure(self.config(scrpt="./other.sh"))
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"deploy.sh": SCRIPT}))
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
+        self.assertIn("key scrpt: unknown key: did you mean `script`?", daemon.log(1))
+
     def test_a_timeout(self) -> None:
         """A script that runs too long is ended with all its children (threat 64)."""
         self.upstream.configure(self.config(timeout=3))
