@@ -32,6 +32,8 @@ from integralgit.settings import Trust
 LATE_COMMIT = (1.0, 2.0, 4.0)
 #: Seconds between tries for a location that another process holds.
 LOCK_RETRY = 0.5
+#: How often it is waited for a git that was left alone there; a person's may stay for longer.
+ORPHAN_LOOKS = 60
 
 
 @define
@@ -122,6 +124,15 @@ class Bring:
             if not told:
                 run.say(f"waiting for the location, which {visit.lock_holder()} holds")
                 told = True
+            await self._sleep(LOCK_RETRY)
+            self._go_on(run)
+        for look in range(ORPHAN_LOOKS):
+            if not await visit.is_worked_in(self._in_thread):
+                break
+            if not look:
+                run.say(
+                    "waiting for a git that works in the location, for the last one was cut off"
+                )
             await self._sleep(LOCK_RETRY)
             self._go_on(run)
         for left in await visit.clear(self._in_thread):

@@ -95,8 +95,8 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
-#: Commands that leave nothing half done in the checkout when they are ended.
-_INTERRUPTIBLE = ("fetch", "ls-remote", "clone", "submodule")
+#: Commands that ask a remote; they leave nothing half done in the checkout when they are ended.
+_REMOTE = ("fetch", "ls-remote", "clone", "submodule")
 
 
 @define
@@ -123,7 +123,12 @@ class _Lines:
 
 @define
 class Git:
-    """Runs git in one folder; a copy of it serves another folder or another remote."""
+    """Runs git in one folder; a copy of it serves another folder or another remote.
+
+    The descriptors are not for commands that ask a remote: a credential helper
+    that one starts may stay for a quarter of an hour (git-credential-cache(1)),
+    and would hold the location's lock for so long.
+    """
 
     _children: Children
     _environment: Mapping[str, str]
@@ -160,14 +165,14 @@ class Git:
     async def try_(self, command: str, *arguments: str, output: bool = True) -> Exit:
         """Run a git command, whatever its exit code; what it prints where that is wanted."""
         where = ("-C", self.folder) if self.folder else ()
-        lines = _Lines(self.tell)
+        lines, asks_remote = _Lines(self.tell), command in _REMOTE
         ended = await self._children.run(
             ["git", *where, *_ARGUMENTS, command, *arguments],
             self._environment,
             timeout=self.timeout,
-            descriptors=self.descriptors,
+            descriptors={} if asks_remote else self.descriptors,
             tell=lines.add,
-            interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
+            interrupted_by=self.owner if asks_remote else None,
             output=output,
         )
         lines.end()

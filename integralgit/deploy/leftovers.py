@@ -6,7 +6,8 @@ cut off. A kill leaves locks, which would refuse every git for ever; a power
 failure leaves objects and refs with nothing in them, with which no git works.
 Such a file is removed if it was made since that work began, is ours, and no
 git of ours lives that works there: the caller holds the location's lock, which
-every git that a server starts holds too, and a person's is looked for.
+a git that a server has started holds too, unless it asks a remote; those, and a
+person's, are looked for.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def clear(folder: Path, location: str, branch: str) -> Left | None:
             made = one.lstat()
             if made.st_mtime_ns >= since and made.st_uid == os.geteuid():
                 found.append(one)
-    if found and _git_works_in(os.path.realpath(location), os.path.realpath(folder)):
+    if found and git_works_in(location, str(folder)):
         return None
     left = Left([], [])
     for one in found:
@@ -106,8 +107,9 @@ def _empty(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _git_works_in(*places: str) -> bool:
+def git_works_in(*folders: str) -> bool:
     """Whether a git of this user is at work in one of the folders (proc(5), `comm` and `cwd`)."""
+    places = [os.path.realpath(folder) for folder in folders]
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue

@@ -92,6 +92,13 @@ class Visit:
         """Who holds the lock, for a person."""
         return lock_holder(self.lock)
 
+    async def is_worked_in(self, in_thread: InThread) -> bool:
+        """Whether work there was cut off, and a git that may have been part of it is still at it."""
+        if not leftovers.may_be_in(self._git_folder):
+            return False
+        works: bool = await in_thread(leftovers.git_works_in, self.place.location)
+        return works
+
     async def clear(self, in_thread: InThread) -> list[str]:
         """Remove what a git of ours has left there when it was cut off; the names of that.
 

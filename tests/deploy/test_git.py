@@ -166,6 +166,12 @@ class Running(SynchronousTestCase):
         self.assertEqual(process.descriptors[9], 77)
         self.assertEqual(process.env, {"LC_ALL": "C"})
 
+    def test_what_asks_a_remote(self) -> None:
+        """What may start a helper that stays is not given the lock of the location."""
+        for command in ("fetch", "submodule", "clone", "ls-remote"):
+            Deferred.fromCoroutine(self.git.run(command))
+            self.assertNotIn(9, self.reactor.spawned[-1].descriptors)
+
     def test_without_a_folder(self) -> None:
         """Git may run without a folder of its own."""
         _, process = self.run_git(self.whole)

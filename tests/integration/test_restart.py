@@ -143,7 +143,7 @@ class Restart(Integration):
         daemon.stop(how)
         daemon.start()
         if how is signal.SIGKILL:
-            eventually(lambda: "waiting for the location, which" in daemon.log(2), "it waits")
+            eventually(lambda: "waiting for a git that works in" in daemon.log(2), "it waits")
         (self.folder / "slow.go").touch()
         deploy = daemon.ended(2)
         self.assertEqual((deploy["state"], deploy["commit"]), ("succeeded", second))
@@ -303,6 +303,26 @@ exit 6
         flag.unlink()
         self.assertEqual(daemon.push(commit, number="other").status, 202)
         self.assertEqual(daemon.ended(3)["state"], "succeeded")
+
+    def test_a_helper_that_stays(self) -> None:
+        """What a fetch leaves behind, as git-credential-cache does, holds nobody up (threat 69)."""
+        base = {"location": str(self.folder / "www"), "branch": "main"}
+        self.upstream.configure({"configs": {"base": base}})
+        daemon = self.daemon()
+        daemon.push(self.upstream.commit({"x": "1"}))
+        daemon.ended(1)
+        pid, upload = self.folder / "pid", self.folder / "upload"
+        stays = f"#!/bin/sh\nsleep 60 <&- >&- 2>&- &\necho $! > {pid}\n"
+        upload.write_text(f'{stays}exec git-upload-pack "$@"\n')
+        upload.chmod(0o755)
+        git(self.folder / "www", "config", "remote.origin.uploadpack", str(upload))
+        daemon.push(self.upstream.commit({"x": "2"}))
+        self.assertEqual(daemon.ended(2)["state"], "succeeded")
+        self.addCleanup(os.kill, int(pid.read_text()), signal.SIGKILL)
+        git(self.folder / "www", "config", "--unset", "remote.origin.uploadpack")
+        daemon.push(self.upstream.commit({"x": "3"}))
+        self.assertEqual(daemon.ended(3)["state"], "succeeded")
+        self.assertNotIn("waiting", daemon.log(3))
 
     def test_two_servers_and_one_location(self) -> None:
         """The second waits while the first one's script runs, and says who holds the location (threats 69 and 71)."""
