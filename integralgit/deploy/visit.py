@@ -36,6 +36,15 @@ class Place(msgspec.Struct, frozen=True):
         return self.deployment.location
 
 
+def _git_folder(location: str) -> Path:
+    """The git folder of a location, which may lie elsewhere (gitrepository-layout(5), `.git`)."""
+    inside = Path(location, ".git")
+    if inside.is_file():
+        said = inside.read_text("utf-8", "surrogateescape")
+        return Path(location, said.removeprefix("gitdir:").strip())
+    return inside
+
+
 @define(eq=False)
 class Visit:
     """Work at a place, from the opening of its folder until that is left.
@@ -60,7 +69,7 @@ class Visit:
     _is_unclear: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._git_folder = Path(self.place.location, ".git")
+        self._git_folder = _git_folder(self.place.location)
         self._tell = self._said.append
         self.turn_to(self.place)
 

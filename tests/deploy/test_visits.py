@@ -140,6 +140,19 @@ class VisitTests(SynchronousTestCase):
         self.successResultOf(self.leave(empty))
         self.assertEqual(self.synced, [])
 
+    def test_a_git_folder_elsewhere(self) -> None:
+        """The note stands in the git folder, wherever that is."""
+        elsewhere = self.www.parent / f"{self.www.name}-elsewhere"
+        (self.www / ".git").rename(elsewhere)
+        for path in (elsewhere, f"../{elsewhere.name}"):
+            (self.www / ".git").write_text(f"gitdir: {path}\n")
+            visit = self.visits.to(self.place)
+            visit.begin()
+            self.assertTrue((elsewhere / "integralgit-at-work").exists())
+            self.assertFalse(visit.fetch_ahead())
+            visit.close()
+            (elsewhere / "integralgit-at-work").unlink()
+
     def leave(self, visit: Visit) -> Deferred[None]:
         """Nobody needs it."""
         return Deferred.fromCoroutine(visit.leave())
