@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 from attrs import define
+from msgspec.structs import replace
 
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
@@ -42,6 +43,28 @@ class OwnWork(msgspec.Struct, frozen=True):
     has_commits: bool
 
 
+def _is_repository(git: Git) -> bool:
+    """Whether git would find a repository in its very folder, and not one around it."""
+    return os.path.lexists(os.path.join(git.folder or "", ".git"))
+
+
+async def replaced(git: Git, head: str, to: str) -> list[str]:
+    """The submodules in whose place the way to a commit puts a file, with something of a person's.
+
+    git would remove all that is in them, and does not look (git-checkout(1)).
+    """
+    listed = (await git.run("diff-tree", "-r", "-z", "--no-renames", head, to, "--")).split("\0")
+    found = []
+    for how, path in zip(listed[::2], listed[1::2], strict=False):
+        inside = git.inside(path)
+        if not (how.startswith(":160000 ") and how.endswith("T") and _is_repository(inside)):
+            continue
+        is_own = os.path.isdir(os.path.join(inside.folder or "", ".git"))
+        if is_own or await inside.run("status", "--porcelain", "--ignored", "--untracked-files"):
+            found.append(path)
+    return found
+
+
 @define
 class Submodules:
     """The submodules of a checkout, at whose root `git` runs; `say` writes to the deploy's log."""
@@ -56,7 +79,7 @@ class Submodules:
         Work of a person's own there is kept under `rescue_ref` of its
         submodule; without one, raises `Refused` with the list.
         """
-        works = [work for path in await self._touched() if (work := await self._work_in(path, to))]
+        works = await self._works(to)
         if works and rescue_ref is None:
             self.say(
                 "The update would move submodules with commits or edits of their own:\n"
@@ -87,16 +110,42 @@ class Submodules:
         entries = (entry.split(" ", 8) for entry in listed.split("\0"))
         return [entry[8] for entry in entries if entry[0] == "1" and entry[2].startswith("S")]
 
-    async def _work_in(self, path: str, to: str) -> OwnWork | None:
-        """What a person has done in a submodule that the way to that commit would move, or None."""
-        inside = self.git.inside(path)
-        if not os.path.lexists(os.path.join(inside.folder or "", ".git")):
-            # Removed by somebody: git would find the repository around it there.
+    async def _works(self, to: str | None) -> list[OwnWork]:
+        """What a person has done in submodules, and theirs, that the way to that commit would move.
+
+        None stands for a commit that is not here yet, which may move any.
+        """
+        found = []
+        for path in await self._touched():
+            inside = self.git.inside(path)
+            if not _is_repository(inside):
+                # Removed by somebody: git would find the repository around it there.
+                continue
+            wanted = await self._wanted(path, to)
+            if wanted == "":
+                continue
+            if work := await self._work_in(path, wanted):
+                found.append(work)
+            is_here = wanted and not (await inside.try_("cat-file", "-e", wanted)).code
+            below = Submodules(inside, self.say, self.host)
+            found += [
+                replace(one, path=f"{path}/{one.path}")
+                for one in await below._works(wanted if is_here else None)
+            ]
+        return found
+
+    async def _wanted(self, path: str, to: str | None) -> str | None:
+        """The commit of a submodule in that commit, empty where it has none; None where that is not known."""
+        if to is None:
             return None
-        status = await status_of(inside)
         named = await self.git.run("ls-tree", "-z", "--format=%(objectname)", to, "--", path)
-        wanted = named.rstrip("\0")
-        if status.head is None or wanted in ("", status.head):
+        return named.rstrip("\0")
+
+    async def _work_in(self, path: str, wanted: str | None) -> OwnWork | None:
+        """What a person has done in a submodule that is to be at that commit, if it is to move."""
+        inside = self.git.inside(path)
+        status = await status_of(inside)
+        if status.head is None or wanted == status.head:
             return None
         recorded = await self.git.try_("rev-parse", "--verify", "--quiet", f"HEAD:{path}")
         elsewhere = ["--branches", "--remotes", "--tags", wanted, recorded.out.decode().strip()]

@@ -32,7 +32,7 @@ from integralgit.deploy.plan import (
     shortened,
 )
 from integralgit.deploy.rescue import files_in, rescue, with_identity
-from integralgit.deploy.submodules import Submodules
+from integralgit.deploy.submodules import Submodules, replaced
 from integralgit.deploy.unfinished import Unfinished
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
@@ -134,6 +134,7 @@ class Update:
         head = await self.checkout.head()
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
+        await self._see_that_no_submodule_is_replaced(head, step)
         submodules = await self._submodules(tips.branch)
         if submodules is not None:
             overwrites = isinstance(step, Overwrite)
@@ -144,6 +145,19 @@ class Update:
         if head.commit is None:
             self._tell_what_is_missing()
         return Updated(head.commit, at)
+
+    async def _see_that_no_submodule_is_replaced(self, head: Head, step: Step) -> None:
+        if isinstance(step, Stay) or head.commit is None:
+            return
+        if not os.path.exists(os.path.join(self.checkout.location, ".gitmodules")):
+            return
+        to = step.target if isinstance(step, Merge) else step.to
+        found = await replaced(self.checkout.git, head.commit, to)
+        if found:
+            raise Refused(
+                f"nothing was changed, for files would take the place of submodules with something"
+                f" of yours in them: {named(found)}"
+            )
 
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""

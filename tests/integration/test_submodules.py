@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -182,6 +183,45 @@ class Submodules(TestCase):
             self.assertNotIn("In the submodule", said)
             self.assertEqual(self.lib(), text)
         self.assertEqual(git(self.www, "show", f"{RESCUE}:b.txt"), "mine")
+
+    async def test_submodules_of_theirs(self) -> None:
+        """Commits and edits in a submodule of a submodule refuse, or are kept, whether its own moves or not."""
+        nest = Upstream(self.folder / "nesthost")
+        nest.commit({"nest.txt": "one\n"})
+        git(self.library.work, *ALLOW, "submodule", "--quiet", "add", str(nest.bare), "nest")
+        self.next_library("two\n")
+        await self.update()
+        inside = self.www / "lib" / "nest"
+        (inside / "nest.txt").write_text("mine\n")
+        git(inside, "commit", "--quiet", "-a", "-m", "Mine")
+        mine = git(inside, "rev-parse", "HEAD")
+        self.upstream.commit({"a.txt": "three\n"})
+        self.assertIn("commits or edits of their own: lib/nest", await self.update())
+        self.next_library("four\n")
+        self.assertIn("commits or edits of their own: lib/nest", await self.update())
+        self.assertEqual(git(inside, "rev-parse", "HEAD"), mine)
+        said = await self.update("follow")
+        self.assertIn("In the submodule lib/nest:", said)
+        self.assertEqual((self.lib(), (inside / "nest.txt").read_text()), ("four\n", "one\n"))
+        self.assertEqual(git(inside, "merge-base", RESCUE, mine), mine)
+
+    async def test_one_that_becomes_a_file(self) -> None:
+        """Where something in it is a person's, that is not removed with it; else it makes way."""
+        await self.update()
+        work = self.upstream.work
+        git(work, "rm", "--quiet", "--cached", "lib")
+        shutil.rmtree(work / "lib")
+        self.upstream.commit({"lib": "a file now\n"})
+        mine = self.www / "lib" / "mine.txt"
+        mine.write_text("mine\n")
+        for mode in ("safe", "ff-only", "follow"):
+            for submodules in (True, False):
+                told = await self.update(mode, submodules=submodules)
+                self.assertIn("something of yours in them: lib", told)
+                self.assertEqual((mine.read_text(), self.lib()), ("mine\n", "one\n"))
+        mine.unlink()
+        await self.update()
+        self.assertEqual((self.www / "lib").read_text(), "a file now\n")
 
     async def test_edits_where_nothing_moves(self) -> None:
         """An edit inside a submodule that stays where it is does no harm to a deploy."""
