@@ -127,7 +127,12 @@ class IntegralGit(Service):
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
         self._lock = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if not try_lock(self._lock):
+        try:
+            is_ours = try_lock(self._lock)
+        except OSError as error:
+            reason = f"the state folder {self._state} cannot be locked: {error.strerror}"
+            raise CannotStart(reason) from None
+        if not is_ours:
             raise CannotStart(
                 f"the state folder {self._state} is in use by {lock_holder(self._lock)}; end that"
                 " one first, or let this one have a `state` of its own"
