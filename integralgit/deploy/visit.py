@@ -39,9 +39,10 @@ class Place(msgspec.Struct, frozen=True):
 def _git_folder(location: str) -> Path:
     """The git folder of a location, which may lie elsewhere (gitrepository-layout(5), `.git`)."""
     inside = Path(location, ".git")
-    if inside.is_file():
-        said = inside.read_text("utf-8", "surrogateescape")
-        return Path(location, said.removeprefix("gitdir:").strip())
+    with suppress(OSError):
+        if inside.is_file():
+            said = inside.read_text("utf-8", "surrogateescape")
+            return Path(location, said.removeprefix("gitdir:").strip())
     return inside
 
 
