@@ -346,6 +346,7 @@ THREATS = {
     69: shown(
         "integration.test_restart.Restart.test_a_script_goes_on_when_the_server_is_killed",
         "integration.test_restart.Restart.test_two_servers_and_one_location",
+        "integration.test_restart.Restart.test_a_helper_that_stays",
         "deploy.test_script.PickingUp.test_another_process",
     ),
     70: shown(
