@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ LOG_NAME = "integralgit.log"
 LOG_SIZE, LOG_FILES = 10_000_000, 5
 #: Seconds that answers in flight have at the end.
 FINISH = 5.0
+#: Seconds that a server that ends has to let go of the state folder, once another one starts.
+LET_GO = 10.0
 
 
 class CannotStart(SystemExit, Exception):
@@ -126,19 +129,28 @@ class IntegralGit(Service):
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
+        self._take_state()
+        for part in self.parts:
+            part.privilegedStartService()
+
+    def _take_state(self) -> None:
+        """Lock the state folder; a server before us that is about to end is waited for.
+
+        Nothing else is to be done meanwhile, for the reactor does not run yet.
+        """
         self._lock = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        end = time.monotonic() + LET_GO
         try:
-            is_ours = try_lock(self._lock)
+            while not try_lock(self._lock):
+                if time.monotonic() > end:
+                    raise CannotStart(
+                        f"the state folder {self._state} is in use by {lock_holder(self._lock)};"
+                        " end that one first, or let this one have a `state` of its own"
+                    )
+                time.sleep(0.1)
         except OSError as error:
             reason = f"the state folder {self._state} cannot be locked: {error.strerror}"
             raise CannotStart(reason) from None
-        if not is_ours:
-            raise CannotStart(
-                f"the state folder {self._state} is in use by {lock_holder(self._lock)}; end that"
-                " one first, or let this one have a `state` of its own"
-            )
-        for part in self.parts:
-            part.privilegedStartService()
 
     def startService(self) -> None:
         super().startService()

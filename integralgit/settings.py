@@ -160,20 +160,25 @@ def _repositories(value: object) -> tuple[str, ...]:
     """Patterns of identities, which begin with the git host."""
     patterns = texts(value)
     for pattern in patterns:
-        host = pattern.split("/")[0]
-        if "://" in pattern or (
-            pattern.count("/") == 1 and re.fullmatch(r"(?!localhost$)[\w-]+", host)
-        ):
+        if "://" in pattern:
             raise ValueError(
                 f"has {pattern!r}; write the git host and the full name, such as github.com/acme/*"
             )
     return patterns
 
 
+def _allowed_hosts(value: object) -> tuple[str, ...]:
+    names = texts(value)
+    for name in names:
+        if "/" in name:
+            raise ValueError(f"has {name!r}, which is a URL; write the name of the host alone")
+    return tuple(name.lower() for name in names)
+
+
 def _locations(value: object) -> tuple[str, ...]:
     patterns = texts(value)
     for pattern in patterns:
-        if not pattern.startswith("/") or pattern.endswith("/"):
+        if pattern[0] not in "/*?[" or pattern.endswith("/"):
             raise ValueError(f"has {pattern!r}, which is not like /srv/* and matches no location")
     return patterns
 
@@ -247,7 +252,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "state": text,
     "url": _base_url,
     "host_names": _host_names,
-    "allowed_hosts": lambda value: tuple(name.lower() for name in _host_names(value)),
+    "allowed_hosts": _allowed_hosts,
     "trusted_proxies": _networks,
     "public": flag,
     "badges": flag,

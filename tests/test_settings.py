@@ -304,7 +304,6 @@ class TrustTableTests(SynchronousTestCase):
     def test_what_matches_nothing(self) -> None:
         """A bound or a URL that could never mean a repository or a location stops the start."""
         for key, value, said in (
-            ("repos", ["acme/*"], "write the git host and the full name"),
             ("repos", ["https://github.com/acme/*"], "write the git host and the full name"),
             ("locations", ["srv/*"], "matches no location"),
             ("locations", ["/srv/www/"], "matches no location"),
@@ -314,10 +313,12 @@ class TrustTableTests(SynchronousTestCase):
             told = complaint({"trust": [{"repos": ["github.com/acme/*"], key: value}]})
             self.assertIn(f"the setting `{key}` in [[trust]] number 1 ", told)
             self.assertIn(said, told)
-        for pattern in ("localhost/*", "git:3000/*", "*/site", "gitea/acme/*"):
-            trusts = make_settings({"trust": [{"repos": [pattern]}]}, {}).trusts
-            self.assertEqual(trusts[0].repos, (pattern,))
-        self.assertIn("not the name of a host", complaint({"allowed_hosts": ["https://x.y"]}))
+        for key, pattern in (("repos", "gitea/*"), ("locations", "**"), ("locations", "*/www")):
+            table = {"repos": ["github.com/**"], key: [pattern]}
+            make_settings({"trust": [table]}, {})
+        self.assertIn("write the name of the host", complaint({"allowed_hosts": ["https://x.y"]}))
+        hosts = make_settings({"allowed_hosts": ["[FD00::1]", "a.example."]}, {}).allowed_hosts
+        self.assertEqual(hosts, ("[fd00::1]", "a.example."))
 
     def test_urls_that_git_takes_for_something_else(self) -> None:
         """What git would take for an option or a program is no URL (threats 27, 28 and 29)."""

@@ -191,9 +191,12 @@ class Bring:
         try:
             await visit.checkout.prepare(place.deployment.branch)
         except (Refused, GitError) as error:
+            self._go_on(run)
+            if isinstance(error, GitError) and error.was_ended:
+                raise
             try:
                 record = await self._looks.look(place.repo)
-            except GitError:
+            except (GitError, OSError):
                 raise error from None
             self._chosen(run.deploy, record, trusts)
             raise

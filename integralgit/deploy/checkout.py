@@ -187,7 +187,7 @@ def look_of(location: str) -> tuple[object, ...] | None:
 
 @define
 class Checkout:
-    """The repository at one location; `git` runs in it and hands the location's lock on."""
+    """The repository at one location; `git` runs in it, and holds its lock where it changes files."""
 
     git: Git
     location: str

@@ -95,8 +95,10 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
-#: Commands that ask a remote; they leave nothing half done in the checkout when they are ended.
-_REMOTE = ("fetch", "ls-remote", "clone", "submodule")
+#: Commands that ask a remote, and write no files but git's own.
+_REMOTE = ("fetch", "ls-remote", "clone")
+#: Commands that may be ended: the next deploy does the rest.
+_INTERRUPTIBLE = (*_REMOTE, "submodule")
 
 
 @define
@@ -125,7 +127,7 @@ class _Lines:
 class Git:
     """Runs git in one folder; a copy of it serves another folder or another remote.
 
-    The descriptors are not for commands that ask a remote: a credential helper
+    The descriptors are not for commands that only ask a remote: a credential helper
     that one starts may stay for a quarter of an hour (git-credential-cache(1)),
     and would hold the location's lock for so long.
     """
@@ -165,14 +167,14 @@ class Git:
     async def try_(self, command: str, *arguments: str, output: bool = True) -> Exit:
         """Run a git command, whatever its exit code; what it prints where that is wanted."""
         where = ("-C", self.folder) if self.folder else ()
-        lines, asks_remote = _Lines(self.tell), command in _REMOTE
+        lines = _Lines(self.tell)
         ended = await self._children.run(
             ["git", *where, *_ARGUMENTS, command, *arguments],
             self._environment,
             timeout=self.timeout,
-            descriptors={} if asks_remote else self.descriptors,
+            descriptors={} if command in _REMOTE else self.descriptors,
             tell=lines.add,
-            interrupted_by=self.owner if asks_remote else None,
+            interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
             output=output,
         )
         lines.end()

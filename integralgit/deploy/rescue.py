@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePath
 
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
@@ -29,16 +30,18 @@ def files_in(folder: str) -> Iterator[str]:
         yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
 
 
-def _there(root: str, files: Sequence[str]) -> list[str]:
-    """Those of the files that are there; for a folder in the place of one, the files in that.
+def expanded(root: str, files: Sequence[str]) -> list[str]:
+    """The files, and for a folder in the place of one the files in that; meant for a thread.
 
-    A repository of its own stays a whole, which cannot be kept.
+    A repository of its own stays a whole, which cannot be kept; what is behind
+    a link is kept with that.
     """
     found = []
     for path in files:
         full = os.path.join(root, path)
         if os.path.islink(full) or not os.path.isdir(full):
-            found += [path] if os.path.lexists(full) else []
+            above = [os.path.join(root, part) for part in map(str, PurePath(path).parents)][:-1]
+            found += [] if any(map(os.path.islink, above)) else [path]
         elif os.path.lexists(os.path.join(full, ".git")):
             found.append(path)
         else:
@@ -66,7 +69,7 @@ async def rescue(
     try:
         before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
         await aside.run("read-tree", before or head or "--empty")
-        there = _there(git.folder or "", files)
+        there = [path for path in files if os.path.lexists(os.path.join(git.folder or "", path))]
         if there:
             with open(listed, "wb") as file:
                 file.write(b"\0".join(map(os.fsencode, there)))

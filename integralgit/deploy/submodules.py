@@ -113,7 +113,7 @@ class Submodules:
     async def _works(self, to: str | None) -> list[OwnWork]:
         """What a person has done in submodules, and theirs, that the way to that commit would move.
 
-        None stands for a commit that is not here yet, which may move any.
+        None stands for a commit that is not here yet.
         """
         found = []
         for path in await self._touched():
@@ -158,7 +158,8 @@ class Submodules:
             *filter(None, elsewhere),
             "--",
         )
-        if own or status.edited:
+        # Where it is to be is not known yet: it may well stay, and git overwrites no edits there.
+        if own or (status.edited and wanted is not None):
             return OwnWork(path, status.head, status.edited, bool(own))
         return None
 

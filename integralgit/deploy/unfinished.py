@@ -226,8 +226,8 @@ class Unfinished:
     def _clear_lock(self) -> None:
         """Remove the lock of the index that our own git left: it was made after the note.
 
-        No git of ours lives, for each holds the location's lock; and a
-        person's git would have found the same lock, and given up.
+        No git of ours that changes files lives, for each holds the location's
+        lock; and a person's git would have found the same lock, and given up.
         """
         lock = self.folder / "index.lock"
         try:

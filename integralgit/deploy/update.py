@@ -31,7 +31,7 @@ from integralgit.deploy.plan import (
     plan,
     shortened,
 )
-from integralgit.deploy.rescue import files_in, rescue, with_identity
+from integralgit.deploy.rescue import expanded, files_in, rescue, with_identity
 from integralgit.deploy.submodules import Submodules, replaced
 from integralgit.deploy.unfinished import Unfinished
 
@@ -188,7 +188,8 @@ class Update:
     ) -> None:
         """Keep commits and files under a ref of their own, and say how to get them back."""
         git = await with_identity(self.checkout.git, self.identity)
-        await rescue(git, head, commits, files, ref, self.say)
+        found = await self.in_thread(expanded, self.checkout.location, files)
+        await rescue(git, head, commits, found, ref, self.say)
 
     async def _take(
         self, step: Step, head: Head, found: Found, branch: str, rescue_ref: str

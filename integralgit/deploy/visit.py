@@ -65,6 +65,8 @@ class Visit:
     _tell: Callable[[bytes], object] = field(init=False)
     _ahead: Deferred[Tips] | None = field(default=None, init=False)
     _is_at_work: bool = field(default=False, init=False)
+    #: A git was made to end, and may have left locks.
+    _was_cut_off: bool = field(default=False, init=False)
     _lost_objects: list[str] = field(factory=list, init=False)
     #: What was left behind could not be told from what somebody does there just now.
     _is_unclear: bool = field(default=False, init=False)
@@ -151,7 +153,7 @@ class Visit:
         folder = await self.checkout.git_folder()
         await self._disks.settle(self.place.location, str(folder))
         unfinished.settled(folder)
-        if not (self._is_unclear or self._lost_objects):
+        if not (self._is_unclear or self._lost_objects or self._was_cut_off):
             # The next one need not look whether something was left behind.
             leftovers.end(self._git_folder)
 
@@ -162,7 +164,7 @@ class Visit:
         """
         was_ended = isinstance(error, GitError) and error.was_ended
         if was_ended or isinstance(error.__cause__, GitError):
-            self._is_at_work = False
+            self._was_cut_off = True
 
     def fetch_ahead(self) -> bool:
         """Begin to fetch; False where that would have to wait, or to look closer first."""

@@ -168,12 +168,13 @@ def prune(tx: Transaction, now: float) -> None:
     tx.execute(
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries AS old WHERE id <="
         " max((SELECT max(id) FROM deliveries) - ?, coalesce((SELECT id FROM deliveries"
-        " WHERE received >= ? ORDER BY id LIMIT 1) - 1, (SELECT max(id) FROM deliveries)))"
+        " WHERE received BETWEEN ? AND ? ORDER BY id LIMIT 1) - 1,"
+        " (SELECT max(id) FROM deliveries)))"
         " AND NOT EXISTS"
         " (SELECT 1 FROM pushes LEFT JOIN deploys ON deploys.push = pushes.id"
         " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running')))"
         " ORDER BY id LIMIT ?)",
-        (KEPT, now - KEPT_FOR, PRUNED_AT_ONCE),
+        (KEPT, now - KEPT_FOR, now, PRUNED_AT_ONCE),
     )
 
 

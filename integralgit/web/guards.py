@@ -5,6 +5,7 @@ A route without one of these decorators is open to everybody.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -30,6 +31,7 @@ Handler = Callable[Concatenate["Pages", Request, P], Coroutine[Any, Any, Any]]
 _ACT = re.compile(
     r"/(deploys|cancel|retry|rollback|freeze|unfreeze|deliveries/\d+/replay)$", re.ASCII
 )
+_FORM = "application/x-www-form-urlencoded"
 _OWN_PATH = re.compile(r"/(?![/\\])[!#-\[\]-~]{0,1000}", re.ASCII)
 
 
@@ -71,17 +73,19 @@ def reading(handler: Handler[P]) -> Handler[P]:
 
 
 def form_of(request: Request) -> dict[str, str]:
-    """The first value of each field of a small form that was sent.
-
-    Raises `HTTPError` for what is no form, for its fields would not be heeded.
-    """
+    """The first value of each field of a small form that was sent."""
     content = cast(BytesIO, request.content)
     content.seek(0)
     sent = content.read(16 * 1024).decode("utf-8", "replace")
-    kind = " ".join(header_values(request, "content-type")).partition(";")[0].strip().lower()
-    if sent and kind not in ("", "application/x-www-form-urlencoded"):
-        raise HTTPError(415, "Send the fields as a form, such as `curl --data for=1h` does.")
     return {name: values[0] for name, values in parse_qs(sent).items()}
+
+
+def fields_of(request: Request) -> dict[str, str]:
+    """The same; raises `HTTPError` for what is no form, for its fields would not be heeded."""
+    kind = " ".join(header_values(request, "content-type")).partition(";")[0].strip().lower()
+    if cast(BytesIO, request.content).seek(0, os.SEEK_END) and kind not in ("", _FORM):
+        raise HTTPError(415, "Send the fields as a form, such as `curl --data for=1h` does.")
+    return form_of(request)
 
 
 def acting(handler: Handler[P]) -> Handler[P]:

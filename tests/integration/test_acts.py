@@ -147,6 +147,7 @@ class Acts(Integration):
         answer = daemon.request("POST", f"{SITE}/freeze", b'{"for": "2h"}', headers)
         self.assertEqual(answer.status, 415)
         self.assertIn("as a form", answer.json["error"])
+        self.assertEqual(daemon.request("POST", f"{SITE}/deploys", b"{}", headers).status, 202)
 
     def test_a_freeze_that_ends(self) -> None:
         """What has waited is deployed when the freeze is over."""

@@ -113,7 +113,7 @@ class Hook(Integration):
         daemon = self.daemon()
         self.install(daemon)
         for name, value, said in (
-            ("url", daemon.url, f"integralgit.url has to end in /update, and is {daemon.url}"),
+            ("url", daemon.url, f"integralgit.url does not end in /update: {daemon.url}"),
             (
                 "secretFile",
                 "/nowhere/secret",
@@ -123,8 +123,10 @@ class Hook(Integration):
         ):
             git(self.upstream.bare, "config", f"integralgit.{name}", value)
             git(self.upstream.work, "commit", "--quiet", "--allow-empty", "-m", "Next")
-            (line,) = self.said("main")
-            self.assertIn(said, line)
+            first, *rest = self.said("main")
+            self.assertIn(said, first)
+            answer = ["integralgit: main: That is not done by this method."]
+            self.assertEqual(rest, answer if name == "url" else [])
 
     def test_a_server_that_is_gone(self) -> None:
         """A push succeeds, and says that nobody was told."""

@@ -192,6 +192,11 @@ class Submodules(TestCase):
         self.next_library("two\n")
         await self.update()
         inside = self.www / "lib" / "nest"
+        (inside / "nest.txt").write_text("edited\n")
+        self.next_library("two and a half\n")
+        for mode in ("safe", "follow"):
+            await self.update(mode)
+            self.assertEqual((inside / "nest.txt").read_text(), "edited\n")
         (inside / "nest.txt").write_text("mine\n")
         git(inside, "commit", "--quiet", "-a", "-m", "Mine")
         mine = git(inside, "rev-parse", "HEAD")

@@ -272,6 +272,12 @@ class Forgetting(Archive):
         self.assertEqual(self.prune(55.0), numbers)
         self.assertEqual(self.prune(1000.0), [])
 
+    def test_one_from_the_future(self) -> None:
+        """A delivery that came while the clock was ahead does not keep those that came later."""
+        self.patch(deliveries, "KEPT_FOR", 10.0)
+        numbers = [self.add(at=at) for at in (500.0, 1.0, 2.0, 98.0)]
+        self.assertEqual(self.prune(100.0), numbers[3:])
+
     def test_a_few_at_a_time(self) -> None:
         """Of many old deliveries only the oldest few go at a time, the oldest first."""
         self.patch(deliveries, "PRUNED_AT_ONCE", 2)

@@ -15,7 +15,7 @@ from integralgit.web import pages
 from integralgit.web.addresses import deploy_path, repository_path
 from integralgit.web.answers import HTTPError, json_bytes, wants_json
 from integralgit.web.app import Pages
-from integralgit.web.guards import acting, form_of
+from integralgit.web.guards import acting, fields_of
 from integralgit.web.update import receipt_bytes, told
 
 #: Seconds.
@@ -79,7 +79,7 @@ async def cancel(web: Pages, request: Request, repo: str, deploy: int) -> Any:
 @acting
 async def freeze(web: Pages, request: Request, repo: str) -> Any:
     """Let pushes wait, as one."""
-    record, form = await web.repository(request, repo), form_of(request)
+    record, form = await web.repository(request, repo), fields_of(request)
     try:
         length = quantities.seconds(form["for"]) if form.get("for") else None
     except ValueError as error:
