@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -115,6 +117,31 @@ class Restart(Integration):
         daemon.stop(signal.SIGTERM)
         daemon.start()
         self.assertEqual(daemon.ended(2)["state"], "cancelled")
+
+    def test_a_new_location_whose_host_is_deaf(self) -> None:
+        """A deploy that waits for the git host can be cancelled, and does not hold up a stop."""
+        www = self.folder / "www"
+        self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
+        daemon = self.daemon()
+        commit = self.upstream.commit({"x": "1"})
+        daemon.push(commit)
+        daemon.ended(1)
+        daemon.stop()
+        shutil.rmtree(www)
+        deaf = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(deaf.close)
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        daemon.settings = daemon.settings.replace(str(self.folder / "githost"), url)
+        daemon.start()
+        for number in (2, 3):
+            daemon.push(commit, number=str(number))
+            asked, _ = deaf.accept()
+            self.addCleanup(asked.close)
+            eventually(lambda: "── fetch ──" in daemon.log(number), "it asks")  # noqa: B023
+            if number == 2:
+                daemon.request("POST", "/github.com/acme/site/deploys/2/cancel")
+                self.assertEqual(daemon.ended(2)["state"], "cancelled")
+        daemon.stop()
 
     def fetching(self) -> Daemon:
         """A server whose second deploy hangs in its fetch, until there is a file `slow.go`."""
