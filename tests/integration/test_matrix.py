@@ -596,6 +596,13 @@ def tracked_folder(made: Prepare) -> Prepare:
     return prepare
 
 
+def link_elsewhere(scene: Scene) -> None:
+    """The user has a link to a folder of his own, with such a file in it."""
+    (scene.outside / "lib").mkdir()
+    (scene.outside / "lib" / "c.txt").write_text("mine\n")
+    (scene.www / "lib").symlink_to(scene.outside / "lib")
+
+
 def sparse(scene: Scene) -> None:
     """The user has only some of the files in the checkout."""
     scene.git("sparse-checkout", "set", "--no-cone", "/*", "!/b.txt", "!/folder")
@@ -1031,6 +1038,7 @@ CASES = (
     Case("untracked file not in the way",  write("mine.txt", "folder/mine.txt"),        moves,              moves,               moves),
     Case("folder for a tracked file",      also(remove("a.txt"), write("a.txt/mine.txt")), blocked("a.txt"), rescued("a.txt/mine.txt"), blocked("a.txt")),
     Case("file for a tracked folder",      tracked_folder(write("lib")),                blocked("lib/c.txt"), rescued("lib"), blocked("lib/c.txt")),
+    Case("link for a tracked folder",      tracked_folder(link_elsewhere),              blocked("lib/c.txt", "lib"), rescued("lib"), blocked("lib/c.txt", "lib")),
     Case("untracked file for a folder",    write("folder"),                             blocked("folder"),  rescued("folder"),   blocked("folder")),
     Case("untracked folder for a file",    write("new.txt/mine.txt"),                   blocked("new.txt/mine.txt"), rescued("new.txt/mine.txt"), blocked("new.txt/mine.txt")),
     Case("repository of the user's in the way", repository_at("folder", "x.txt"),       blocked("folder/x.txt"), refused(NOT_OURS), blocked("folder/x.txt")),
