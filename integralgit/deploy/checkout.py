@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 
@@ -90,6 +91,19 @@ def open_location(location: str) -> int:
         raise Refused(
             f"the location {location} cannot be used: {os.strerror(error.errno or 0)}"
         ) from None
+
+
+def git_folder_of(location: str) -> Path:
+    """The git folder of a location, which may lie elsewhere (gitrepository-layout(5), `.git`).
+
+    Where it cannot be told, the one that would be in the location.
+    """
+    inside = Path(location, ".git")
+    with suppress(OSError):
+        if inside.is_file():
+            said = inside.read_text("utf-8", "surrogateescape")
+            return Path(location, said.removeprefix("gitdir:").strip())
+    return inside
 
 
 def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
@@ -383,7 +397,7 @@ class Checkout:
 
     async def git_folder(self) -> Path:
         """The git folder of the checkout, which may lie elsewhere."""
-        folder = Path(self.location, ".git")
+        folder = git_folder_of(self.location)
         if folder.is_dir():
             return folder
         return Path(os.fsdecode(await self.git.run("rev-parse", "--absolute-git-dir")))

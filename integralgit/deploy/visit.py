@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
 from integralgit.deploy import leftovers, unfinished
-from integralgit.deploy.checkout import Checkout, Tips, Verified
+from integralgit.deploy.checkout import Checkout, Tips, Verified, git_folder_of
 from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.lock import lock_holder, try_lock
@@ -34,16 +33,6 @@ class Place(msgspec.Struct, frozen=True):
     def location(self) -> str:
         """The folder of the checkout."""
         return self.deployment.location
-
-
-def _git_folder(location: str) -> Path:
-    """The git folder of a location, which may lie elsewhere (gitrepository-layout(5), `.git`)."""
-    inside = Path(location, ".git")
-    with suppress(OSError):
-        if inside.is_file():
-            said = inside.read_text("utf-8", "surrogateescape")
-            return Path(location, said.removeprefix("gitdir:").strip())
-    return inside
 
 
 @define(eq=False)
@@ -72,7 +61,7 @@ class Visit:
     _is_unclear: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._git_folder = _git_folder(self.place.location)
+        self._git_folder = git_folder_of(self.place.location)
         self._tell = self._said.append
         self.turn_to(self.place)
 
@@ -150,9 +139,8 @@ class Visit:
         self._is_at_work = False
         if not os.path.lexists(self._git_folder):
             return
-        folder = await self.checkout.git_folder()
-        await self._disks.settle(self.place.location, str(folder))
-        unfinished.settled(folder)
+        await self._disks.settle(self.place.location, str(self._git_folder))
+        unfinished.settled(self._git_folder)
         if not (self._is_unclear or self._lost_objects or self._was_cut_off):
             # The next one need not look whether something was left behind.
             leftovers.end(self._git_folder)
@@ -192,8 +180,7 @@ class Visit:
         """Let the location go, once a fetch that was begun has ended, and all is on the disk."""
         try:
             await self.fetched_ahead()
-            with suppress(GitError, OSError):
-                await self.settle()
+            await self.settle()
         finally:
             self.close()
 
