@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from integralgit.deploy.decide import why_no_config
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hooks.delivery import Commit
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.store import Transaction
-from integralgit.names import CONFIG_BRANCH
 
 
 class Conflict(Exception):
@@ -30,8 +30,7 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
         raise Conflict(str(error)) from None
     if not found:
         if record is None or record.good_text is None:
-            fault = record.config_error if record else None
-            raise Conflict(fault or f"{repo} has no branch {CONFIG_BRANCH} with a config")
+            raise Conflict(why_no_config(repo, record.config_error if record else None))
         called = " or ".join(host_names)
         raise Conflict(
             f"the config of {repo} has nothing to deploy for this host, which is {called} in configs"

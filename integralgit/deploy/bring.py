@@ -12,6 +12,7 @@ from integralgit.background import InThread
 from integralgit.deploy.bounds import check_place
 from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
+from integralgit.deploy.decide import why_no_config
 from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
@@ -25,7 +26,7 @@ from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
-from integralgit.names import CONFIG_BRANCH, Repository
+from integralgit.names import Repository
 from integralgit.settings import Trust
 
 #: Seconds before each further fetch while the pushed commit is not there yet.
@@ -161,10 +162,7 @@ class Bring:
                 record, tips.config, partial(read_config, visit.checkout.git)
             )
             if record.good_text is None:
-                raise Skipped(
-                    record.config_error
-                    or f"{place.repo} has no branch {CONFIG_BRANCH} with a config"
-                )
+                raise Skipped(why_no_config(str(place.repo), record.config_error))
             if record.config_error is not None:
                 run.say(
                     f"The newest config is broken ({record.config_error}); the last good one,"

@@ -64,6 +64,11 @@ def decide(push: Push, deployments: Sequence[Deployment] | None) -> Decision:
     return Decision(IGNORED, why_not(branch, deployments), look=True)
 
 
+def why_no_config(repo: str, fault: str | None) -> str:
+    """Why a repository has no config in use, as a sentence; `fault` is what is wrong with the newest."""
+    return fault or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+
+
 def why_not(branch: str, deployments: Sequence[Deployment]) -> str:
     """Why a push to that branch deploys nothing here, as a sentence."""
     if not deployments:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_not
+from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_no_config, why_not
 from integralgit.deploy.inbox import as_sent, entries_of, known_deployments
 from integralgit.hooks.delivery import Push
 from integralgit.hostconfig.resolve import ConfigError
@@ -28,7 +28,7 @@ def settle(
             deliveries.decide_push(tx, push, push.outcome, str(error))
         return ()
     if record.good_text is None:
-        reason = record.config_error or f"{repo} has no branch {CONFIG_BRANCH} with a config"
+        reason = why_no_config(repo, record.config_error)
         state = State.FAILED if record.config_error else State.SKIPPED
         for deploy in deploys.unplaced(tx, repo):
             deploys.end(tx, deploy.id, state, now, reason=reason)
