@@ -201,7 +201,8 @@ def assemble(
     hub = Hub()
     writer, reader = _pool(reactor, database), _pool(reactor, database)
     addresses = Addresses(settings.url or "")
-    archive = store.Store(writer, reader, hub.publish, _recorder(settings, names, addresses))
+    soon = partial(reactor.callLater, 0)
+    archive = store.Store(writer, reader, hub.publish, _recorder(settings, names, addresses), soon)
     logs = Logs(make_private_folder(state / "logs"))
     http = Http(reactor, client(reactor))
     outbox = Outbox(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -36,6 +36,8 @@ Witness = Callable[["Transaction", Event], None]
 BUSY_TIMEOUT = 5000
 #: The most rows that are added, or values that are asked for, by one statement.
 ROWS_AT_ONCE = 32
+#: For how many jobs a commit no longer waits for more of them.
+ENOUGH = 64
 #: How many statements a connection keeps compiled: all, with one for each number of rows.
 STATEMENTS = 256
 #: Faults that are not of the statement but of the surroundings, and may pass.
@@ -185,14 +187,18 @@ class Store:
     `witness` is called with each event before that, in the database's thread
     and within the same transaction, for what has to be on disk together with
     the event; if it fails, what it wrote is undone, and nothing else.
+    `soon` calls a function in the reactor's next round.
     """
 
     _writer: Pool
     _reader: Pool
     _publish: Callable[[Event], None]
     _witness: Witness | None = None
+    _soon: Callable[[Callable[[], None]], object] = lambda call: call()
     _waiting: list[_Job] = field(factory=list, init=False)
     _writing: bool = field(default=False, init=False)
+    #: Whether the next commit waits for more jobs.
+    _gathering: bool = field(default=False, init=False)
     #: How far a commit has come when it is reported, where that is known.
     _synchronous: str | None = field(default=None, init=False)
 
@@ -208,7 +214,11 @@ class Store:
         way shares the next one. Work that raises changes nothing, and does
         not harm its neighbours.
         """
-        return self._add(_Job(lambda tx, _: [work(tx)], None, durable))
+        job = _Job(lambda tx, _: [work(tx)], None, durable)
+        self._waiting.append(job)
+        if not self._gathering:
+            self._flush()
+        return job.result
 
     def gather(self, work: Gathered[A, T], item: A) -> Deferred[T]:
         """Run work that takes many items; the Deferred fires with this one's result, on disk.
@@ -217,12 +227,29 @@ class Store:
         other, and gives as many results. Where it raises for several, it is
         run for each of them alone.
         """
-        return self._add(_Job(work, item, durable=True))
-
-    def _add(self, job: _Job) -> Deferred[Any]:
+        job = _Job(work, item, durable=True)
         self._waiting.append(job)
-        self._flush()
+        self._flush_soon()
         return job.result
+
+    def _flush_soon(self) -> None:
+        """Begin a commit once a round of the reactor has brought nothing more.
+
+        In a storm the reactor's thread and the database's would else stand in
+        each other's way all the time, for commits of a few jobs each.
+        """
+        if not (self._gathering or self._writing):
+            self._gathering = True
+            self._look_for_more(0)
+
+    def _look_for_more(self, before: int) -> None:
+        """Begin a commit if no job has come in since there were so many, or there are enough."""
+        waiting = len(self._waiting)
+        if before < waiting < ENOUGH:
+            self._soon(partial(self._look_for_more, waiting))
+        else:
+            self._gathering = False
+            self._flush()
 
     def _flush(self) -> None:
         if self._writing or not self._waiting:
@@ -237,7 +264,7 @@ class Store:
     def _written(self, outcome: Any, batch: list[_Job], synchronous: str) -> None:
         self._writing = False
         self._synchronous = None if isinstance(outcome, Failure) else synchronous
-        self._flush()
+        self._flush_soon()
         if isinstance(outcome, Failure):
             for job in batch:
                 job.result.errback(outcome)

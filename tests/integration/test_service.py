@@ -115,7 +115,9 @@ class Start(Integration):
         self.assertEqual(done.returncode, 1)
         self.assertIn("integralgit: cannot listen", done.stderr)
         # The daemon tells its parent first, and takes its pid away after that.
-        eventually(lambda: not pidfile.exists(), "the pid of a daemon that did not start is still there")
+        eventually(
+            lambda: not pidfile.exists(), "the pid of a daemon that did not start is still there"
+        )
 
     def test_a_state_folder_that_is_in_use(self) -> None:
         """Two servers would run what is queued twice: the second one says who has the folder, and ends."""

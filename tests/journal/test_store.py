@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.journal import deploys, schema
 from integralgit.journal.events import Event, RepositoryChanged, State
 from integralgit.journal.store import (
+    ENOUGH,
     ROWS_AT_ONCE,
     Store,
     Transaction,
@@ -54,6 +55,19 @@ class HeldPool:
             done.errback(Failure())
         else:
             done.callback(result)
+
+
+@define
+class Rounds:
+    """The calls for the reactor's next round."""
+
+    calls: list[Callable[[], None]] = field(factory=list)
+
+    def next(self) -> None:
+        """A round."""
+        calls, self.calls[:] = self.calls[:], []
+        for call in calls:
+            call()
 
 
 def add(name: str) -> Work[str]:
@@ -227,6 +241,60 @@ class SharedCommits(SynchronousTestCase):
         self.assertEqual(self.successResultOf(after), "AFTER")
         self.assertEqual(self.on_disk(), ["first", "before", "after"])
         self.assertEqual(self.events, [RepositoryChanged(name) for name in self.on_disk()])
+
+    def gathering(self) -> Rounds:
+        """The rounds of the reactor in which a commit waits for more, from now on."""
+        rounds = Rounds()
+        self.store = Store(self.writer, self.reader, self.events.append, soon=rounds.calls.append)
+        return rounds
+
+    def test_a_commit_waits_for_more(self) -> None:
+        """A commit begins after a round that has brought nothing more; other work goes with it."""
+        rounds = self.gathering()
+        results = self.gather("a")
+        for items in (("b", "c"), ("d",)):
+            results += self.gather(*items)
+            rounds.next()
+        other = self.store.write(add("other"))
+        rounds.next()
+        self.assertEqual(self.writer.held, [])
+        rounds.next()
+        self.writer.run_next()
+        self.assertEqual([self.successResultOf(one) for one in results], ["A", "B", "C", "D"])
+        self.assertEqual(self.successResultOf(other), "other")
+        self.assertEqual(self.gathered, [["a", "b", "c", "d"]])
+        self.assertEqual(rounds.calls, [])
+
+    def test_what_came_during_a_commit_waits_for_more(self) -> None:
+        """Whoever has just heard of a commit sends more: that goes with what came meanwhile."""
+        rounds = self.gathering()
+        self.store.write(add("first")).addCallback(lambda name: self.gather("answered"))
+        self.gather("meanwhile")
+        self.assertEqual(rounds.calls, [])
+        self.writer.run_next()
+        rounds.next()
+        rounds.next()
+        self.writer.run_next()
+        self.assertEqual(self.gathered, [["meanwhile", "answered"]])
+
+    def test_a_commit_does_not_wait_for_ever(self) -> None:
+        """Once there is enough, the next round begins a commit, whatever it brings."""
+        rounds = self.gathering()
+        self.gather("0")
+        for number in range(1, ENOUGH):
+            self.assertEqual(self.writer.held, [], number)
+            self.gather(str(number))
+            rounds.next()
+        self.assertEqual(len(self.writer.held), 1)
+        self.writer.run_next()
+        self.assertEqual(len(self.on_disk()), ENOUGH)
+
+    def test_other_work_alone_does_not_wait(self) -> None:
+        """What a deploy writes is not held up where nothing else comes in."""
+        rounds = self.gathering()
+        self.store.write(add("a"))
+        self.assertEqual(len(self.writer.held), 1)
+        self.assertEqual(rounds.calls, [])
 
     def test_a_full_disk(self) -> None:
         """Where SQLite undoes everything, all hear why, and nothing is left of any; later work is done."""
