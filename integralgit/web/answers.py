@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -48,22 +48,19 @@ def json_bytes(request: Request, value: Any, status: int = 200) -> bytes:
     return msgspec.json.encode(value) + b"\n"
 
 
-def watch(request: Request) -> Callable[[], bool]:
-    """Tells whether the client has hung up since, so that nothing may be sent to it any more."""
-    gone: list[object] = []
-    request.notifyFinish().addErrback(gone.append)
-    return lambda: bool(gone)
+def is_gone(request: Request) -> bool:
+    """Whether the client has hung up before its answer, so that nothing may be sent to it any more."""
+    return request.channel is None
 
 
 def answer_later(
     request: Request, answer: Coroutine[Any, Any, bytes], background: Background
 ) -> int:
     """Send a body when it is there, to who still waits for it; what `render` gives meanwhile."""
-    is_gone = watch(request)
 
     async def send() -> None:
         body = await answer
-        if not is_gone():
+        if not is_gone(request):
             request.setHeader("Content-Length", str(len(body)))
             request.write(body)
             request.finish()

@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.background import Background, InThread
-from integralgit.web.answers import json_bytes, watch
+from integralgit.web.answers import is_gone, json_bytes
 
 log = Logger()
 
@@ -40,12 +40,11 @@ class Later(Resource):
     def render(self, request: Request) -> Any:
         if self._made is not None:
             return self._made.render(request)
-        is_gone = watch(request)
 
         async def render() -> None:
             resource = await self._loaded()
             try:
-                if not is_gone():
+                if not is_gone(request):
                     request.render(resource)
             except Exception:
                 request.processingFailed(Failure())
