@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
@@ -31,6 +31,8 @@ _REFILL = "integralgit-refill"
 _MISSING_REF = "couldn't find remote ref"
 #: What git-fetch(1) says of a ref that would not move forward.
 _REWRITTEN = "(non-fast-forward)"
+#: What it says of a ref that cannot be beside another.
+_CANNOT_BE = "cannot lock ref"
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -104,6 +106,11 @@ def git_folder_of(location: str) -> Path:
             said = inside.read_text("utf-8", "surrogateescape")
             return Path(location, said.removeprefix("gitdir:").strip())
     return inside
+
+
+def exclude(ref: str, other: str) -> bool:
+    """Whether no repository can have both refs: each is a file or a folder (git-check-ref-format(1))."""
+    return ref.startswith(f"{other}/") or other.startswith(f"{ref}/")
 
 
 def refs_in(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
@@ -289,6 +296,12 @@ class Checkout:
         pairs = (line.split(" ", 1) for line in listed.splitlines())
         return {ref: commit for commit, ref in pairs if ref in names}
 
+    async def branches_instead_of(self, branch: str) -> list[str]:
+        """The local branches beside which there cannot be that one."""
+        listed = await self.git.run("for-each-ref", "--format=%(refname)", "refs/heads/")
+        names = [ref.removeprefix("refs/heads/") for ref in listed.splitlines()]
+        return [name for name in names if exclude(name, branch)]
+
     async def fetch(self, branch: str) -> Tips:
         """Bring the branch and the config branch from the remote, in one fetch.
 
@@ -342,14 +355,32 @@ class Checkout:
 
         git looks at that anyway, and refuses the others at the first try.
         """
-        try:
-            await self._fetch_to(refs, "")
-        except GitError as error:
-            if _REWRITTEN not in error.said:
-                raise
-            await self._fetch_to(refs, "+")
-            return False
-        return True
+        forced, made_way = "", False
+        while True:
+            try:
+                await self._fetch_to(refs, forced)
+            except GitError as error:
+                if _REWRITTEN in error.said and not forced:
+                    forced = "+"
+                elif _CANNOT_BE in error.said and not made_way:
+                    made_way = await self._make_way(refs.values())
+                    if not made_way:
+                        raise
+                else:
+                    raise
+            else:
+                return not forced
+
+    async def _make_way(self, refs: Iterable[str]) -> bool:
+        """Forget branches of the remote beside which these cannot be; whether there were any.
+
+        It has them no more, for no repository has both.
+        """
+        listed = await self.git.run("for-each-ref", "--format=%(refname)", self.tracking(""))
+        gone = [ref for ref in listed.splitlines() if any(exclude(ref, one) for one in refs)]
+        for ref in gone:
+            await self.git.run("update-ref", "--no-deref", "-d", ref)
+        return bool(gone)
 
     async def _fetch_to(self, refs: dict[str, str], forced: str) -> None:
         await self.git.run(

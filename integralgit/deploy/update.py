@@ -134,6 +134,8 @@ class Update:
         head = await self.checkout.head()
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
+        if found.local is None:
+            await self._see_that_the_branch_can_be(branch)
         await self._see_that_no_submodule_is_replaced(head, step)
         submodules = await self._submodules(tips.branch)
         if submodules is not None:
@@ -145,6 +147,14 @@ class Update:
         if head.commit is None:
             self._tell_what_is_missing()
         return Updated(head.commit, at)
+
+    async def _see_that_the_branch_can_be(self, branch: str) -> None:
+        others = await self.checkout.branches_instead_of(branch)
+        if others:
+            raise Refused(
+                f"nothing was changed, for git can have no branch {branch} in the checkout beside"
+                f" {named(others)}; rename or delete that there (git branch -m {others[0]} NAME)"
+            )
 
     async def _see_that_no_submodule_is_replaced(self, head: Head, step: Step) -> None:
         if isinstance(step, Stay) or head.commit is None:

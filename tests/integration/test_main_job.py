@@ -214,6 +214,45 @@ class MainJob(Integration):
         self.assertEqual(git(www, "symbolic-ref", "HEAD"), "refs/heads/dev")
         self.assertEqual(git(www, "rev-parse", "main"), second)
 
+    def ended(self, daemon: Daemon, number: int) -> Any:
+        """A deploy that may follow from a look at the config only, once it has ended."""
+        path = f"/github.com/acme/site/deploys/{number}"
+        eventually(lambda: daemon.request("GET", path).status == 200, path)
+        return daemon.ended(number)
+
+    def test_a_branch_that_becomes_a_folder_of_branches(self) -> None:
+        """What the remote has no more is not in the way; a local branch that is, a person renames."""
+        www = self.folder / "www"
+        daemon = self.daemon()
+        number = 0
+        for before, branch in (
+            (None, "release"),
+            ("release", "release/1"),
+            ("release/1", "release"),
+        ):
+            if before is not None:
+                git(self.upstream.work, "branch", "-m", before, f"was-{number}")
+                git(self.upstream.work, "push", "--quiet", "--delete", "origin", before)
+            self.upstream.configure(self.config(branch=branch, script=None))
+            commit = self.upstream.commit({"index.html": branch}, branch=branch)
+            daemon.push(commit, branch)
+            number += 1
+            deploy = self.ended(daemon, number)
+            if before is not None:
+                self.assertEqual(deploy["state"], "failed", deploy)
+                self.assertIn(
+                    f"no branch {branch} in the checkout beside {before}", deploy["reason"]
+                )
+                self.assertEqual((www / "index.html").read_text(), before)
+                git(www, "branch", "-m", before, f"old-{number}")
+                retry = daemon.request("POST", f"/github.com/acme/site/deploys/{number}/retry")
+                self.assertEqual(retry.status, 202)
+                number += 1
+                deploy = daemon.ended(number)
+            self.assertEqual(deploy["state"], "succeeded", deploy)
+            self.assertEqual((www / "index.html").read_text(), branch)
+            self.assertEqual(git(www, "symbolic-ref", "--short", "HEAD"), branch)
+
     def test_where_the_commits_come_from(self) -> None:
         """From the push, where it tells all that the deploy brings; else from the repository."""
         self.upstream.configure(self.config(script=None))
