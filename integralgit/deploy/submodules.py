@@ -34,6 +34,14 @@ def is_safe(version: str) -> bool:
     return minor in _SAFE and patch >= _SAFE[minor]
 
 
+class Incomplete(Refused):
+    """The checkout was updated, but not all of its submodules.
+
+    git runs others for them, and says only that one has failed: it may have
+    been made to end, and have left locks.
+    """
+
+
 class OwnWork(msgspec.Struct, frozen=True):
     """A submodule that an update would move although a person worked there."""
 
@@ -164,7 +172,7 @@ class Submodules:
         return None
 
     async def update(self) -> None:
-        """Clone and check out what HEAD names, submodules of submodules too; raises `Refused`.
+        """Clone and check out what HEAD names, submodules of submodules too; raises `Incomplete`.
 
         An address that `.gitmodules` changed is taken over.
         """
@@ -180,6 +188,6 @@ class Submodules:
                 "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"
             )
         except GitError as error:
-            raise Refused(
+            raise Incomplete(
                 f"the checkout was updated, but not all of its submodules: {error}"
-            ) from error
+            ) from None

@@ -18,6 +18,7 @@ from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.lock import lock_holder, try_lock
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
+from integralgit.deploy.submodules import Incomplete
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.names import Repository
 
@@ -146,12 +147,9 @@ class Visit:
             leftovers.end(self._git_folder)
 
     def fail(self, error: Exception) -> None:
-        """The work has come to that; a git that was made to end may have left something.
-
-        Or one that another git has started, which only says that it has failed.
-        """
+        """The work has come to that; a git that was made to end may have left something."""
         was_ended = isinstance(error, GitError) and error.was_ended
-        if was_ended or isinstance(error.__cause__, GitError):
+        if was_ended or isinstance(error, Incomplete):
             self._was_cut_off = True
 
     def fetch_ahead(self) -> bool:
