@@ -116,8 +116,8 @@ class Deployer:
         """Run a deploy to its end; the locations at which something waits then.
 
         `ahead` is a visit that has begun to fetch, if it proves to be for this.
-        `give_way` is called when nothing is left but what was put off and the
-        record of its end. Raises `NoRoom`, and puts it back into the queue, if
+        `give_way` is called when nothing is left but what was put off, the disk,
+        and the record of its end. Raises `NoRoom`, and puts it back into the queue, if
         it could not be run because the state folder cannot be written.
         """
         deploy = turn.deploy
@@ -291,6 +291,7 @@ class Deployer:
             visit.fail(error)
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
+            give_way()
             await run.leave()
             raise
         finally:

@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.checkout import open_location
-from integralgit.deploy.child import Children, Exit
+from integralgit.deploy.child import Children
 from integralgit.deploy.disks import Disks
-from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.git import Git
 from integralgit.deploy.lock import try_lock
-from integralgit.deploy.plan import Refused
 from integralgit.deploy.script import boot_id
 from integralgit.deploy.source import Source
+from integralgit.deploy.submodules import Incomplete
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
 from integralgit.hooks.delivery import Delivery, Push
@@ -147,9 +147,7 @@ class VisitTests(SynchronousTestCase):
         (self.www / ".git" / "integralgit-updated").symlink_to(f"main\n{TIP}\n{TIP}\n{boot_id()}")
         visit = self.visits.to(self.place)
         visit.begin()
-        refused = Refused("not all of its submodules")
-        refused.__cause__ = GitError("submodule", Exit(1, b"", b"fatal: no"))
-        visit.fail(refused)
+        visit.fail(Incomplete("not all of its submodules"))
         self.successResultOf(self.leave(visit))
         notes = [path.name for path in (self.www / ".git").glob("integralgit-*")]
         self.assertEqual((notes, len(self.synced)), (["integralgit-at-work"], 1))
