@@ -23,6 +23,8 @@ DEFAULT = "default"
 BASE = "base"
 #: How many warnings are worth reading; looking for what was meant takes time, too.
 MOST_WARNINGS = 20
+#: How many errors are told at once.
+MOST_ERRORS = 5
 
 
 class ConfigError(Exception):
@@ -151,7 +153,7 @@ def _resolve_host(
     configs: Mapping[str, Mapping[str, object]],
     notices: Sequence[str],
 ) -> HostConfig:
-    warnings, errors = list(notices), []
+    warnings, errors, wrong = list(notices), [], set[str]()
     mine = sorted(name for name, members in groups.items() if _in_group(members, host))
     warnings += [
         f"host group `{name}` is called like the host and applies before its entry"
@@ -178,6 +180,7 @@ def _resolve_host(
                     checked: Any = KEYS[key].check(told)
                 except ValueError as error:
                     errors.append(f"{where}: {key} {error}")
+                    wrong.add(key)
                     continue
                 if key == "env":
                     env.update({name: Value(text, layer) for name, text in checked.items()})
@@ -189,7 +192,7 @@ def _resolve_host(
     variables = {name: v for name, v in env.items() if v.value is not None}
     deployment = None
     if values["location"].value is None:
-        if any(layer != BASE for layer in layers):
+        if "location" not in wrong and any(layer != BASE for layer in layers):
             errors.append(f"host {host}, layer {layers[-1]}, key location: no location results")
     elif not errors:
         settings: dict[str, Any] = {key: one.value for key, one in values.items() if key != "env"}
@@ -225,10 +228,12 @@ def resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:
 def deployments(configs: Sequence[HostConfig]) -> tuple[Deployment, ...]:
     """The deployments among them, one for each location.
 
-    Raises `ConfigError` with the first error that any of the hosts has.
+    Raises `ConfigError` with what is wrong for the first host for which something is.
     """
     for config in configs:
         if config.errors:
-            raise ConfigError(config.errors[0])
+            more = len(config.errors) - MOST_ERRORS
+            told = [*config.errors[:MOST_ERRORS], *([f"and {more} more"] if more > 0 else [])]
+            raise ConfigError("; ".join(told))
     found = {c.deployment.location: c.deployment for c in reversed(configs) if c.deployment}
     return tuple(reversed(found.values()))

@@ -145,7 +145,7 @@ class Recorder:
         return f"{STATUS} {repo} {commit} {_context(host)}"
 
     def _config(self, tx: Transaction, repo: str) -> None:
-        """The status of the newest commit of the config's own branch: fine, or its first error."""
+        """The status of the newest commit of the config's own branch: fine, or what is wrong."""
         forge, record = self._forge(repo), deliveries.repository(tx, repo)
         if forge is None or record is None or record.config_commit is None:
             return

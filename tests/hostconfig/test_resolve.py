@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hostconfig.resolve import (
+    MOST_ERRORS,
     ConfigError,
     Deployment,
     HostConfig,
@@ -565,11 +566,35 @@ class ComplaintTests(SynchronousTestCase):
         )
 
     def test_every_error_is_told(self) -> None:
-        """Several wrong values are several errors, and the first of them is raised."""
+        """Several wrong values are several errors, each told once, and raised together."""
         one = entries({"base": {"location": "srv"}, "web1": {"branch": 5, "timeout": "x"}})
-        self.assertEqual(len([error for error in one.errors if "no location" not in error]), 3)
+        self.assertEqual(
+            one.errors,
+            (
+                "host web1, layer base, key location: location must be an absolute path, not 'srv'",
+                "host web1, layer web1, key branch: branch must be text, not a number",
+                "host web1, layer web1, key timeout: timeout must be a number or text such as"
+                " \"15m\", not 'x'",
+            ),
+        )
         raised = self.assertRaises(ConfigError, deployments, [one])
-        self.assertEqual(str(raised), one.errors[0])
+        self.assertEqual(str(raised), "; ".join(one.errors))
+
+    def test_many_errors(self) -> None:
+        """The first few are told, and how many there are beside them."""
+        wrong = {
+            "location": 1,
+            "branch": 2,
+            "script": 3,
+            "remote": 4,
+            "update": 5,
+            "health": 6,
+            "env": 7,
+        }
+        one = entries({"web1": wrong})
+        self.assertEqual(len(one.errors), 7)
+        raised = str(self.assertRaises(ConfigError, deployments, [one]))
+        self.assertEqual(raised, "; ".join([*one.errors[:MOST_ERRORS], "and 2 more"]))
 
     def test_an_entry_of_another_host(self) -> None:
         """A wrong value that is meant for another host does not disturb this one."""
