@@ -13,13 +13,14 @@ where the machine has been started anew since, files may have lost what is in th
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from attrs import define
 
+from integralgit.background import InThread
 from integralgit.deploy.git import Git
 from integralgit.deploy.script import boot_id
 from integralgit.names import is_branch, is_commit
@@ -49,6 +50,22 @@ def _changes(listed: str) -> Iterator[_Change]:
         if how:
             before, after, _, _, kind = how.removeprefix(":").split(" ")
             yield _Change(next(parts), kind, _SUBMODULE in (before, after))
+
+
+def _have_changed(root: str, changes: Iterable[_Change], since: int) -> bool:
+    """Whether one of the files below `root` was written or removed since then, in nanoseconds."""
+    return any(
+        _changed_at(os.path.join(root, one.path), was_there=one.kind != "A") >= since
+        for one in changes
+    )
+
+
+def _changed_at(path: str, *, was_there: bool) -> int:
+    try:
+        return os.lstat(path).st_ctime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        # The folder tells when it went.
+        return _changed_at(os.path.dirname(path), was_there=True) if was_there else 0
 
 
 def _lines(path: str) -> list[str]:
@@ -120,6 +137,25 @@ class Unfinished:
         done = _lines(self._path(DONE))
         return _lines(self._path(NOTE)) or ([] if _is_of_this_boot(done) else done)
 
+    async def has_changed(self, before: str | None, to: str, in_thread: InThread) -> bool:
+        """Whether git has changed a file on that way since `begin`; meant for when it has failed.
+
+        By when the file system has seen changes, for what is in the files may
+        be a person's.
+        """
+        if before is None:
+            listed = await self.git.run("ls-tree", "-r", "-z", "--name-only", to)
+            changes = [_Change(path, "A", False) for path in listed.split("\0") if path]
+        else:
+            changes = await self._between(before, to)
+        root, since = self.git.folder or "", os.lstat(self._path(NOTE)).st_ctime_ns
+        changed: bool = await in_thread(_have_changed, root, changes, since)
+        return changed
+
+    async def _between(self, before: str, to: str) -> list[_Change]:
+        listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
+        return list(_changes(listed))
+
     async def complete(self, keep: Keep) -> None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
@@ -139,7 +175,6 @@ class Unfinished:
                 self.void()
                 return
             self.say(f"the update to {to[:12]} was cut off and is completed first")
-            self._clear_lock()
             if before == NOTHING:
                 if odd := await self.edited(to):
                     await keep(odd)
@@ -192,8 +227,7 @@ class Unfinished:
 
     async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
-        listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
-        changes = list(_changes(listed))
+        changes = await self._between(before, to)
         changed, wanting = await self._differing(before), await self._differing(to)
         odd = [
             one.path
@@ -222,17 +256,3 @@ class Unfinished:
             )
         finally:
             paths.unlink(missing_ok=True)
-
-    def _clear_lock(self) -> None:
-        """Remove the lock of the index that our own git left: it was made after the note.
-
-        No git of ours that changes files lives, for each holds the location's
-        lock; and a person's git would have found the same lock, and given up.
-        """
-        lock = self.folder / "index.lock"
-        try:
-            if lock.stat().st_mtime >= os.lstat(self._path(NOTE)).st_mtime - 1:
-                lock.unlink()
-                self.say("removed the lock that was left on the index")
-        except FileNotFoundError:
-            pass

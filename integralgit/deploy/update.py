@@ -373,13 +373,12 @@ class Update:
             self._unfinished.void()
             raise
         except GitError as error:
-            if _was_refused(error) or await self._in_the_way(await self.checkout.status(), to) == (
-                [],
-                [],
+            if not _was_refused(error) and await self._unfinished.has_changed(
+                before, to, self.in_thread
             ):
-                self._unfinished.void()
-            else:
                 self.say("The update was left half done; the next deploy completes it.")
+            else:
+                self._unfinished.void()
             raise
         self._unfinished.end()
 

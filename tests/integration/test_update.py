@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from attrs import frozen
@@ -15,7 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from integralgit.deploy.checkout import Checkout, Tips, open_location, read_config
 from integralgit.deploy.child import Children
-from integralgit.deploy.git import Git, git_environment
+from integralgit.deploy.git import Git, GitError, git_environment
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.deploy.spawn import spawner
@@ -227,10 +228,8 @@ class Updates(TestCase):
         (self.www / "b.txt").write_text("edited\n")
         (self.www / "mine.txt").write_text("mine\n")
         (self.www / ".git" / "integralgit-update").write_text(f"main\n{first}\n{second}\n")
-        (self.www / ".git" / "index.lock").write_bytes(b"")
         result = await self.update()
         self.assertIn("was cut off and is completed first", result.said)
-        self.assertIn("removed the lock", result.said)
         self.assertEqual(self.head(), second)
         self.assertEqual(
             self.tree(),
@@ -243,6 +242,34 @@ class Updates(TestCase):
             },
         )
         self.assertEqual(git(self.www, "status", "--porcelain"), "M b.txt\n?? mine.txt")
+
+    async def test_git_gives_up_before_it_changes_anything(self) -> None:
+        """Nothing is half done then, and nothing to be completed: what somebody edits stays (threat 40)."""
+        await self.start(**{"b.txt": "one\n"})
+        note, lock = (self.www / ".git" / name for name in ("integralgit-update", "index.lock"))
+        self.upstream.commit({"a.txt": "two\n", "new/c.txt": "c\n"})
+        (self.www / "a.txt").write_text("edited\n")
+        lock.touch()
+        with self.assertRaises(GitError):
+            await self.update()
+        self.assertFalse(os.path.lexists(note))
+        lock.unlink()
+        self.upstream.commit({"b.txt": "two\n"})
+        result = await self.update()
+        self.assertIn("would overwrite files: a.txt", result.refused or "")
+
+        git(self.www, "stash", "--quiet")
+        await self.update()
+        with self.assertRaises(CalledProcessError):
+            git(self.www, "stash", "pop", "--quiet")
+        (self.www / "a.txt").write_text("resolved\n")
+        for text in ("three\n", "four\n"):
+            self.upstream.commit({"a.txt": text, "b.txt": text})
+            with self.assertRaisesRegex(GitError, "resolve your current index first"):
+                await self.update()
+            self.assertFalse(os.path.lexists(note))
+        self.assertEqual((self.www / "a.txt").read_text(), "resolved\n")
+        self.assertEqual(git(self.www, "status", "--porcelain"), "UU a.txt")
 
     async def test_a_first_checkout_that_was_cut_off(self) -> None:
         """It is completed; what is there and differs, half written or edited since, is kept aside (threat 42)."""
