@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePath
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path, PurePath
+from shutil import rmtree
 
+import msgspec
+
+from integralgit.background import InThread
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
+
+#: How many paths are told to git in one command line, each of at most 4 kB (execve(2)).
+AT_ONCE = 200
 
 
 async def with_identity(git: Git, host: str) -> Git:
@@ -30,64 +39,110 @@ def files_in(folder: str) -> Iterator[str]:
         yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
 
 
-def expanded(root: str, files: Sequence[str]) -> list[str]:
-    """The files, and for a folder in the place of one the files in that; meant for a thread.
+class Found(msgspec.Struct, frozen=True):
+    """What stands at some paths: the files by git's mode for each, the texts of links, and the rest.
+
+    `others` are paths in repositories of their own, and what is neither file nor link.
+    """
+
+    files: dict[str, str]
+    links: dict[str, bytes]
+    others: list[str]
+
+
+def find(root: str, paths: Sequence[str]) -> Found:
+    """What stands at these paths below `root`, and in folders there; meant for a thread.
 
     A repository of its own stays a whole, which cannot be kept; what is behind
     a link is kept with that.
     """
-    found = []
-    for path in files:
+    found = Found({}, {}, [])
+    for path in _expanded(root, paths):
+        full = os.path.join(root, path)
+        try:
+            mode = os.lstat(full).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if any(os.path.lexists(os.path.join(root, one, ".git")) for one in _above(path)):
+            found.others.append(path)
+        elif stat.S_ISLNK(mode):
+            found.links[path] = os.readlink(os.fsencode(full))
+        elif stat.S_ISREG(mode):
+            found.files[path] = "100755" if mode & stat.S_IXUSR else "100644"
+        else:
+            found.others.append(path)
+    return found
+
+
+def _above(path: str) -> list[str]:
+    """The folders of a path, but for the root."""
+    return [str(one) for one in PurePath(path).parents][:-1]
+
+
+def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
+    """The paths, and for a folder the files in that, unless it is a repository of its own."""
+    for path in paths:
         full = os.path.join(root, path)
         if os.path.islink(full) or not os.path.isdir(full):
-            above = [os.path.join(root, part) for part in map(str, PurePath(path).parents)][:-1]
-            found += [] if any(map(os.path.islink, above)) else [path]
+            if not any(os.path.islink(os.path.join(root, one)) for one in _above(path)):
+                yield path
         elif os.path.lexists(os.path.join(full, ".git")):
-            found.append(path)
+            yield path
         else:
-            found += (os.path.relpath(one, root) for one in files_in(full))
-    return found
+            yield from (os.path.relpath(one, root) for one in files_in(full))
+
+
+async def _stored(git: Git, paths: Iterable[str]) -> list[str]:
+    """The ids of files as they are, byte for byte; git's filters might leave something out."""
+    ids: list[str] = []
+    for some in _batches(paths):
+        ids += (await git.run("hash-object", "-w", "--no-filters", "--", *some)).split("\n")
+    return ids
+
+
+def _batches(items: Iterable[str]) -> Iterator[list[str]]:
+    """As many at a time as one command line holds."""
+    rest = iter(items)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some
 
 
 async def rescue(
     git: Git,
     head: str | None,
     commits: Sequence[str],
-    files: Sequence[str],
+    paths: Sequence[str],
     ref: str,
     say: Callable[[str], None],
+    in_thread: InThread,
 ) -> None:
     """Keep commits, and files as they stand there now, under a ref; and say how to get them back.
 
     `git` runs at the root of the checkout and has an identity. What the ref
-    held before is kept too: a deploy that is run again rescues again.
+    held before is kept too: a deploy that is run again rescues again. Raises
+    `Refused` where something cannot be kept.
     """
-    folder = os.fsdecode(await git.run("rev-parse", "--absolute-git-dir"))
-    index = os.path.join(folder, "integralgit-rescue.index")
-    listed = os.path.join(folder, "integralgit-rescue.files")
-    aside = git.with_environment(GIT_INDEX_FILE=index)
+    found: Found = await in_thread(find, git.folder or "", paths)
+    if found.others:
+        raise Refused(
+            f"nothing was changed, for what is in the way belongs to another repository"
+            f" and cannot be kept: {named(found.others)}"
+        )
+    folder = Path(os.fsdecode(await git.run("rev-parse", "--absolute-git-dir")))
+    index, texts = folder / "integralgit-rescue.index", folder / "integralgit-rescue.links"
+    aside = git.with_environment(GIT_INDEX_FILE=str(index))
     try:
         before = (await git.try_("rev-parse", "--verify", "--quiet", ref)).out.decode().strip()
         await aside.run("read-tree", before or head or "--empty")
-        there = [path for path in files if os.path.lexists(os.path.join(git.folder or "", path))]
-        if there:
-            with open(listed, "wb") as file:
-                file.write(b"\0".join(map(os.fsencode, there)))
-            await aside.with_environment(GIT_LITERAL_PATHSPECS="1").run(
-                "add",
-                "--all",
-                "--force",
-                "--sparse",
-                f"--pathspec-from-file={listed}",
-                "--pathspec-file-nul",
-            )
-            kept = set((await aside.run("ls-files", "-z")).split("\0"))
-            missing = [path for path in there if path not in kept]
-            if missing:
-                raise Refused(
-                    f"nothing was changed, for what is in the way belongs to another repository"
-                    f" and cannot be kept: {named(missing)}"
-                )
+        entries = zip(
+            found.files, found.files.values(), await _stored(git, found.files), strict=True
+        )
+        links = await _stored(git, await in_thread(_written, texts, found.links))
+        told = [f"{mode},{blob},{path}" for path, mode, blob in entries]
+        told += [f"120000,{blob},{path}" for path, blob in zip(found.links, links, strict=True)]
+        for some in _batches(told):
+            info = (part for one in some for part in ("--cacheinfo", one))
+            await aside.run("update-index", "--add", "--replace", *info)
         tree = await aside.run("write-tree")
         parents = dict.fromkeys([*filter(None, [head, before]), *commits])
         commit = await git.run(
@@ -99,11 +154,20 @@ async def rescue(
         )
         await git.run("update-ref", ref, commit)
     finally:
-        for name in (index, listed):
-            if os.path.exists(name):
-                os.unlink(name)
+        index.unlink(missing_ok=True)
+        rmtree(texts, ignore_errors=True)
+    kept = [*found.files, *found.links, *(f"commit {commit}" for commit in commits)]
     say(
         f"Kept under {ref}, before it would be overwritten:\n"
-        + shortened([*files, *(f"commit {commit}" for commit in commits)])
+        + shortened(kept)
         + f"\nTo get a file back: git checkout {ref} -- FILE"
     )
+
+
+def _written(folder: Path, links: Mapping[str, bytes]) -> list[str]:
+    """Files with the texts of links, in their order; git stores no link but of an index."""
+    folder.mkdir(exist_ok=True)
+    files = [folder / str(number) for number, _ in enumerate(links)]
+    for file, text in zip(files, links.values(), strict=True):
+        file.write_bytes(text)
+    return [str(file) for file in files]

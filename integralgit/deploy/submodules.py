@@ -15,6 +15,7 @@ import msgspec
 from attrs import define
 from msgspec.structs import replace
 
+from integralgit.background import InThread
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused, shortened
@@ -80,6 +81,7 @@ class Submodules:
     git: Git
     say: Callable[[str], None]
     host: str
+    in_thread: InThread
 
     async def make_way(self, to: str, *, rescue_ref: str | None) -> None:
         """See to it that an update to that commit harms nothing inside the submodules.
@@ -102,7 +104,8 @@ class Submodules:
             self.say(f"In the submodule {work.path}:")
             inside = await with_identity(self.git.inside(work.path), self.host)
             commits = [work.head] if work.has_commits else []
-            await rescue(inside, work.head, commits, sorted(work.edited), rescue_ref, self.say)
+            edited = sorted(work.edited)
+            await rescue(inside, work.head, commits, edited, rescue_ref, self.say, self.in_thread)
             await inside.run("reset", "--quiet", "--hard")
 
     async def _touched(self) -> list[str]:
@@ -135,7 +138,7 @@ class Submodules:
             if work := await self._work_in(path, wanted):
                 found.append(work)
             is_here = wanted and not (await inside.try_("cat-file", "-e", wanted)).code
-            below = Submodules(inside, self.say, self.host)
+            below = Submodules(inside, self.say, self.host, self.in_thread)
             found += [
                 replace(one, path=f"{path}/{one.path}")
                 for one in await below._works(wanted if is_here else None)

@@ -31,7 +31,7 @@ from integralgit.deploy.plan import (
     plan,
     shortened,
 )
-from integralgit.deploy.rescue import expanded, files_in, rescue, with_identity
+from integralgit.deploy.rescue import files_in, rescue, with_identity
 from integralgit.deploy.submodules import Submodules, replaced
 from integralgit.deploy.unfinished import Unfinished
 
@@ -173,7 +173,7 @@ class Update:
         """The submodules, where the config asks for them and the commit has some."""
         git = self.checkout.git
         if self.with_submodules and await git.run("ls-tree", commit, "--", ".gitmodules"):
-            return Submodules(git, self.say, self.identity)
+            return Submodules(git, self.say, self.identity, self.in_thread)
         return None
 
     def _tell_what_is_missing(self) -> None:
@@ -198,8 +198,7 @@ class Update:
     ) -> None:
         """Keep commits and files under a ref of their own, and say how to get them back."""
         git = await with_identity(self.checkout.git, self.identity)
-        found = await self.in_thread(expanded, self.checkout.location, files)
-        await rescue(git, head, commits, found, ref, self.say)
+        await rescue(git, head, commits, files, ref, self.say, self.in_thread)
 
     async def _take(
         self, step: Step, head: Head, found: Found, branch: str, rescue_ref: str

@@ -167,6 +167,23 @@ class Updates(TestCase):
         for name in ("a.txt", "b.txt"):
             self.assertEqual(git(self.www, "show", f"{RESCUE}:{name}"), "mine")
 
+    async def test_what_a_filter_would_leave_out(self) -> None:
+        """What is kept is what was there, byte for byte, with its mode; a link is kept as one."""
+        await self.start(**{".gitattributes": "*.nb filter=strip\n* text=auto\n", "a.nb": "code\n"})
+        git(self.www, "config", "filter.strip.clean", "sed /OUTPUT/d")
+        there = {"a.nb": b"edited\nOUTPUT of days\n", "crlf.txt": b"one\r\ntwo\r\n", "odd,\n": b"x"}
+        for name, content in there.items():
+            (self.www / name).write_bytes(content)
+        (self.www / "crlf.txt").chmod(0o755)
+        (self.www / "link").symlink_to("a.nb")
+        self.upstream.commit(dict.fromkeys([*there, "link"], "other\n"))
+        await self.update("follow")
+        self.assertEqual((self.www / "link").read_text(), "other\n")
+        git(self.www, "checkout", RESCUE, "--", ":/")
+        self.assertEqual({name: (self.www / name).read_bytes() for name in there}, there)
+        self.assertTrue((self.www / "crlf.txt").stat().st_mode & 0o100)
+        self.assertEqual(os.readlink(self.www / "link"), "a.nb")
+
     async def test_a_rescue_that_is_done_again(self) -> None:
         """What the same deploy kept before its server was killed stays kept."""
         await self.start()
