@@ -30,8 +30,6 @@ _OPTIONS = (
     ("commit.gpgSign", "false"),
     ("advice.detachedHead", "false"),
     ("safe.bareRepository", "all"),
-    ("http.lowSpeedLimit", "1000"),
-    ("http.lowSpeedTime", "60"),
 )
 _ARGUMENTS = tuple(part for name, value in _OPTIONS for part in ("-c", f"{name}={value}"))
 
@@ -95,10 +93,9 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
-#: Commands that ask a remote, and write no files but git's own.
-_REMOTE = ("fetch", "ls-remote", "clone")
-#: Commands that may be ended: the next deploy does the rest.
-_INTERRUPTIBLE = (*_REMOTE, "submodule")
+#: Commands that ask a remote, and may start what stays: git-credential-cache keeps what it is given.
+#: They may be ended, for the next deploy does the rest.
+_REMOTE = ("fetch", "ls-remote", "clone", "submodule")
 
 
 @define
@@ -174,7 +171,7 @@ class Git:
             timeout=self.timeout,
             descriptors={} if command in _REMOTE else self.descriptors,
             tell=lines.add,
-            interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
+            interrupted_by=self.owner if command in _REMOTE else None,
             output=output,
         )
         lines.end()
