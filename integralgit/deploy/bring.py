@@ -235,7 +235,10 @@ class Bring:
     ) -> Updated:
         deployment, checkout = visit.place.deployment, visit.checkout
         host, with_submodules = deployment.host, deployment.submodules
-        update = Update(checkout, run.say, self._in_thread, host, with_submodules, changing)
+        previous = run.deploy.previous_commit
+        update = Update(
+            checkout, run.say, self._in_thread, host, with_submodules, changing, previous
+        )
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
         updated = await update.run(
             deployment.branch, deployment.update, tips, turn.deployed, rescue_ref

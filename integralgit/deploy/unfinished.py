@@ -43,6 +43,12 @@ class _Change(msgspec.Struct, frozen=True):
     is_submodule: bool
 
 
+class Completed(msgspec.Struct, frozen=True):
+    """An update that had been cut off, with the commit from which it came, if there was one."""
+
+    before: str | None
+
+
 def _changes(listed: str) -> Iterator[_Change]:
     """The changes that `git diff-tree -r -z` lists."""
     parts = iter(listed.split("\0"))
@@ -156,24 +162,25 @@ class Unfinished:
         listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
         return list(_changes(listed))
 
-    async def complete(self, keep: Keep) -> None:
+    async def complete(self, keep: Keep) -> Completed | None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
         `keep` is given the files that are neither as before nor as wanted.
         """
+        completed = None
         lines = self._cut_off()
         if len(lines) >= 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines[:3]
             if not await self._still_holds(branch, before, to):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.void()
-                return
+                return None
             if not await self._are_here(to, *([] if before == NOTHING else [before])):
                 self.say(
                     f"An update to {to[:12]} was cut off here, and the disk has lost that commit."
                 )
                 self.void()
-                return
+                return None
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             if before == NOTHING:
                 if odd := await self.edited(to):
@@ -185,8 +192,10 @@ class Unfinished:
                 await self._complete(before, to, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+            completed = Completed(None if before == NOTHING else before)
         if lines:
             self.void()
+        return completed
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""

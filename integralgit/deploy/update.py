@@ -103,7 +103,8 @@ Changing = Callable[[Updated], None]
 class Update:
     """One update of a checkout on the host `identity`; `say` writes a line to the deploy's log.
 
-    `changing` is for what may be done while git changes the files.
+    `changing` is for what may be done while git changes the files. `previous`
+    is where HEAD stood when the same was tried before, and cut off.
     """
 
     checkout: Checkout
@@ -112,6 +113,7 @@ class Update:
     identity: str
     with_submodules: bool = False
     changing: Changing = lambda updated: None
+    previous: str | None = None
     _unfinished: Unfinished = field(init=False)
 
     async def run(
@@ -130,8 +132,10 @@ class Update:
             head = (await self.checkout.status()).head
             await self._keep(head, [], files, f"{rescue_ref}-cut")
 
-        await self._unfinished.complete(keep)
+        completed = await self._unfinished.complete(keep)
         head = await self.checkout.head()
+        # No script has run yet for what was cut off, so that this one is told of it.
+        self.previous = self.previous or (completed.before if completed else head.commit)
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
         if found.local is None:
@@ -146,7 +150,7 @@ class Update:
             await submodules.update()
         if head.commit is None:
             self._tell_what_is_missing()
-        return Updated(head.commit, at)
+        return Updated(self.previous, at)
 
     async def _see_that_the_branch_can_be(self, branch: str) -> None:
         others = await self.checkout.branches_instead_of(branch)
@@ -208,7 +212,7 @@ class Update:
             case Stay():
                 self.say(f"nothing to update: {branch} has {found.target[:12]}")
                 at = found.local or found.target
-                self.changing(Updated(head.commit, at))
+                self.changing(Updated(self.previous, at))
                 return at
             case Move(to):
                 await self._move(head, branch, to)
@@ -365,7 +369,7 @@ class Update:
         try:
             option = "--no-overwrite-ignore" if keep else "--force"
             checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
-            self.changing(Updated(before, to))
+            self.changing(Updated(self.previous, to))
             await checking_out
         except OSError:
             # git could not be started.

@@ -244,11 +244,16 @@ def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now
 
 
 def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
-    """Give a queued or running deploy its place in the queue of a location; its steps begin anew."""
+    """Give a queued or running deploy its place in the queue of a location; its steps begin anew.
+
+    Where HEAD stood before it began there stays known.
+    """
     row = tx.one(
-        "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL"
+        "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL,"
+        " previous_commit = CASE WHEN location = ? THEN coalesce(previous_commit,"
+        " (SELECT scripts.previous_commit FROM scripts WHERE deploy = deploys.id)) END"
         " WHERE id = ? RETURNING repo",
-        (host, location, branch, deploy),
+        (host, location, branch, location, deploy),
     )
     assert row is not None
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))

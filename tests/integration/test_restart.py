@@ -178,6 +178,13 @@ class Restart(Integration):
 
     def test_a_kill_before_the_script(self) -> None:
         """Its wrapper was started and recorded, but not let run: the same deploy is run anew, once."""
+        self.before_the_script(signal.SIGKILL)
+
+    def test_a_stop_before_the_script(self) -> None:
+        """The same; the script is told of where the checkout was before any of it."""
+        self.before_the_script(signal.SIGTERM)
+
+    def before_the_script(self, how: signal.Signals) -> None:
         www, slow = self.folder / "www", self.folder / "slow"
         base = {"location": str(www), "branch": "main", "script": "./deploy.sh"}
         self.upstream.configure({"configs": {"base": base}})
@@ -199,12 +206,21 @@ class Restart(Integration):
             known = "SELECT previous_commit, head FROM scripts WHERE deploy = 2"
             (recorded,) = eventually(lambda: database.execute(known).fetchall(), "it is known")
         self.assertEqual(recorded, (first, second))
-        daemon.stop(signal.SIGKILL)
-        daemon.start()
+        assert daemon.process is not None
+        daemon.process.send_signal(how)
+        if how == signal.SIGKILL:
+            daemon.process.wait()
+        # A git that changes files is let finish.
         Path(f"{slow}.go").touch()
+        daemon.process.wait()
+        daemon.stop()
+        daemon.start()
         deploy = daemon.ended(2)
         self.assertEqual((deploy["state"], deploy["exit_code"]), ("succeeded", 0))
         self.assertEqual(daemon.log(2).count("it runs from"), 1)
+        self.assertIn(f"it runs from {first}\n", daemon.log(2))
+        self.assertEqual((deploy["previous_commit"], deploy["commit"]), (first, second))
+        self.assertEqual([one["id"] for one in deploy["commits"]], [second])
         self.assertEqual(
             [one["id"] for one in daemon.get("/github.com/acme/site")["deploys"]], [2, 1]
         )

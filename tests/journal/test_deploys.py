@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -493,6 +494,20 @@ class Life(Archive):
         )
         self.end(number, State.TIMED_OUT)
         self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
+
+    def test_where_head_was_before_it_was_cut_off(self) -> None:
+        """A deploy that is queued again at its location keeps that, and its script's record of it."""
+        script = RunningScript(0, 1, 2, "boot", 3.0, previous=ONE, head=TWO)
+        for noted in (False, True):
+            number = self.enqueue()
+            self.begin(number)
+            if noted:
+                self.write(partial(deploys.note, deploy=number, previous_commit=THREE))
+            self.write(partial(deploys.add_script, script=replace(script, deploy=number)))
+            self.place(number, "/srv/site")
+            self.assertEqual(self.get(number).previous_commit, THREE if noted else ONE)
+            self.place(number, "/srv/other")
+            self.assertIsNone(self.get(number).previous_commit)
 
     def test_a_script_that_has_not_begun(self) -> None:
         """A deploy that is queued again has no script any more."""
