@@ -29,6 +29,7 @@ from integralgit.deploy.plan import (
     Step,
     named,
     plan,
+    readable,
     shortened,
 )
 from integralgit.deploy.rescue import files_in, rescue, with_identity
@@ -140,6 +141,8 @@ class Update:
         step = plan(found, branch, mode)
         if found.local is None:
             await self._see_that_the_branch_can_be(branch)
+        if head.branch != branch:
+            await self._see_that_nobody_else_is_on(branch, folder)
         await self._see_that_no_submodule_is_replaced(head, step)
         submodules = await self._submodules(tips.branch)
         if submodules is not None:
@@ -159,6 +162,21 @@ class Update:
                 f"nothing was changed, for git can have no branch {branch} in the checkout beside"
                 f" {named(others)}; rename or delete that there (git branch -m {others[0]} NAME)"
             )
+
+    async def _see_that_nobody_else_is_on(self, branch: str, folder: Path) -> None:
+        """Not every git looks at that, and a branch that is moved there would look like edits."""
+        if folder.parent.name != "worktrees" and not (folder / "worktrees").is_dir():
+            return
+        listed = await self.checkout.git.run("worktree", "list", "--porcelain", "-z")
+        for tree in listed.split("\0\0"):
+            place, *lines = tree.split("\0")
+            is_there = not any(line.startswith("prunable") for line in lines)
+            if is_there and f"branch refs/heads/{branch}" in lines:
+                raise Refused(
+                    f"nothing was changed, for {branch} is checked out at"
+                    f" {readable(place.removeprefix('worktree '))}, another worktree of the same"
+                    f" repository; switch that to another branch"
+                )
 
     async def _see_that_no_submodule_is_replaced(self, head: Head, step: Step) -> None:
         if isinstance(step, Stay) or head.commit is None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -166,6 +167,31 @@ class Updates(TestCase):
         self.assertEqual(self.tree()["a.txt"], b"two\n")
         for name in ("a.txt", "b.txt"):
             self.assertEqual(git(self.www, "show", f"{RESCUE}:{name}"), "mine")
+
+    async def test_another_worktree(self) -> None:
+        """A branch that a person has checked out elsewhere is not moved there."""
+        first = await self.start(**{"b.txt": "one\n"})
+        elsewhere = self.folder / "elsewhere"
+        git(self.www, "switch", "--quiet", "--detach")
+        git(self.www, "worktree", "add", "--quiet", str(elsewhere), "main")
+        self.upstream.commit({"a.txt": "two\n"})
+        for mode in ("safe", "ff-only", "follow"):
+            result = await self.update(mode)
+            self.assertIn(f"main is checked out at {elsewhere}", result.refused or "")
+        self.assertEqual(git(elsewhere, "rev-parse", "HEAD"), first)
+        self.assertEqual(git(elsewhere, "status", "--porcelain"), "")
+        git(elsewhere, "switch", "--quiet", "-c", "theirs")
+        self.assertIsNone((await self.update()).refused)
+        self.www, elsewhere = elsewhere, self.www
+        result = await self.update()
+        self.assertIn(f"main is checked out at {elsewhere}", result.refused or "")
+
+        git(self.www, "branch", "--quiet", "--force", "gone", "main")
+        gone = self.folder / "gone"
+        git(self.www, "worktree", "add", "--quiet", str(gone), "gone")
+        rmtree(gone)
+        git(self.upstream.work, "push", "--quiet", "origin", "main:gone")
+        self.assertIsNone((await self.update(branch="gone")).refused)
 
     async def test_what_a_filter_would_leave_out(self) -> None:
         """What is kept is what was there, byte for byte, with its mode; a link is kept as one."""
