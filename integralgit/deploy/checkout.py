@@ -31,7 +31,7 @@ _REFILL = "integralgit-refill"
 _MISSING_REF = "couldn't find remote ref"
 #: What git-fetch(1) says of a ref that would not move forward.
 _REWRITTEN = "(non-fast-forward)"
-#: What it says of a ref that cannot be beside another.
+#: What it says of a ref that cannot be beside another, or that somebody else has moved meanwhile.
 _CANNOT_BE = "cannot lock ref"
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
@@ -355,32 +355,28 @@ class Checkout:
 
         git looks at that anyway, and refuses the others at the first try.
         """
-        forced, made_way = "", False
+        forced, again = "", False
         while True:
             try:
                 await self._fetch_to(refs, forced)
             except GitError as error:
                 if _REWRITTEN in error.said and not forced:
                     forced = "+"
-                elif _CANNOT_BE in error.said and not made_way:
-                    made_way = await self._make_way(refs.values())
-                    if not made_way:
-                        raise
+                elif _CANNOT_BE in error.said and not again:
+                    # Or somebody else has fetched just now, in another worktree perhaps.
+                    again = True
+                    await self._make_way(refs.values())
                 else:
                     raise
             else:
                 return not forced
 
-    async def _make_way(self, refs: Iterable[str]) -> bool:
-        """Forget branches of the remote beside which these cannot be; whether there were any.
-
-        It has them no more, for no repository has both.
-        """
+    async def _make_way(self, refs: Iterable[str]) -> None:
+        """Forget branches of the remote beside which these cannot be: it has them no more."""
         listed = await self.git.run("for-each-ref", "--format=%(refname)", self.tracking(""))
-        gone = [ref for ref in listed.splitlines() if any(exclude(ref, one) for one in refs)]
-        for ref in gone:
-            await self.git.run("update-ref", "--no-deref", "-d", ref)
-        return bool(gone)
+        for ref in listed.splitlines():
+            if any(exclude(ref, one) for one in refs):
+                await self.git.run("update-ref", "--no-deref", "-d", ref)
 
     async def _fetch_to(self, refs: dict[str, str], forced: str) -> None:
         await self.git.run(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.mirror import Mirrors, Outdated
 from integralgit.deploy.source import source_of
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
 from integralgit.journal import deliveries
@@ -97,8 +98,12 @@ class Looks:
             known = await self._configs.known(repo)
             source = source_of(repo, self._settings.trusts_for(repo), known.provider)
             commit = await self._mirrors.tip(source)
-            return await self._configs.refresh(
-                known, commit, lambda tip: self._mirrors.config(source, tip)
-            )
+            while True:
+                try:
+                    return await self._configs.refresh(
+                        known, commit, partial(self._mirrors.config, source)
+                    )
+                except Outdated as outdated:
+                    commit = outdated.tip
         finally:
             lock.release()

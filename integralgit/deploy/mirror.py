@@ -34,6 +34,14 @@ def _file_name(repo: str) -> str:
     return f"{name[:_LONGEST]}-{sha256(repo.encode()).hexdigest()[:16]}"
 
 
+class Outdated(Exception):
+    """The config branch has been moved to another commit, `tip`, since it was asked where it is."""
+
+    def __init__(self, tip: str) -> None:
+        super().__init__(f"{CONFIG_BRANCH} is at {tip} by now")
+        self.tip = tip
+
+
 @define
 class Mirrors:
     """The folder of these repositories; each holds the config branch and nothing else."""
@@ -56,8 +64,8 @@ class Mirrors:
     async def config(self, source: Source, commit: str) -> str:
         """The text of the config in that commit, which is the tip of the config branch.
 
-        Raises `ConfigError` and `GitError`, and `OSError` where the mirror
-        cannot be written.
+        Raises `Outdated` where it no longer is; `ConfigError` and `GitError`,
+        and `OSError` where the mirror cannot be written.
         """
         folder = self._folder / f"{_file_name(str(source.repo))}.git"
         try:
@@ -90,4 +98,7 @@ class Mirrors:
             source.url,
             f"+{_REF}:{_REF}",
         )
+        tip = await git.run("rev-parse", _REF)
+        if tip != commit:
+            raise Outdated(tip)
         return await read_config(git, commit)

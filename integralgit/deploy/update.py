@@ -233,11 +233,11 @@ class Update:
                 self.changing(Updated(self.previous, at))
                 return at
             case Move(to):
-                await self._move(head, branch, to)
+                await self._move(head, found, branch, to)
                 return to
             case Merge(local, target):
                 merged = await self._merge(branch, local, target)
-                await self._move(head, branch, merged)
+                await self._move(head, found, branch, merged)
                 return merged
             case Overwrite(to):
                 await self._overwrite(found, branch, to, rescue_ref)
@@ -306,7 +306,7 @@ class Update:
         )
         return edited, others
 
-    async def _move(self, head: Head, branch: str, to: str) -> None:
+    async def _move(self, head: Head, found: Found, branch: str, to: str) -> None:
         """Move where nothing is in the way.
 
         git looks at that itself, and is believed but where it would overwrite
@@ -327,7 +327,7 @@ class Update:
             if not hidden:
                 raise
             raise self._would_overwrite(hidden, []) from None
-        if head.commit is None or head.branch != branch:
+        if found.local is None:
             await self._follow_remote(branch)
 
     def _is_sparse(self) -> bool:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Exit
-from integralgit.deploy.configs import Configs, fault
+from integralgit.deploy.configs import Configs, Looks, fault
 from integralgit.deploy.git import GitError
+from integralgit.deploy.mirror import Mirrors, Outdated
+from integralgit.deploy.source import Source
 from integralgit.hooks.delivery import Delivery
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
 from integralgit.names import Repository
+from integralgit.settings import Settings
 from integralgit.testing import MemoryStore
 from tests.archive import stored
 
@@ -159,3 +164,33 @@ class Refreshing(SynchronousTestCase):
         self.assertIsNone(fault(GOOD, ("web1",)))
         self.assertEqual(fault(GOOD, ("web1", "web2")), NO_LOCATION)
         self.assertIn("config is not JSON", fault("", ("web1",)) or "")
+
+
+@define
+class Moving(Mirrors):
+    """Mirrors of a config branch that is at another commit whenever it is read but the last time."""
+
+    commits: list[str] = field(factory=list)
+
+    async def tip(self, source: Source) -> str | None:
+        return self.commits[0]
+
+    async def config(self, source: Source, commit: str) -> str:
+        assert self.commits.pop(0) == commit
+        if self.commits:
+            raise Outdated(self.commits[0])
+        return GOOD
+
+
+class Looking(SynchronousTestCase):
+    def test_a_config_that_moves_on(self) -> None:
+        """What is read is the newest, however often it moves meanwhile."""
+        memory = MemoryStore()
+        told = Delivery("github", "ping", "", SITE)
+        self.successResultOf(memory.store.write(lambda tx: stored(tx, told)))
+        configs = Configs(memory.store, ("web1",), lambda: 1.0)
+        nothing: Any = None
+        mirrors = Moving(nothing, nothing, nothing, [ONE, TWO, "3" * 40])
+        look = Looks(configs, mirrors, Settings()).look(SITE)
+        record = self.successResultOf(Deferred.fromCoroutine(look))
+        self.assertEqual((record.config_commit, record.good_text), ("3" * 40, GOOD))

@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 from integralgit.deploy.checkout import Checkout, look, open_location
 from integralgit.deploy.child import Children
 from integralgit.deploy.git import Git, GitError, git_environment
-from integralgit.deploy.mirror import Mirrors
+from integralgit.deploy.mirror import Mirrors, Outdated
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.deploy.spawn import spawner
@@ -95,6 +95,21 @@ class Names(RealGit):
             text = await mirrors.config(Source(long, str(upstream.bare)), commit)
             self.assertEqual(text, "{}")
         self.assertEqual(len(list((self.folder / "mirrors").iterdir())), 2)
+
+    async def test_a_config_that_moves_on(self) -> None:
+        """One that was pushed since it was asked where it is, is read instead."""
+        upstream = Upstream(self.folder / "githost")
+        source = Source(Repository("github.com", "acme/site"), str(upstream.bare))
+        mirrors = Mirrors(self.folder / "mirrors", self.runner("file"), deferToThread)
+        (self.folder / "mirrors").mkdir()
+        upstream.configure("first")
+        first = await mirrors.tip(source)
+        assert first is not None
+        second = upstream.configure("second")
+        with self.assertRaises(Outdated) as raised:
+            await mirrors.config(source, first)
+        self.assertEqual(raised.exception.tip, second)
+        self.assertEqual(await mirrors.config(source, second), "second")
 
     async def test_other_protocols(self) -> None:
         """Only https and ssh are spoken, whatever the user's config allows (threat 28)."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from shutil import rmtree
+from shutil import rmtree, which
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -167,6 +167,34 @@ class Updates(TestCase):
         self.assertEqual(self.tree()["a.txt"], b"two\n")
         for name in ("a.txt", "b.txt"):
             self.assertEqual(git(self.www, "show", f"{RESCUE}:{name}"), "mine")
+
+    async def test_what_a_branch_of_theirs_follows(self) -> None:
+        """It stays as it is; only a branch that the update has made follows the remote one."""
+        await self.start(**{"b.txt": "one\n"})
+        self.assertEqual(git(self.www, "rev-parse", "--abbrev-ref", "main@{u}"), "origin/main")
+        git(self.www, "config", "branch.main.remote", "fork")
+        git(self.www, "switch", "--quiet", "--detach")
+        await self.update()
+        self.assertEqual(git(self.www, "config", "branch.main.remote"), "fork")
+
+    async def test_a_ref_that_somebody_else_moves(self) -> None:
+        """A fetch that another one has met tries once more."""
+        await self.start(**{"b.txt": "one\n"})
+        second = self.upstream.commit({"a.txt": "two\n"})
+        program, tried = self.folder / "bin" / "git", self.folder / "tried"
+        program.parent.mkdir()
+        refusal = "error: cannot lock ref 'refs/remotes/origin/main': is at 1 but expected 2"
+        real = which("git")
+        program.write_text(
+            f'#!/bin/sh\ncase "$*" in *" fetch "*) [ -e {tried} ] || {{ touch {tried};'
+            f' echo "{refusal}" >&2; exit 1; }};; esac\nexec {real} "$@"\n'
+        )
+        program.chmod(0o755)
+        self.addCleanup(os.environ.__setitem__, "PATH", os.environ["PATH"])
+        os.environ["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+        await self.update()
+        self.assertTrue(tried.exists())
+        self.assertEqual(self.head(), second)
 
     async def test_another_worktree(self) -> None:
         """A branch that a person has checked out elsewhere is not moved there."""
