@@ -163,18 +163,20 @@ def prune(tx: Transaction, now: float) -> None:
     """Forget deliveries beyond the newest `KEPT` and older than `KEPT_FOR`, a few at a time.
 
     None is forgotten that a queued deploy or a look at the config depends on.
-    The first one that is young enough ends the search for old ones.
+    The first one that is young enough ends the search for old ones. One that
+    is yet to come is not old: this clock may be wrong, or that one was.
     """
     tx.execute(
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries AS old WHERE id <="
         " max((SELECT max(id) FROM deliveries) - ?, coalesce((SELECT id FROM deliveries"
         " WHERE received BETWEEN ? AND ? ORDER BY id LIMIT 1) - 1,"
         " (SELECT max(id) FROM deliveries)))"
+        " AND (received < ? OR id <= (SELECT max(id) FROM deliveries) - ?)"
         " AND NOT EXISTS"
         " (SELECT 1 FROM pushes LEFT JOIN deploys ON deploys.push = pushes.id"
         " WHERE pushes.delivery = old.id AND (look OR state IN ('queued', 'running')))"
         " ORDER BY id LIMIT ?)",
-        (KEPT, now - KEPT_FOR, now, PRUNED_AT_ONCE),
+        (KEPT, now - KEPT_FOR, now, now - KEPT_FOR, KEPT, PRUNED_AT_ONCE),
     )
 
 

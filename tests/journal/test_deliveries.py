@@ -276,7 +276,14 @@ class Forgetting(Archive):
         """A delivery that came while the clock was ahead does not keep those that came later."""
         self.patch(deliveries, "KEPT_FOR", 10.0)
         numbers = [self.add(at=at) for at in (500.0, 1.0, 2.0, 98.0)]
+        self.assertEqual(self.prune(100.0), [numbers[0], numbers[3]])
+        self.patch(deliveries, "KEPT", 1)
         self.assertEqual(self.prune(100.0), numbers[3:])
+
+    def test_a_clock_that_is_behind(self) -> None:
+        """Where all seem to be of a time that is yet to come, none is forgotten for its age."""
+        numbers = [self.add(at=1e6 + at) for at in range(5)]
+        self.assertEqual(self.prune(100.0), numbers)
 
     def test_a_few_at_a_time(self) -> None:
         """Of many old deliveries only the oldest few go at a time, the oldest first."""
