@@ -28,6 +28,8 @@ from integralgit.web.answers import json_bytes
 
 #: Seconds from the beginning of a connection, or the end of its last request, to a complete one.
 DEADLINE = 30.0
+#: Seconds that a slow reader has for what is left of an answer.
+READING = 600.0
 #: How many connections may owe a request.
 WAITING = 512
 #: Seconds in which a sender may read why it was refused, before the connection ends.
@@ -50,12 +52,15 @@ class Channel(HTTPChannel):
     """A connection that tells its site whether it owes a request."""
 
     site: BoundedSite
+    #: How often it was too late since the last request.
+    _reminders = 0
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.owes(self)
 
     def allContentReceived(self) -> None:
+        self._reminders = 0
         self.site.owes_nothing(self)
         super().allContentReceived()
 
@@ -73,11 +78,20 @@ class Channel(HTTPChannel):
             super()._send100Continue()
 
     def too_late(self) -> None:
-        """The request did not arrive in time: say so if it has begun, and hang up."""
+        """The request did not arrive in time: say so if it has begun, and hang up.
+
+        If none has begun, the last answer may still be on its way to a slow reader.
+        """
+        self._reminders += 1
         if self.requests and not self._handlingRequest:
             self.requests[-1].refuse(408)
-        else:
+        elif self._reminders > READING / DEADLINE:
             self.forceAbortClient()
+        else:
+            self.site.owes(self)
+            if self._reminders == 1:
+                self.setTimeout(None)
+                self.loseConnection()
 
     def hang_up(self) -> None:
         """End the connection, whatever is still in it."""

@@ -25,7 +25,7 @@ from integralgit.settings import Trust
 from integralgit.web import site as site_module
 from integralgit.web.access import client_of
 from integralgit.web.addresses import Addresses
-from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, BoundedSite
+from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, READING, BoundedSite
 from integralgit.web.update import Door, Update
 
 MAX_BODY = 1000
@@ -317,6 +317,17 @@ class DeadlineTests(Bounds):
         self.assertEqual((first.is_over, second.is_over), (False, False))
         self.clock.advance(10)
         self.assertEqual((first.is_over, second.is_over), (True, True))
+
+    def test_a_slow_reader(self) -> None:
+        """What is left of an answer is not thrown away, but for who takes far too long."""
+        client = self.connect()
+        client.sends(request(0))
+        self.clock.advance(DEADLINE)
+        self.assertTrue(client.transport.disconnecting)
+        for _ in range(int(READING / DEADLINE)):
+            self.assertFalse(client.transport.disconnected)
+            self.clock.advance(DEADLINE)
+        self.assertTrue(client.transport.disconnected)
 
     def test_the_time_of_the_answer_does_not_count(self) -> None:
         """A request that is there in full may take its time to be answered."""
