@@ -43,6 +43,18 @@ export async function refresh(selector, address = location.href) {
   showTimes();
 }
 
+/** Hear the server's events, each by its function; after an error, too, as of a proxy while the server restarts.
+ *  There a browser, which goes on by itself where it was cut off, gives up (HTML standard, "fail the connection"). */
+function hear(address, heard, delay = 1000) {
+  const events = new EventSource(address);
+  for (const [name, tell] of Object.entries(heard)) events.addEventListener(name, tell);
+  events.addEventListener("open", () => { delay = 1000; });
+  events.addEventListener("error", () => {
+    const again = () => hear(address, heard, Math.min(2 * delay, 30_000));
+    if (events.readyState === EventSource.CLOSED) setTimeout(again, delay);
+  });
+}
+
 /** Times in the reader's zone, those of today without the date, with the exact one on hover. */
 function showTimes() {
   const today = new Date().toDateString();
@@ -231,19 +243,21 @@ class Log {
 
   listen() {
     const summary = seldom(() => refresh("#summary", `${this.path}?lines=0`), 150);
-    const events = new EventSource(`${this.path}/events?view=lines`);
-    events.addEventListener("lines", (event) => this.grow(JSON.parse(event.data)));
-    for (const name of ["state", "step"]) {
-      events.addEventListener(name, (event) => {
-        const { id, state } = JSON.parse(event.data);
-        document.getElementById("said").textContent = `Deploy ${id} ${state.replace("_", " ")}`;
-        summary();
-      });
-    }
-    events.addEventListener("end", () => {
-      events.close();
-      this.ended = this.button.hidden = true;
+    const told = ({ data }) => {
+      const { id, state } = JSON.parse(data);
+      document.getElementById("said").textContent = `Deploy ${id} ${state.replace("_", " ")}`;
       summary();
+    };
+    // A stream begins with how it stands, so nothing is missed where one was cut off.
+    hear(`${this.path}/events?view=lines`, {
+      lines: ({ data }) => this.grow(JSON.parse(data)),
+      state: told,
+      step: told,
+      end: ({ target }) => {
+        target.close();
+        this.ended = this.button.hidden = true;
+        summary();
+      },
     });
   }
 
@@ -389,11 +403,14 @@ const [log, main] = [document.getElementById("log"), document.querySelector("mai
 if (log) new Log(log);
 if (main) {
   const anew = seldom(() => refresh("main"), 300);
-  const events = new EventSource(main.dataset.live);
-  // Opened once more, it may have missed something.
-  events.addEventListener("open", () => events.addEventListener("open", anew), { once: true });
-  events.addEventListener("change", (event) => {
-    const { repo } = JSON.parse(event.data);
-    if (!main.dataset.repo || !repo || repo === main.dataset.repo) anew();
+  let missed = false;
+  hear(main.dataset.live, {
+    // Opened once more, it may have missed something.
+    error: () => { missed = true; },
+    open: () => { if (missed) anew(); },
+    change: ({ data }) => {
+      const { repo } = JSON.parse(data);
+      if (!main.dataset.repo || !repo || repo === main.dataset.repo) anew();
+    },
   });
 }
