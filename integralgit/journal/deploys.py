@@ -7,7 +7,7 @@ location only the newest stays; the others are superseded by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,17 @@ def newest(
     """The newest deploys, of one repository or of all, newest first; `before` pages back."""
     where, values = newest_of(repo, before)
     return _deploys(tx, f"WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit))
+
+
+def newest_in(tx: Transaction, repo: str, states: Collection[State]) -> Deploy | None:
+    """The newest deploy of a repository that is in one of those states, or None.
+
+    Only what is newer is read on the way to it.
+    """
+    marks = ", ".join("?" * len(states))
+    where = f"WHERE repo = ? AND state IN ({marks}) ORDER BY id DESC LIMIT 1"
+    found = _deploys(tx, where, (repo, *states))
+    return found[0] if found else None
 
 
 def unfinished(tx: Transaction) -> list[Deploy]:

@@ -13,15 +13,17 @@ _COLOURS = {
     State.TIMED_OUT: "#b3202a",
     State.INTERRUPTED: "#b3202a",
 }
+#: The states that say something of what is deployed.
+TELLING = tuple(_COLOURS)
 _LABEL = "deploy"
 #: About the width of a character of 11 pixels, in pixels.
 _WIDE = 6.6
 
 
 def badge(state: State | None) -> str:
-    """The badge as SVG; None where there was no deploy yet."""
+    """The badge of a telling state as SVG; None where there was none yet."""
     text = "none yet" if state is None else state.value.replace("_", " ")
-    colour = _COLOURS.get(state, "#5a5f68") if state else "#5a5f68"
+    colour = _COLOURS[state] if state else "#5a5f68"
     left, right = (round(len(part) * _WIDE + 14) for part in (_LABEL, text))
     width = left + right
     title = escape(f"{_LABEL}: {text}")

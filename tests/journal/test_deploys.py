@@ -189,6 +189,34 @@ class Queue(Archive):
             plan = self.memory.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
             self.assertIn("deploys_waiting", str(plan), sql)
 
+    def newest_ended(self, repo: str) -> int | None:
+        """The newest deploy of a repository that succeeded or failed."""
+        states = (State.SUCCEEDED, State.FAILED)
+        found = self.write(lambda tx: deploys.newest_in(tx, repo, states))
+        return found.id if found else None
+
+    def test_the_newest_in_a_state(self) -> None:
+        """It is found behind however many others, by the index of its repository's deploys."""
+        done = self.enqueue()
+        self.begin(done)
+        self.end(done)
+        for _ in range(20):
+            self.enqueue()
+        failed = self.enqueue(repo=OTHER)
+        self.begin(failed)
+        self.end(failed, State.FAILED)
+        asked: list[str] = []
+        self.memory.connection.set_trace_callback(asked.append)
+        self.assertEqual(self.newest_ended(REPO), done)
+        self.assertEqual(self.newest_ended(OTHER), failed)
+        self.assertIsNone(self.newest_ended("github.com/acme/none"))
+        self.memory.connection.set_trace_callback(None)
+        for sql in asked:
+            if sql.startswith("SELECT"):
+                plan = str(self.memory.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())
+                self.assertIn("deploys_by_repo (repo=?)", plan)
+                self.assertNotIn("TEMP B-TREE", plan)
+
     def test_a_superseded_deploy_has_no_log(self) -> None:
         """A deploy that was superseded before it ran has no size of a log, not even nought."""
         first, unplaced = self.enqueue("/srv/site"), self.enqueue(None)

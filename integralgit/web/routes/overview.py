@@ -12,13 +12,11 @@ from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
 from integralgit.web.app import Pages
-from integralgit.web.badge import badge
+from integralgit.web.badge import TELLING, badge
 from integralgit.web.guards import limits, reading
 
 #: How many repositories the overview shows: those that were deployed last.
 SHOWN = 50
-#: States that say nothing of what is deployed.
-_UNTELLING = (State.QUEUED, State.SUPERSEDED, State.SKIPPED, State.CANCELLED)
 
 
 @Pages.app.route("/", methods=["GET"])
@@ -112,11 +110,10 @@ async def badge_picture(web: Pages, request: Request, repo: str) -> Any:
 
 async def _badge(web: Pages, request: Request, repo: str) -> bytes:
     identity = (await web.repository(request, repo)).repo
-    newest = await web.store.read(lambda tx: deploys.newest(tx, identity, 10))
-    told = [one.state for one in newest if one.state not in _UNTELLING]
+    newest = await web.store.read(lambda tx: deploys.newest_in(tx, identity, TELLING))
     set_headers(request, "image/svg+xml")
     request.setHeader("Cache-Control", "no-cache")
-    return badge(told[0] if told else None).encode()
+    return badge(newest.state if newest else None).encode()
 
 
 @Pages.app.route("/<path:repo>", methods=["GET"])

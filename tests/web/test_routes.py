@@ -1,0 +1,103 @@
+"""What the routes answer, of a server in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import treq
+from treq.client import HTTPClient
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from integralgit.background import Background
+from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import State
+from integralgit.journal.hub import Hub
+from integralgit.journal.logs import Logs
+from integralgit.journal.store import Transaction, Work
+from integralgit.testing import MemoryStore
+from integralgit.web.access import Access
+from integralgit.web.addresses import Addresses
+from integralgit.web.logview import LogViews
+from integralgit.web.metrics import Metrics
+from integralgit.web.routes import Pages
+from integralgit.web.stream import Ticker
+from tests.archive import queued
+
+T = TypeVar("T")
+
+ORIGIN = "http://127.0.0.1"
+SITE = "github.com/acme/site"
+
+
+def in_thread(work: Any, *arguments: Any) -> Deferred[Any]:
+    """Do the work at once."""
+    return succeed(work(*arguments))
+
+
+class Routes(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.memory, background, ticker = MemoryStore(), Background(), Ticker(Clock())
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.logs = Logs(folder)
+        pages = Pages(
+            Access(b"token", public=True),
+            Addresses("https://deploy.example.com"),
+            self.memory.store,
+            self.logs,
+            LogViews(self.logs, in_thread, background),
+            Hub(),
+            background,
+            ticker,
+            ("web1",),
+            lambda: 1000.0,
+            "webhook-secret",
+            cast(Any, None),
+            Metrics(self.memory.store, ticker, background),
+        )
+        self.client = HTTPClient(RequestTraversalAgent(pages.resource()))
+        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+
+    def write(self, work: Work[T]) -> T:
+        """The result of work that writes."""
+        return self.successResultOf(self.memory.store.write(work))
+
+    def page(self, path: str, repo: str = SITE) -> str:
+        """A repository's page, for people."""
+        html = Headers({"Accept": ["text/html"]})
+        answer = self.successResultOf(self.client.get(f"{ORIGIN}/{repo}{path}", headers=html))
+        self.assertEqual(answer.code, 200)
+        return self.successResultOf(treq.text_content(answer))
+
+    def deployed(self, state: State = State.SUCCEEDED, **changes: Any) -> int:
+        """A deploy that has ended; its number."""
+
+        def work(tx: Transaction) -> int:
+            deploy = queued(tx, **changes)
+            deploys.begin(tx, deploy, 1.0)
+            deploys.note(tx, deploy.id, commit=f"{deploy.id:040x}")
+            deploys.end(tx, deploy.id, state, 2.0)
+            return deploy.id
+
+        return self.write(work)
+
+
+class Badge(Routes):
+    def badge(self) -> str:
+        return self.page("/badge.svg")
+
+    def test_what_is_deployed(self) -> None:
+        """It tells the newest deploy that came to anything, however many pushes wait behind that."""
+        self.assertIn("deploy: none yet", self.badge())
+        self.deployed()
+        self.deployed(State.SKIPPED)
+        for _ in range(12):
+            self.write(queued)
+        self.assertIn("deploy: succeeded", self.badge())
+        self.deployed(State.TIMED_OUT)
+        self.assertIn("deploy: timed out", self.badge())
