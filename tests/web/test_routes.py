@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 from integralgit.background import Background
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import State
+from integralgit.journal.events import State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
@@ -101,3 +101,28 @@ class Badge(Routes):
         self.assertIn("deploy: succeeded", self.badge())
         self.deployed(State.TIMED_OUT)
         self.assertIn("deploy: timed out", self.badge())
+
+
+class Repository(Routes):
+    def test_what_is_live(self) -> None:
+        """It is the newest deploy that succeeded, wherever the reader has paged to."""
+        self.assertNotIn("Live is", self.page(""))
+        older, live = self.deployed(), self.deployed()
+        self.deployed(State.FAILED)
+        for _ in range(40):
+            self.write(queued)
+        for query in ("", "?limit=1", f"?before={live}", f"?before={older}"):
+            page = self.page(query)
+            said = page[page.index("Live is") : page.index("<section")]
+            self.assertIn(f">deploy {live}<", said, query)
+
+    def test_a_silent_webhook(self) -> None:
+        """It is told of while the newest deploy of all was found by looking, and then no more."""
+        silent = "the webhook may be broken"
+        self.deployed(trigger=Trigger.POLL, wanted="1" * 40)
+        found = self.deployed(trigger=Trigger.POLL, wanted="2" * 40)
+        for query in ("", f"?before={found}", "?before=1"):
+            self.assertIn(silent, self.page(query), query)
+        pushed = self.deployed(wanted="3" * 40)
+        for query in ("", f"?before={pushed}"):
+            self.assertNotIn(silent, self.page(query), query)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.web.server import Request
 
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import State, Trigger
+from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
@@ -140,25 +140,29 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
             ],
         }
 
+    def for_people(tx: Transaction) -> dict[str, Any]:
+        live = deploys.newest_in(tx, repo, (State.SUCCEEDED,))
+        newest = deploys.newest(tx, repo, 1)
+        return {
+            "live": web.deploy_json(tx, live.id) if live else None,
+            "silent": bool(newest) and _was_silent(tx, newest[0]),
+        }
+
     values = await web.store.read(work)
     if not wants_json(request):
-        newest = values["deploys"][0] if values["deploys"] else None
-        live = [one for one in values["deploys"] if one["state"] == State.SUCCEEDED]
+        values |= await web.store.read(for_people)
         values |= {
             "note": pages.config_note(record),
             "provider": record.provider,
-            "silent": newest is not None and await _was_silent(web, newest),
             "hook": web.addresses.hook,
             "secret_file": web.secret_file,
-            "live": live[0] if live else None,
             "before": before,
         }
     return web.show(request, "repository.html", values)
 
 
-async def _was_silent(web: Pages, deploy: pages.Json) -> bool:
+def _was_silent(tx: Transaction, deploy: Deploy) -> bool:
     """Whether a deploy was found by a look at the remote, and no delivery has told of it."""
-    if deploy["trigger"] != Trigger.POLL or deploy["wanted_commit"] is None:
+    if deploy.trigger is not Trigger.POLL or deploy.wanted is None:
         return False
-    repo, commit = deploy["repo"], deploy["wanted_commit"]
-    return not await web.store.read(lambda tx: deliveries.was_announced(tx, repo, commit))
+    return not deliveries.was_announced(tx, deploy.repo, deploy.wanted)
