@@ -47,11 +47,13 @@ def event(name: str, data: object, number: int | None = None) -> bytes:
 
 @define
 class Ticker:
-    """One clock for all viewers, of whom there are at most so many; it runs only while there are any."""
+    """One clock for all viewers, of whom there are at most so many; it runs only while it is needed."""
 
     _reactor: Any
     _most: int = 1000
-    _viewers: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    #: Whom to call, and which of them are viewers.
+    _ticks: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    _viewers: set[int] = field(factory=set, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
 
     @property
@@ -64,31 +66,34 @@ class Ticker:
         """Whether no more viewers can be served."""
         return len(self._viewers) >= self._most
 
-    def add(self, viewer: object, tick: Callable[[], None]) -> None:
-        """Call `tick` every `TICK` seconds from now on."""
-        self._viewers[id(viewer)] = tick
+    def add(self, who: object, tick: Callable[[], None], *, is_viewer: bool = True) -> None:
+        """Call `tick` every `TICK` seconds from now on; what is no viewer does not count as one."""
+        self._ticks[id(who)] = tick
+        if is_viewer:
+            self._viewers.add(id(who))
         if self._loop is None:
             self._loop = LoopingCall(self._tick)
             self._loop.clock = self._reactor
             self._loop.start(TICK, now=False)
 
-    def remove(self, viewer: object) -> None:
-        """Stop calling the viewer."""
-        self._forget(id(viewer))
+    def remove(self, who: object) -> None:
+        """Call it no more."""
+        self._forget(id(who))
 
-    def _forget(self, viewer: int) -> None:
-        self._viewers.pop(viewer, None)
-        if not self._viewers and self._loop is not None:
+    def _forget(self, who: int) -> None:
+        self._ticks.pop(who, None)
+        self._viewers.discard(who)
+        if not self._ticks and self._loop is not None:
             self._loop.stop()
             self._loop = None
 
     def _tick(self) -> None:
-        for viewer, tick in list(self._viewers.items()):
+        for who, tick in list(self._ticks.items()):
             try:
                 tick()
             except Exception:
                 log.failure("a viewer failed, and is left alone from now on")
-                self._forget(viewer)
+                self._forget(who)
 
 
 @implementer(IPushProducer)

@@ -46,7 +46,7 @@ class Tail:
     def join(self, viewer: LineEvents) -> None:
         """Tell a viewer from now on."""
         if not self._viewers:
-            self._ticker.add(self, self._ticked)
+            self._ticker.add(self, self._ticked, is_viewer=False)
         self._viewers.append(viewer)
         self.look_again()
 

@@ -120,13 +120,16 @@ class Following(Watching):
         self.assertEqual(self.told(self.request)[-1][1], 20)
         for _ in range(int(STALLED / TICK)):
             self.tick()
-        self.assertEqual(self.ticker.viewers, 2)  # the tail, and who reads
+        self.assertEqual(self.ticker.viewers, 1)
         assert self.request.producer is not None
 
     def test_too_many(self) -> None:
-        """Beyond a number a viewer is asked to come again later (threat 88)."""
+        """Beyond a number a viewer is asked to come again later (threat 88); the log is none of them."""
         self.ticker._most = 2
-        self.viewer(self.request).open()
+        for request in (self.request, FakeRequest()):
+            self.assertFalse(self.ticker.is_full)
+            self.viewer(request).open()
+        self.assertEqual(self.ticker.viewers, 2)
         other = FakeRequest()
         answer = Streaming(self.viewer(other)).render(cast(Request, other))
         self.assertEqual(other.responded, 503)
