@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+from html import unescape
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import treq
@@ -14,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from integralgit.background import Background
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, lines
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -74,14 +79,17 @@ class Routes(SynchronousTestCase):
         self.assertEqual(answer.code, 200)
         return self.successResultOf(treq.text_content(answer))
 
-    def deployed(self, state: State = State.SUCCEEDED, **changes: Any) -> int:
-        """A deploy that has ended; its number."""
+    def deployed(self, state: State = State.SUCCEEDED, printed: bytes = b"", **changes: Any) -> int:
+        """A deploy that has ended, and what it has printed; its number."""
 
         def work(tx: Transaction) -> int:
             deploy = queued(tx, **changes)
             deploys.begin(tx, deploy, 1.0)
             deploys.note(tx, deploy.id, commit=f"{deploy.id:040x}")
-            deploys.end(tx, deploy.id, state, 2.0)
+            descriptor = self.logs.open(deploy.id)
+            os.write(descriptor, printed)
+            os.close(descriptor)
+            deploys.end(tx, deploy.id, state, 2.0, log_size=len(printed))
             return deploy.id
 
         return self.write(work)
@@ -126,3 +134,46 @@ class Repository(Routes):
         pushed = self.deployed(wanted="3" * 40)
         for query in ("", f"?before={pushed}"):
             self.assertNotIn(silent, self.page(query), query)
+
+
+class Search(Routes):
+    def found(self, query: str) -> tuple[str, str]:
+        """What the page says of a search in the first deploy's log, and where it goes on."""
+        page = self.page(f"/deploys/1?{query}")
+        _, _, said = page.partition('<p class="found">')
+        said, _, _ = said.partition("</p>")
+        on = re.search(r'href="([^"]*)">Look behind', said)
+        words = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", said)).strip()
+        return words, unescape(on[1]).partition("?")[2] if on else ""
+
+    def test_the_whole_log(self) -> None:
+        """Where the whole log was looked through, nothing else is said."""
+        self.deployed(printed=b"a & b\nc\na & b\n")
+        self.assertEqual(self.found("find=x"), ("No line holds x.", ""))
+        self.assertEqual(self.found("find=c"), ("1 line holds c: 2", ""))
+        self.assertEqual(self.found("find=a+%26+b"), ("2 lines hold a &amp; b: 1 3", ""))
+
+    def test_a_part_of_a_long_log(self) -> None:
+        """Where only a part was looked through, the page says which, and leads on."""
+        # Each search has the time for two pieces of a log.
+        self.patch(lines, "time", SimpleNamespace(monotonic=count().__next__))
+        printed = [b"%099d\n" % n for n in range(1, 5001)]
+        printed[3999] = b"a & b\n"
+        self.deployed(printed=b"".join(printed))
+        query, told = "find=a+%26+b", []
+        while query:
+            words, query = self.found(query)
+            told.append(words)
+        first, *_, last = told
+        self.assertRegex(first, r"^No line up to line \d+ holds a &amp; b\. Look behind line \d+$")
+        self.assertIn("No line behind line", last)
+        self.assertEqual(sum(": 4000" in words for words in told), 1)
+
+    def test_many_lines(self) -> None:
+        """Of many lines that are found, the page shows some, and leads to the others."""
+        self.deployed(printed=b"x\n" * 450)
+        query, shown = "find=x", []
+        while query:
+            words, query = self.found(query)
+            shown += [int(n) for n in words.partition(":")[2].partition("Look")[0].split()]
+        self.assertEqual(shown, list(range(1, 451)))

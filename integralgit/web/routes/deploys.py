@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from integralgit.journal import deploys, freezes
 from integralgit.journal.events import DeployChanged, State
+from integralgit.journal.lines import Found
 from integralgit.web import pages
 from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
@@ -20,6 +21,9 @@ from integralgit.web.guards import number, reading, text
 from integralgit.web.logview import MOST_LINES, PAGE_LINES
 from integralgit.web.stream import LogEvents, LogText, Streaming, stream
 from integralgit.web.tail import LineEvents, Tail, told
+
+#: How many lines that hold a text a page shows.
+MOST_HITS = 200
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))", re.ASCII)
 _LINES = re.compile(r"(\d{1,15})-(\d{1,15})", re.ASCII)
@@ -43,7 +47,8 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
     count = PAGE_LINES if count is None else min(count, PAGE_LINES)
     first = max(1, total - count + 1) if first is None else max(1, min(first, total))
     rows = await view.rows(found, first, first + count - 1)
-    hits = (await view.find(found, wanted, 0)).lines if wanted else []
+    after = number(request, "after") or 0
+    hits = await view.find(found, wanted, after) if wanted else None
     # A step's section begins with our line that names it, which is its headline here.
     parts = {section: (section.first + bool(section.name), section.last) for section in sections}
     by_line = rows.html.split("\n")
@@ -64,13 +69,19 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
         "total": total,
         "page_lines": PAGE_LINES,
         "wanted": wanted,
-        "hits": hits[:200],
-        "more_hits": len(hits) > 200,
+        "after": after,
+        "hits": _cut(hits) if hits else None,
         "frozen": await _frozen(web, found),
         "waits_for": await _waits_for(web, found),
         "provider": (await web.repository(request, found["repo"])).provider,
     }
     return web.page(request, "deploy.html", values)
+
+
+def _cut(found: Found) -> Found:
+    """As much of what was found in a log as a page shows."""
+    lines = found.lines[:MOST_HITS]
+    return found if lines == found.lines else Found(lines, lines[-1], more=True)
 
 
 async def _frozen(web: Pages, deploy: pages.Json) -> pages.Json | None:
