@@ -19,11 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from integralgit.background import Background
+from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, lines
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
+from integralgit.names import parse_repository
 from integralgit.testing import MemoryStore
 from integralgit.web.access import Access
 from integralgit.web.addresses import Addresses
@@ -31,12 +33,13 @@ from integralgit.web.logview import LogViews
 from integralgit.web.metrics import Metrics
 from integralgit.web.routes import Pages
 from integralgit.web.stream import Ticker
-from tests.archive import queued
+from tests.archive import queued, stored
 
 T = TypeVar("T")
 
 ORIGIN = "http://127.0.0.1"
-SITE = "github.com/acme/site"
+REPO = "github.com/acme/site"
+SITE = f"/{REPO}"
 
 
 def in_thread(work: Any, *arguments: Any) -> Deferred[Any]:
@@ -66,16 +69,16 @@ class Routes(SynchronousTestCase):
             Metrics(self.memory.store, ticker, background),
         )
         self.client = HTTPClient(RequestTraversalAgent(pages.resource()))
-        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+        self.write(lambda tx: deliveries.hear_of(tx, REPO, "github", 0.0))
 
     def write(self, work: Work[T]) -> T:
         """The result of work that writes."""
         return self.successResultOf(self.memory.store.write(work))
 
-    def page(self, path: str, repo: str = SITE) -> str:
-        """A repository's page, for people."""
+    def page(self, path: str) -> str:
+        """The page at a path, for people."""
         html = Headers({"Accept": ["text/html"]})
-        answer = self.successResultOf(self.client.get(f"{ORIGIN}/{repo}{path}", headers=html))
+        answer = self.successResultOf(self.client.get(f"{ORIGIN}{path}", headers=html))
         self.assertEqual(answer.code, 200)
         return self.successResultOf(treq.text_content(answer))
 
@@ -97,7 +100,7 @@ class Routes(SynchronousTestCase):
 
 class Badge(Routes):
     def badge(self) -> str:
-        return self.page("/badge.svg")
+        return self.page(f"{SITE}/badge.svg")
 
     def test_what_is_deployed(self) -> None:
         """It tells the newest deploy that came to anything, however many pushes wait behind that."""
@@ -114,13 +117,13 @@ class Badge(Routes):
 class Repository(Routes):
     def test_what_is_live(self) -> None:
         """It is the newest deploy that succeeded, wherever the reader has paged to."""
-        self.assertNotIn("Live is", self.page(""))
+        self.assertNotIn("Live is", self.page(SITE))
         older, live = self.deployed(), self.deployed()
         self.deployed(State.FAILED)
         for _ in range(40):
             self.write(queued)
         for query in ("", "?limit=1", f"?before={live}", f"?before={older}"):
-            page = self.page(query)
+            page = self.page(SITE + query)
             said = page[page.index("Live is") : page.index("<section")]
             self.assertIn(f">deploy {live}<", said, query)
 
@@ -130,16 +133,40 @@ class Repository(Routes):
         self.deployed(trigger=Trigger.POLL, wanted="1" * 40)
         found = self.deployed(trigger=Trigger.POLL, wanted="2" * 40)
         for query in ("", f"?before={found}", "?before=1"):
-            self.assertIn(silent, self.page(query), query)
+            self.assertIn(silent, self.page(SITE + query), query)
         pushed = self.deployed(wanted="3" * 40)
         for query in ("", f"?before={pushed}"):
-            self.assertNotIn(silent, self.page(query), query)
+            self.assertNotIn(silent, self.page(SITE + query), query)
+
+
+class Lists(Routes):
+    def older(self, path: str) -> str | None:
+        """The query of the link to older entries, or None."""
+        found = re.search(r'href="([^"]*)">Older', self.page(path))
+        return unescape(found[1]) if found else None
+
+    def test_older(self) -> None:
+        """Every list that is as long as its limit leads on, with the same limit."""
+        delivery = Delivery("github", "push", repo=parse_repository(REPO))
+        for _ in range(30):
+            self.deployed()
+            self.write(lambda tx: stored(tx, delivery))
+        for path in ("/", SITE, f"{SITE}/deliveries", "/-/deliveries"):
+            for query, wanted in (
+                ("", "?limit=30&before=1"),
+                ("?limit=10", "?limit=10&before=21"),
+                ("?limit=10&before=21", "?limit=10&before=11"),
+                ("?limit=10&before=10", None),
+                ("?limit=31", None),
+                ("?limit=0", None),
+            ):
+                self.assertEqual(self.older(path + query), wanted, path + query)
 
 
 class Search(Routes):
     def found(self, query: str) -> tuple[str, str]:
         """What the page says of a search in the first deploy's log, and where it goes on."""
-        page = self.page(f"/deploys/1?{query}")
+        page = self.page(f"{SITE}/deploys/1?{query}")
         _, _, said = page.partition('<p class="found">')
         said, _, _ = said.partition("</p>")
         on = re.search(r'href="([^"]*)">Look behind', said)

@@ -51,8 +51,13 @@ async def overview(web: Pages, request: Request) -> Any:
 
     values = await web.store.read(work)
     if not wants_json(request):
-        values |= {"hook": web.addresses.hook, "secret_file": web.secret_file, "before": before}
-        values["host_names"] = web.host_names
+        values |= {
+            "hook": web.addresses.hook,
+            "secret_file": web.secret_file,
+            "host_names": web.host_names,
+            "limit": limit,
+            "before": before,
+        }
     return web.show(request, "overview.html", values)
 
 
@@ -97,7 +102,7 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
 
     values = await web.store.read(work)
     if not wants_json(request):
-        values["before"] = before
+        values |= {"limit": limit, "before": before}
     return web.show(request, "deliveries.html", values)
 
 
@@ -156,6 +161,7 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
             "provider": record.provider,
             "hook": web.addresses.hook,
             "secret_file": web.secret_file,
+            "limit": limit,
             "before": before,
         }
     return web.show(request, "repository.html", values)
