@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import treq
+from attrs import define, field
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, succeed
@@ -19,9 +20,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from integralgit.background import Background
+from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, lines
-from integralgit.journal.events import State, Trigger
+from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
@@ -47,8 +49,23 @@ def in_thread(work: Any, *arguments: Any) -> Deferred[Any]:
     return succeed(work(*arguments))
 
 
+@define
+class Recorder:
+    """Does nothing that people ask for, and remembers it."""
+
+    asked: list[tuple[str, ...]] = field(factory=list)
+
+    async def deploy_now(self, identity: str) -> list[Deploy]:
+        self.asked.append(("deploy", identity))
+        raise Conflict("not in a test")
+
+    async def replay(self, repo: str, number: int) -> None:
+        self.asked.append(("replay", repo))
+
+
 class Routes(SynchronousTestCase):
     def setUp(self) -> None:
+        self.acts = Recorder()
         self.memory, background, ticker = MemoryStore(), Background(), Ticker(Clock())
         folder = Path(self.mktemp())
         folder.mkdir()
@@ -65,7 +82,7 @@ class Routes(SynchronousTestCase):
             ("web1",),
             lambda: 1000.0,
             "webhook-secret",
-            cast(Any, None),
+            cast(Any, self.acts),
             Metrics(self.memory.store, ticker, background),
         )
         self.client = HTTPClient(RequestTraversalAgent(pages.resource()))
@@ -137,6 +154,35 @@ class Repository(Routes):
         pushed = self.deployed(wanted="3" * 40)
         for query in ("", f"?before={pushed}"):
             self.assertNotIn(silent, self.page(SITE + query), query)
+
+
+class ShortNames(Routes):
+    def act(self, path: str) -> int:
+        """Act at a path; the status."""
+        headers = Headers({"Authorization": ["Bearer token"]})
+        answer = self.successResultOf(self.client.post(ORIGIN + path, headers=headers))
+        return cast(int, answer.code)
+
+    def test_acts(self) -> None:
+        """An act is done by whatever name leads to the repository's page."""
+        for name in ("site", "acme/site", "Acme/Site", REPO):
+            self.assertEqual(self.act(f"/{name}/deploys"), 409)
+            self.assertEqual(self.act(f"/{name}/deliveries/7/replay"), 404)
+        self.assertEqual(self.acts.asked, [("deploy", REPO), ("replay", REPO)] * 4)
+
+    def test_a_name_of_several(self) -> None:
+        """A name that could be two repositories' is none, and nothing is done."""
+        self.write(lambda tx: deliveries.hear_of(tx, "github.com/other/site", "github", 0.0))
+        self.assertEqual(self.act("/site/deploys"), 404)
+        self.assertEqual(self.act("/site/deliveries/7/replay"), 404)
+        self.assertEqual(self.acts.asked, [])
+
+    def test_one_that_was_never_heard_of(self) -> None:
+        """An identity in full is taken as it is, even where another one ends so."""
+        self.write(lambda tx: deliveries.hear_of(tx, "mirror.test/git.test/a/b", "", 0.0))
+        for identity in ("git.test/a/b", "githost/a/b"):
+            self.assertEqual(self.act(f"/{identity}/deploys"), 409)
+        self.assertEqual(self.acts.asked, [("deploy", "git.test/a/b"), ("deploy", "githost/a/b")])
 
 
 class Lists(Routes):

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.web.server import Request
 
 from integralgit import quantities
-from integralgit.journal import deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy
 from integralgit.names import parse_repository
 from integralgit.web import pages
@@ -41,6 +41,10 @@ def _queued(web: Pages, request: Request, queued: Sequence[Deploy]) -> bytes:
 @acting
 async def deploy_now(web: Pages, request: Request, repo: str) -> Any:
     """Deploy the newest commit, also of a repository that was never heard of."""
+    # A name that begins with a host is an identity in full, and never the end of another.
+    if "." not in repo.partition("/")[0]:
+        known = await web.store.read(lambda tx: deliveries.identity_of(tx, repo))
+        repo = known or repo
     try:
         parse_repository(repo)
     except ValueError as error:
@@ -114,9 +118,10 @@ async def _acted_on(web: Pages, request: Request, repo: str) -> bytes:
 @acting
 async def replay(web: Pages, request: Request, repo: str, delivery: int) -> Any:
     """Take an accepted delivery in once more."""
-    receipt = await web.workshop.replay(repo, delivery) if delivery < 2**63 else None
+    identity = (await web.repository(request, repo)).repo
+    receipt = await web.workshop.replay(identity, delivery) if delivery < 2**63 else None
     if receipt is None:
-        raise HTTPError(404, f"{repo[:200]} has no accepted delivery {delivery} here.")
+        raise HTTPError(404, f"{identity} has no accepted delivery {delivery} here.")
     if wants_json(request):
-        return receipt_bytes(request, receipt, repo, web.addresses)
-    return web.redirect(request, repository_path(repo))
+        return receipt_bytes(request, receipt, identity, web.addresses)
+    return web.redirect(request, repository_path(identity))
