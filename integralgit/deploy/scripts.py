@@ -48,6 +48,11 @@ log = Logger()
 A_MOMENT = 0.05
 #: Seconds between looks at how much a script has printed.
 SIZE_LOOK = 1.0
+#: What a log says that is a file, and was opened once more for writing.
+EMPTIED = (
+    "What was here before is gone: the script has opened /dev/stdout or /dev/stderr anew, which"
+    " empties this log; let it write with >> or >&2."
+)
 
 
 @define
@@ -156,6 +161,7 @@ class Scripts:
             script = await preparing
         except OSError as error:
             raise Refused(f"the script could not be started: {error.strerror}") from None
+        told = self._logs.size(deploy.id)
         try:
             # What nobody could pick up again must not run.
             await run.flushed()
@@ -172,6 +178,9 @@ class Scripts:
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, deploy.id, deadline)
         cancel(catching_up)
+        if self._logs.size(deploy.id) < told:
+            run.record(lambda tx: deploys.log_was_emptied(tx, deploy.id))
+            run.say(EMPTIED)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
         outcome = script_outcome(ended)

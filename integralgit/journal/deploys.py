@@ -447,6 +447,11 @@ def end(
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
 
 
+def log_was_emptied(tx: Transaction, deploy: int) -> None:
+    """What the log of a running deploy has now is of its last step alone."""
+    tx.execute("UPDATE steps SET log_start = 0 WHERE deploy = ?", (deploy,))
+
+
 def begin_step(tx: Transaction, deploy: int, name: str, now: float, log_start: int) -> None:
     """A step of the deploy begins; one of that name that runs already goes on."""
     begun = tx.execute(

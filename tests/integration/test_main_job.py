@@ -469,6 +469,20 @@ rmdir ../running
             self.assertEqual(deploy["state"], "succeeded", deploy["reason"])
             self.assertIn("A background process of the script still runs", daemon.log(number))
 
+    def test_a_script_that_empties_its_log(self) -> None:
+        """What it has lost cannot be brought back; the log says so, and the rest is the script's."""
+        self.upstream.configure(self.config())
+        daemon = self.daemon()
+        daemon.push(
+            self.upstream.commit({"deploy.sh": "#!/bin/sh\necho a warning > /dev/stderr\n"})
+        )
+        deploy = daemon.ended(1)
+        self.assertEqual(deploy["state"], "succeeded")
+        self.assertEqual([step["log_offset"] for step in deploy["steps"]], [0, 0, 0])
+        said, told = daemon.log(1).splitlines()
+        self.assertEqual(said, "a warning")
+        self.assertIn("let it write with >> or >&2", told)
+
     def test_a_script_that_prints_without_end(self) -> None:
         """It is stopped when its log is full, and the log says so at its end (threat 67)."""
         self.upstream.configure(self.config())
