@@ -27,12 +27,15 @@ Send = Callable[[tuple[str, int], str, tuple[str, ...], bytes], Deferred[Any]]
 
 
 def compose(message: Message, notify: Notify) -> bytes:
-    """The mail (RFC 5322); its `Message-ID` is the message's own, so that a repeat can be known."""
+    """The mail (RFC 5322); its `Message-ID` is the message's own, so that a repeat can be known.
+
+    Its lines end in LF alone: Twisted's SMTP client puts a CR before each.
+    """
     # Late, for no start needs what reads the headers of every mail there is.
     from email.message import EmailMessage
-    from email.policy import SMTP
+    from email.policy import default
 
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=default)
     mail["From"] = notify.sender
     mail["To"] = ", ".join(notify.to)
     mail["Subject"] = shorten(message.title, 200)

@@ -172,7 +172,7 @@ class Relay:
                 lines: list[str] | None = None
                 self.wfile.write(b"220 relay\r\n")
                 for raw in self.rfile:
-                    line = raw.decode().rstrip("\r\n")
+                    line = raw.decode().removesuffix("\r\n")
                     if lines is not None and line != ".":
                         lines.append(line)
                         continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from email import message_from_bytes
-from email.policy import SMTP
+from email.policy import default
 from typing import Any
 
 import msgspec
@@ -32,7 +32,7 @@ class Relayed(Exception):
 class Mails(SynchronousTestCase):
     def test_a_mail(self) -> None:
         """It says what happened and where to look, under an id of its own."""
-        mail = message_from_bytes(compose(MESSAGE, OPS), policy=SMTP)
+        mail = message_from_bytes(compose(MESSAGE, OPS), policy=default)
         self.assertEqual(mail["To"], "ann@example.com, bob@example.com")
         self.assertEqual(mail["Subject"], MESSAGE.title)
         self.assertEqual(mail["Message-ID"], "<msg_1@web1.example>")
@@ -45,7 +45,7 @@ class Mails(SynchronousTestCase):
     def test_no_header_is_added(self) -> None:
         """A name with line breaks or of another script does no harm to the headers."""
         odd = evolve(MESSAGE, title="a\r\nBcc: eve@example.com\nÄ", text=".\r\n.\n")
-        mail = message_from_bytes(compose(odd, OPS), policy=SMTP)
+        mail = message_from_bytes(compose(odd, OPS), policy=default)
         self.assertIsNone(mail["Bcc"])
         self.assertEqual(mail["Subject"], "a Bcc: eve@example.com Ä")
 
@@ -82,9 +82,10 @@ class Mails(SynchronousTestCase):
 
 class Relay(SynchronousTestCase):
     def test_an_exchange(self) -> None:
-        """Twisted's client hands the mail to the relay that the settings name."""
+        """Twisted's client hands the mail to the relay that the settings name, in lines as SMTP has them."""
         reactor = MemoryReactorClock()
-        sent = smtp(reactor)(("mail.example.com", 2525), OPS.sender, OPS.to, b"Subject: a\r\n\r\nb")
+        mail = compose(evolve(MESSAGE, text="a\r\n.b"), OPS)
+        sent = smtp(reactor)(("mail.example.com", 2525), OPS.sender, OPS.to, mail)
         host, port, factory, *_ = reactor.tcpClients[0]
         self.assertEqual((host, port), ("mail.example.com", 2525))
         protocol: Any = factory.buildProtocol(None)
@@ -97,4 +98,9 @@ class Relay(SynchronousTestCase):
         protocol.dataReceived(b"250 taken\r\n")
         said = transport.value()
         self.assertIn(b"RCPT TO:<ann@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA", said)
+        given = said.partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0]
+        self.assertIn(b"\r\n\r\na\r\n..b\r\n", given)
+        # RFC 5321, section 2.3.8: no CR and no LF but in the pairs that end the lines.
+        for half in (b"\r", b"\n"):
+            self.assertNotIn(half, given.replace(b"\r\n", b""))
         self.assertEqual(self.successResultOf(sent)[0], 2)
