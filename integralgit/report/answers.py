@@ -59,7 +59,14 @@ class Hopeless:
     reason: str
 
 
-Told = Answer | NoAnswer | Hopeless
+@frozen
+class Partly:
+    """Some of several have heard it for good; why the others wait, which is no reason for anything else to."""
+
+    reason: str
+
+
+Told = Answer | NoAnswer | Hopeless | Partly
 
 
 @frozen
@@ -134,12 +141,12 @@ def back_off(tries: int, now: float, chance: float) -> float:
 def judge(told: Told, item: Item, now: float, chance: float, in_order: bool = True) -> Verdict:
     """What becomes of an item after that answer; `item.tries` are those before it.
 
-    Where `in_order`, nothing else is told before it is told or given up.
+    Where `in_order`, nothing else is told before it is told, to some at least, or given up.
     """
     verdict = _judge(told, item, now, chance)
     if item.doubt:
         verdict = evolve(verdict, doubt=verdict.state is ItemState.WAITING)
-    if verdict.alone and in_order:
+    if verdict.alone and in_order and not isinstance(told, Partly):
         verdict = evolve(verdict, alone=False, pause=verdict.at)
     if verdict.state is ItemState.WAITING and verdict.at > item.created + DAY:
         problem = f"{verdict.problem}; given up after a day"
@@ -151,6 +158,8 @@ def _judge(told: Told, item: Item, now: float, chance: float) -> Verdict:
     if isinstance(told, Hopeless):
         return Verdict(ItemState.GIVEN_UP, told.reason)
     later = back_off(item.tries, now, chance)
+    if isinstance(told, Partly):
+        return Verdict(ItemState.WAITING, told.reason, later, alone=True)
     if isinstance(told, NoAnswer):
         return Verdict(ItemState.WAITING, told.reason, later, doubt=told.heard, pause=later)
     asked = retry_after(told, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from io import BytesIO
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from integralgit.journal.events import Item
 from integralgit.receivers import Notify
-from integralgit.report.answers import Answer, Hopeless, NoAnswer, Told
+from integralgit.report.answers import Answer, Hopeless, NoAnswer, Partly, Told
 from integralgit.report.outbox import Line
 from integralgit.report.recorder import notify_queue
 from integralgit.report.statuses import shorten
@@ -82,6 +82,13 @@ def smtp(reactor: Any) -> Send:
     return send
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a mail has come: who has it, and who was refused for good, with the relay's words."""
+
+    told: tuple[str, ...] = ()
+    refused: dict[str, str] = {}
+
+
 @define
 class Mail:
     """The receiver of messages by mail."""
@@ -99,23 +106,63 @@ class Mail:
         return notify_queue(self._notify.name)
 
     async def tell(self, item: Item, line: Line) -> Told:
-        """Hand a message to the relay."""
+        """Hand a message to the relay, for those who neither have it nor were refused for good."""
         message = msgspec.json.decode(item.wanted, type=Message)
-        notify = self._notify
+        past = msgspec.json.decode(item.given_back or "{}", type=Progress)
+        to = tuple(one for one in self._notify.to if one not in {*past.told, *past.refused})
         await line.pace()
         try:
-            await self._send(notify.relay, notify.sender, notify.to, compose(message, notify))
+            answers = await self._hand_over(message, to) if to else {}
         except Exception as error:
-            return _why(error)
-        return Answer(200)
+            return NoAnswer(f"the relay could not be reached: {type(error).__name__}", heard=True)
+        # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
+        later = {one: _said(*answer) for one, answer in answers.items() if 300 <= answer[0] < 500}
+        refused = {one: _said(*answer) for one, answer in answers.items() if answer[0] >= 500}
+        told = tuple(one for one in to if one not in {*later, *refused})
+        now = Progress(past.told + told, past.refused | refused)
+        if later and len(later) < len(to):
+            await line.give_back(msgspec.json.encode(now).decode())
+        return _outcome(now, later)
+
+    async def _hand_over(self, message: Message, to: tuple[str, ...]) -> dict[str, tuple[int, Any]]:
+        """The relay's answer to each address: its own, or where that is good, the last one to all."""
+        notify, code, words = self._notify, 250, b""
+        try:
+            _, addresses = await self._send(
+                notify.relay, notify.sender, to, compose(message, notify)
+            )
+        except Exception as error:
+            code, words = getattr(error, "code", None) or 0, getattr(error, "resp", b"")
+            addresses = getattr(error, "addresses", None) or ()
+            if code < 400:
+                raise
+        own = {name.decode(): (its, said) for name, its, said in addresses if its >= 300}
+        return {one: own.get(one, (code, words)) for one in to}
 
 
-def _why(error: Exception) -> Told:
-    """What a failure of the SMTP client means: 5xx is final (RFC 5321, section 4.2.1)."""
-    code = getattr(error, "code", None)
-    if not isinstance(code, int) or code < 400:
-        return NoAnswer(f"the relay could not be reached: {type(error).__name__}", heard=True)
-    said = getattr(error, "resp", b"")
-    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    reason = f"the relay answered {code}: {shorten(words, 200)}"
-    return Hopeless(reason) if code >= 500 else NoAnswer(reason, heard=False)
+def _said(code: int, words: bytes | str) -> str:
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+    return f"{code} {shorten(text, 200)}"
+
+
+def _outcome(now: Progress, later: Mapping[str, str]) -> Told:
+    """What becomes of a mail that came so far, where those of `later` were refused for now."""
+    reasons = []
+    if later:
+        reasons.append(f"the relay refused for now {_by_words(later.items())}")
+    if now.refused:
+        reasons.append(f"the relay refused {_by_words(now.refused.items())}")
+    if now.told:
+        reasons.append("the others have it")
+    reason = "; ".join(reasons)
+    if later:
+        return Partly(reason) if now.told or now.refused else NoAnswer(reason, heard=False)
+    return Hopeless(reason) if now.refused else Answer(200)
+
+
+def _by_words(answers: Iterable[tuple[str, str]]) -> str:
+    """Addresses with what was said to them; those with the same words together."""
+    addresses: dict[str, list[str]] = {}
+    for address, said in answers:
+        addresses.setdefault(said, []).append(address)
+    return "; ".join(f"{', '.join(them)}: {said}" for said, them in addresses.items())

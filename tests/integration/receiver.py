@@ -159,28 +159,41 @@ class Receiver:
 
 @define(eq=False)
 class Relay:
-    """A real SMTP server on 127.0.0.1 that keeps the mails it gets, as their lines."""
+    """A real SMTP server on 127.0.0.1 that keeps the mails it gets, as their lines.
 
+    `refusals` are its answers to addresses, used up one by one, before it takes them.
+    """
+
+    refusals: dict[str, list[str]] = field(factory=dict)
     mails: list[list[str]] = field(factory=list, init=False)
+    #: Who got each of the mails.
+    to: list[list[str]] = field(factory=list, init=False)
     _server: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        mails = self.mails
+        relay = self
 
         class Handler(StreamRequestHandler):
             def handle(self) -> None:
                 lines: list[str] | None = None
+                to: list[str] = []
                 self.wfile.write(b"220 relay\r\n")
                 for raw in self.rfile:
                     line = raw.decode().removesuffix("\r\n")
                     if lines is not None and line != ".":
                         lines.append(line)
                         continue
-                    answer = b"354 go on" if line == "DATA" else b"250 ok"
+                    answer = "354 go on" if line == "DATA" else "250 ok"
                     if lines is not None:
-                        mails.append(lines)
+                        relay.mails.append(lines)
+                        relay.to.append(to)
+                    if line.startswith("RCPT TO:"):
+                        address = line.partition("<")[2].rstrip(">")
+                        refusals = relay.refusals.get(address)
+                        answer = refusals.pop(0) if refusals else answer
+                        to += [address] if answer == "250 ok" else []
                     lines = [] if line == "DATA" else None
-                    self.wfile.write(answer + b"\r\n")
+                    self.wfile.write(f"{answer}\r\n".encode())
                     if line == "QUIT":
                         return
 

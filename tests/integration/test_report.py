@@ -168,6 +168,29 @@ class Reports(Reporting):
         self.assertIn(deploy["links"]["self"], "".join(line.rstrip("=") for line in mail))
         self.assertEqual(daemon.get("/-/outbox")["sent"][0]["receiver"], "notify ann@example.com")
 
+    def test_a_mail_that_is_refused_to_some(self) -> None:
+        """Who has a mail gets it once, over a restart too; who is refused hears later, or is named."""
+        refusals = {"bob@example.com": ["450 greylisted"] * 2, "eve@example.com": ["550 no eve"]}
+        relay = Relay(refusals)
+        self.addCleanup(relay.close)
+        daemon = self.daemon(
+            '[[notify]]\nform = "mail"\nfrom = "ig@web1.example.com"\n'
+            'to = ["ann@example.com", "bob@example.com", "eve@example.com"]\n'
+            f'relay = "{relay.address}"\n'
+        )
+        (self.folder / "fail").touch()
+        daemon.push(self.commit)
+        daemon.ended(1)
+        eventually(lambda: relay.to, "the mail comes")
+        daemon.stop()
+        daemon.start()
+        (one,) = eventually(lambda: daemon.get("/-/outbox")["given_up"], "the mail's end")
+        self.assertEqual(
+            one["problem"],
+            "the relay refused eve@example.com: 550 no eve; the others have it",
+        )
+        self.assertEqual(relay.to, [["ann@example.com"], ["bob@example.com"]])
+
     def test_secrets(self) -> None:
         """No token, URL or secret is in any file, page, log or output (threat 86)."""
         daemon = self.start(deployments=True)

@@ -12,6 +12,7 @@ from integralgit.report.answers import (
     LONGEST,
     Answer,
     Hopeless,
+    Partly,
     Told,
     Verdict,
     back_off,
@@ -81,6 +82,18 @@ class Verdicts(SynchronousTestCase):
                 (one.state, one.at, one.pause), (ItemState.WAITING, NOW + 16, NOW + 16)
             )
             self.assertEqual((one.doubt, one.problem), (told.heard, told.reason))
+
+    def test_partly(self) -> None:
+        """What some have heard is told again later, and even in a queue with an order holds up nothing."""
+        for in_order in (False, True):
+            one = verdict(Partly("bob waits"), tries=3, in_order=in_order)
+            self.assertEqual(
+                one, Verdict(ItemState.WAITING, "bob waits", NOW + 16, alone=True), in_order
+            )
+        late = verdict(Partly("bob waits"), created=NOW - DAY, in_order=True)
+        self.assertEqual(
+            (late.state, late.problem), (ItemState.GIVEN_UP, "bob waits; given up after a day")
+        )
 
     def test_a_doubt_that_stays(self) -> None:
         """What may have been heard once stays in doubt until it is told or given up."""
