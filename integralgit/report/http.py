@@ -130,6 +130,20 @@ class Http:
         return Answer(response.code, _plain(response.headers), told)
 
 
+def over(agent: Any, **options: Any) -> Any:
+    """The `HTTPClient` of treq over an agent: it takes bodies as they came, and no cookies.
+
+    Those know no ports, and would go to whatever else is asked on the same host.
+    """
+    from http.cookiejar import DefaultCookiePolicy
+
+    from treq.client import HTTPClient
+    from treq.cookies import IndexableCookieJar
+
+    jar = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return HTTPClient(AsItCame(agent), jar, **options)
+
+
 @define(eq=False)
 class _Client:
     """Made when it is first asked, for the import of treq would cost a tenth of the start."""
@@ -140,15 +154,14 @@ class _Client:
     def request(self, *arguments: Any, **options: Any) -> Any:
         """As treq's `HTTPClient` has it."""
         if self._treq is None:
-            from treq.client import HTTPClient
             from twisted.web.client import Agent
 
-            self._treq = HTTPClient(AsItCame(Agent(self._reactor, connectTimeout=CONNECT)))
+            self._treq = over(Agent(self._reactor, connectTimeout=CONNECT))
         return self._treq.request(*arguments, **options)
 
 
 def client(reactor: Any) -> Any:
-    """The client that the world is asked with: it checks certificates, and keeps no cookies of note."""
+    """The client that the world is asked with: it checks certificates, and keeps no cookies."""
     return _Client(reactor)
 
 

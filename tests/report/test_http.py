@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import define, field
 from OpenSSL import SSL
-from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent, _SynchronousProducer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -19,7 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.report.answers import Answer, NoAnswer, Told
-from integralgit.report.http import MOST, AsItCame, Http, no_answer
+from integralgit.report.http import MOST, Http, no_answer, over
 
 
 class Elsewhere(Resource):
@@ -50,6 +49,7 @@ class Elsewhere(Resource):
             request.write(b"x")
             return NOT_DONE_YET
         request.setHeader("X-Test", "yes")
+        request.addCookie("session", "canary")
         return b'{"a": 1}'
 
 
@@ -58,7 +58,7 @@ class Asking(SynchronousTestCase):
         self.clock = Clock()
         self.server = Elsewhere()
         self.agent = RequestTraversalAgent(self.server)
-        client = HTTPClient(AsItCame(self.agent), data_to_body_producer=_SynchronousProducer)
+        client = over(self.agent, data_to_body_producer=_SynchronousProducer)
         self.http = Http(self.clock, client)
 
     def asking(self, url: str, **more: Any) -> Deferred[Told]:
@@ -112,6 +112,12 @@ class Asking(SynchronousTestCase):
         self.assertLess(len(told.body), 20_000)
         (request,) = self.server.asked
         self.assertEqual(request.getHeader("accept-encoding"), "identity")
+
+    def test_cookies(self) -> None:
+        """No cookie is kept: it would go to another service of the same host."""
+        for port in (443, 8443):
+            self.ask(f"https://a.example:{port}/good")
+        self.assertEqual([one.getHeader("cookie") for one in self.server.asked], [None, None])
 
     def test_late(self) -> None:
         """An answer that does not come, or does not end, is not waited for (threat 84)."""
