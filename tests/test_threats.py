@@ -406,6 +406,8 @@ THREATS = {
         "report.test_http.Asking.test_only_https",
         "report.test_http.Asking.test_a_long_answer",
         "report.test_http.Asking.test_late",
+        "integration.test_outgoing.Floods.test_headers_without_end",
+        "integration.test_outgoing.Floods.test_a_body_without_end",
         otherwise="settled otherwise: a receiver's address is the administrator's own, and may be"
         " on a private network",
         documented=True,

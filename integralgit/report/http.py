@@ -11,11 +11,20 @@ from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError, SSLError
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
 from zope.interface import implementer
 
 from integralgit import __version__
@@ -25,6 +34,8 @@ from integralgit.report.answers import Answer, NoAnswer, Told
 CONNECT, WHOLE = 10.0, 30.0
 #: How much of an answer is read, in bytes.
 MOST = 64 * 1024
+#: How much a connection may bring in all, with what is around a body: then it is cut.
+ALL = 2 * MOST
 USER_AGENT = f"IntegralGit/{__version__}"
 
 
@@ -130,6 +141,57 @@ class Http:
         return Answer(response.code, _plain(response.headers), told)
 
 
+class TooLong(Exception):
+    """A connection brought more than `ALL` bytes."""
+
+
+class _Metered(ProtocolWrapper):
+    """A connection that is cut when it has brought more than `ALL` bytes, for no parser bounds headers."""
+
+    _left = ALL
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            cast(Any, self.transport).abortConnection()
+        else:
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(Failure(TooLong()) if self._left < 0 else reason)
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class _MeteredEndpoint:
+    """An endpoint whose connections are metered: above TLS, where there is TLS."""
+
+    _endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        metered = WrappingFactory(protocolFactory)
+        metered.protocol = _Metered
+        connecting: Deferred[Any] = self._endpoint.connect(metered)
+        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class _Endpoints:
+    """The endpoints that an `Agent` has by itself, metered."""
+
+    _reactor: Any
+    _policy: IPolicyForHTTPS
+
+    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint: Any = HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT)
+        if uri.scheme == b"https":
+            creator = self._policy.creatorForNetloc(uri.host, uri.port)
+            endpoint = wrapClientTLS(creator, endpoint)
+        return _MeteredEndpoint(endpoint)
+
+
 def over(agent: Any, **options: Any) -> Any:
     """The `HTTPClient` of treq over an agent: it takes bodies as they came, and no cookies.
 
@@ -154,9 +216,10 @@ class _Client:
     def request(self, *arguments: Any, **options: Any) -> Any:
         """As treq's `HTTPClient` has it."""
         if self._treq is None:
-            from twisted.web.client import Agent
+            from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
-            self._treq = over(Agent(self._reactor, connectTimeout=CONNECT))
+            endpoints = _Endpoints(self._reactor, BrowserLikePolicyForHTTPS())
+            self._treq = over(Agent.usingEndpointFactory(self._reactor, endpoints))
         return self._treq.request(*arguments, **options)
 
 
@@ -187,6 +250,8 @@ def no_answer(error: Exception) -> NoAnswer:
         tls = [one for one in causes if type(one).__module__.startswith("OpenSSL")]
         if tls or any(isinstance(one, SSLError) for one in causes):
             return NoAnswer("the connection is not to be trusted: TLS failed", heard=False)
+        if any(isinstance(one, TooLong) for one in causes):
+            return NoAnswer(f"the headers of the answer exceed {ALL // 1024} KB", heard=True)
         return NoAnswer("the connection was cut before the answer", heard=True)
     if isinstance(error, ConnectError):
         return NoAnswer(f"there is no connection: {type(error).__name__}", heard=False)

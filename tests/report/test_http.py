@@ -13,12 +13,12 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseNeverReceived
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.report.answers import Answer, NoAnswer, Told
-from integralgit.report.http import MOST, Http, no_answer, over
+from integralgit.report.http import MOST, Http, TooLong, no_answer, over
 
 
 class Elsewhere(Resource):
@@ -153,6 +153,7 @@ class NoAnswers(SynchronousTestCase):
             (ConnectError("canary"), "there is no connection", False),
             (ResponseNeverReceived([Failure(OSError("canary"))]), "the connection was cut", True),
             (ResponseNeverReceived([Failure(SSL.Error([]))]), "TLS failed", False),
+            (ResponseFailed([Failure(TooLong())]), "the headers of the answer exceed 128 KB", True),
             (ValueError("canary"), "the request failed: ValueError", True),
         ):
             told = no_answer(error)
