@@ -247,7 +247,9 @@ def no_answer(error: Exception) -> NoAnswer:
 
     if isinstance(error, ResponseFailed):
         causes = [reason.value for reason in error.reasons]
-        tls = [one for one in causes if type(one).__module__.startswith("OpenSSL")]
+        # Of a certificate that is another host's, service_identity tells.
+        modules = ("OpenSSL", "service_identity")
+        tls = [one for one in causes if type(one).__module__.startswith(modules)]
         if tls or any(isinstance(one, SSLError) for one in causes):
             return NoAnswer("the connection is not to be trusted: TLS failed", heard=False)
         if any(isinstance(one, TooLong) for one in causes):

@@ -97,3 +97,12 @@ class Floods(TestCase):
             told = await self.http.ask("GET", url, {}, allow_http=True)
             assert isinstance(told, Answer)
             self.assertEqual((told.status, len(told.body)), (200, MOST))
+
+    async def test_certificates(self) -> None:
+        """One that the system does not know, or that is another host's, is not trusted."""
+        url = self.listen_with_tls()
+        distrusted = NoAnswer("the connection is not to be trusted: TLS failed", heard=False)
+        self.assertEqual(await self.http.ask("GET", url, {}), distrusted)
+        self.trust()
+        url = url.replace("localhost", "127.0.0.1")
+        self.assertEqual(await self.http.ask("GET", url, {}), distrusted)
