@@ -157,6 +157,11 @@ class _Metered(ProtocolWrapper):
         else:
             super().dataReceived(data)
 
+    def loseConnection(self) -> None:
+        # TLS waits for the other side's goodbye; what comes in place of that is too much.
+        self._left = 0
+        super().loseConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(Failure(TooLong()) if self._left < 0 else reason)
 
