@@ -17,6 +17,7 @@ from integralgit.report.bitbucket_server import BITBUCKET_SERVER
 from integralgit.report.gitea import GITEA
 from integralgit.report.github import GITHUB
 from integralgit.report.gitlab import GITLAB
+from integralgit.report.http import LISTED, MOST
 from integralgit.report.outbox import Line
 from integralgit.report.recorder import DEPLOYMENT, forge_queue
 from integralgit.report.statuses import Kind, Request, Shipment, Status
@@ -90,7 +91,8 @@ class _Speaking:
     _line: Line
 
     async def _ask(self, request: Request) -> Told:
-        if request.method != "GET":
+        is_look = request.method == "GET"
+        if not is_look:
             await self._line.pace()
         forge = self._account.forge
         headers = {**self._account.kind.authorize(self._account.token), **request.headers}
@@ -102,6 +104,8 @@ class _Speaking:
             headers,
             request.encoded(),
             allow_http=forge.allow_http,
+            # A list that is cut says nothing, and what it holds would be told again.
+            most=LISTED if is_look else MOST,
         )
         return told
 

@@ -32,10 +32,10 @@ from integralgit.report.answers import Answer, NoAnswer, Told
 
 #: Seconds for a connection, and for everything until the whole answer is there.
 CONNECT, WHOLE = 10.0, 30.0
-#: How much of an answer is read, in bytes.
-MOST = 64 * 1024
+#: How much of an answer is read, in bytes, and of one that lists what is there already.
+MOST, LISTED = 64 * 1024, 1024 * 1024
 #: How much a connection may bring in all, with what is around a body: then it is cut.
-ALL = 2 * MOST
+ALL = LISTED + MOST
 USER_AGENT = f"IntegralGit/{__version__}"
 
 
@@ -67,8 +67,9 @@ class AsItCame:
 
 @define(eq=False)
 class _Bounded(Protocol):
-    """Collects a body up to `MOST` bytes, and hangs up on what is longer, or late."""
+    """Collects a body up to so many bytes, and hangs up on what is longer, or late."""
 
+    _most: int
     done: Deferred[bytes] = field(init=False)
     _body: bytearray = field(factory=bytearray, init=False)
 
@@ -79,8 +80,8 @@ class _Bounded(Protocol):
         cast(Any, self.transport).loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        self._body += data[: MOST - len(self._body)]
-        if len(self._body) >= MOST:
+        self._body += data[: self._most - len(self._body)]
+        if len(self._body) >= self._most:
             self._finish()
             self._hang_up()
 
@@ -108,16 +109,17 @@ class Http:
         *,
         allow_http: bool = False,
         timeout: float = WHOLE,
+        most: int = MOST,
     ) -> Told:
-        """The answer to a request, or why there is none; cancelling gives it up."""
+        """The answer to a request, its body up to `most` bytes, or why there is none; cancelling gives it up."""
         if not url.startswith("https://") and not (allow_http and url.startswith("http://")):
             return NoAnswer("the URL does not begin with https://", heard=False)
-        asking = Deferred.fromCoroutine(self._ask(method, url, headers, body))
+        asking = Deferred.fromCoroutine(self._ask(method, url, headers, body, most))
         asking.addTimeout(timeout, self._reactor, lambda late, seconds: _late(seconds))
         return await asking
 
     async def _ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most: int
     ) -> Told:
         try:
             response = await self._client.request(
@@ -131,7 +133,7 @@ class Http:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            body_of = _Bounded()
+            body_of = _Bounded(most)
             response.original.deliverBody(body_of)
             told = await body_of.done
         except CancelledError:

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from integralgit.journal.events import Item, ItemState
 from integralgit.report.answers import Answer, NoAnswer, Told
+from integralgit.report.http import MOST
 from integralgit.report.outbox import Line
 
 
@@ -22,6 +23,7 @@ class Asked:
     headers: Mapping[str, str]
     body: Any
     allow_http: bool
+    most: int
 
 
 @define
@@ -40,9 +42,10 @@ class FakeHttp:
         *,
         allow_http: bool = False,
         timeout: float = 1.0,
+        most: int = MOST,
     ) -> Told:
         decoded = None if body is None else msgspec.json.decode(body)
-        self.asked.append(Asked(method, url, headers, decoded, allow_http))
+        self.asked.append(Asked(method, url, headers, decoded, allow_http, most))
         return self.answers.pop(0)
 
 

@@ -15,6 +15,7 @@ from integralgit.receivers import Forge, api_of
 from integralgit.report import bitbucket, github
 from integralgit.report.answers import Hopeless, Told
 from integralgit.report.forges import KINDS, Account, GitHost
+from integralgit.report.http import LISTED, MOST
 from integralgit.report.statuses import Shipment, Status, shorten
 from tests.report.fakes import CUT, FakeHttp, FakeLine, answer, item
 
@@ -207,6 +208,13 @@ class Statuses(Telling):
         gitea = {**OURS, "context": "integralgit/web1", "status": "pending"}
         self.status("gitea", answer(200, [gitea]), doubt=True)
         self.assertEqual(len(self.http.asked), 1)
+
+    def test_long_lists(self) -> None:
+        """What is listed may be long, or what was cut off would be told again; an answer is short."""
+        self.status("github", answer(200, []), answer(201), doubt=True)
+        self.assertEqual([one.most for one in self.http.asked], [LISTED, MOST])
+        self.deployment(answer(200, []), answer(201, {"id": 5}), answer(201))
+        self.assertEqual([one.most for one in self.http.asked], [LISTED, MOST, MOST])
 
     def test_gitlab_has_it_already(self) -> None:
         """GitLab refuses a state that it has; that is a success, other refusals are not."""
