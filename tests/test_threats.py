@@ -419,6 +419,8 @@ THREATS = {
     ),
     86: shown(
         "report.test_outbox.Queues.test_secrets",
+        "report.test_outbox.Queues.test_a_secret_that_would_be_cut",
+        "report.test_forges.Statuses.test_what_must_never_be_repeated",
         "integration.test_report.Reports.test_secrets",
     ),
     87: shown(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -86,8 +86,15 @@ class Verdict:
     pause: float = 0.0
 
 
-def words_of(answer: Answer) -> str:
-    """What a receiver says about an answer, as far as it is text for a person."""
+#: Takes out of a text what must never be repeated.
+Strike = Callable[[str], str]
+
+
+def words_of(answer: Answer, strike: Strike = str) -> str:
+    """What a receiver says about an answer, as far as it is text for a person.
+
+    What is struck goes before the text is cut, which could leave its beginning.
+    """
     said = answer.json()
     if isinstance(said, dict):
         said = said.get("message") or said.get("error") or said.get("errors")
@@ -97,7 +104,7 @@ def words_of(answer: Answer) -> str:
         said = answer.body.decode("utf-8", "replace")
     if said is None or said == "":
         return ""
-    text = said if isinstance(said, str) else json.dumps(said)
+    text = strike(said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))
     return "".join(c if c.isprintable() else " " for c in text[:WORDS]).strip()
 
 
@@ -138,12 +145,20 @@ def back_off(tries: int, now: float, chance: float) -> float:
     return now + wait * (0.5 + chance / 2)
 
 
-def judge(told: Told, item: Item, now: float, chance: float, in_order: bool = True) -> Verdict:
+def judge(
+    told: Told,
+    item: Item,
+    now: float,
+    chance: float,
+    in_order: bool = True,
+    strike: Strike = str,
+) -> Verdict:
     """What becomes of an item after that answer; `item.tries` are those before it.
 
     Where `in_order`, nothing else is told before it is told, to some at least, or given up.
+    The receiver's words come through `strike`.
     """
-    verdict = _judge(told, item, now, chance)
+    verdict = _judge(told, item, now, chance, strike)
     if item.doubt:
         verdict = evolve(verdict, doubt=verdict.state is ItemState.WAITING)
     if verdict.alone and in_order and not isinstance(told, Partly):
@@ -154,7 +169,7 @@ def judge(told: Told, item: Item, now: float, chance: float, in_order: bool = Tr
     return verdict
 
 
-def _judge(told: Told, item: Item, now: float, chance: float) -> Verdict:
+def _judge(told: Told, item: Item, now: float, chance: float, strike: Strike) -> Verdict:
     if isinstance(told, Hopeless):
         return Verdict(ItemState.GIVEN_UP, told.reason)
     later = back_off(item.tries, now, chance)
@@ -165,7 +180,7 @@ def _judge(told: Told, item: Item, now: float, chance: float) -> Verdict:
     asked = retry_after(told, now)
     if told.is_good:
         return Verdict(ItemState.SENT, pause=asked or 0.0)
-    words = words_of(told)
+    words = words_of(told, strike)
     problem = f"the answer was {told.status}" + (f": {words}" if words else "")
     if told.status == 429 or (told.status == 403 and is_limited(told, now)):
         # GitHub wants at least a minute after a secondary limit without a header.

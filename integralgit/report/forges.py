@@ -44,6 +44,13 @@ class Account:
         """How it is spoken to."""
         return KINDS[self.forge.kind]
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The token, the password in `user:password`, and what is sent for them."""
+        sent = self.kind.authorize(self.token).get("Authorization", "")
+        texts = (self.token, self.token.partition(":")[2], sent, sent.partition(" ")[2])
+        return tuple(text for text in texts if text)
+
 
 @define
 class GitHost:
@@ -68,7 +75,7 @@ class GitHost:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be repeated."""
-        return tuple(account.token for account in self._accounts)
+        return tuple(secret for account in self._accounts for secret in account.secrets)
 
     async def tell(self, item: Item, line: Line) -> Told:
         """Tell what is wanted; what it has heard already is not told again."""

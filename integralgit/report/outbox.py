@@ -64,8 +64,8 @@ class Receiver(Protocol):
 
 
 def without(text: str, secrets: Sequence[str]) -> str:
-    """The text with every secret struck out."""
-    for secret in secrets:
+    """The text with every secret struck out, the longest first, for one may be a part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "…")
     return text
 
@@ -174,13 +174,17 @@ class Outbox(Service):
         told = await self._ask(receiver, item)
         if told is None:
             return False
-        verdict = judge(told, item, self._now(), self._chance(), receiver.in_order)
+
+        def strike(text: str) -> str:
+            return without(text, receiver.secrets)
+
+        verdict = judge(told, item, self._now(), self._chance(), receiver.in_order, strike)
         if verdict.problem is not None:
             log.info(
                 "{receiver} was not told {subject}: {problem}",
                 receiver=name,
                 subject=item.subject,
-                problem=without(verdict.problem, receiver.secrets),
+                problem=strike(verdict.problem),
             )
         await self._record(receiver, item, verdict)
         return True

@@ -161,6 +161,7 @@ class Words(SynchronousTestCase):
             (answer(400, {"message": "x" * 500}), "x" * 200),
             (Answer(404, {"content-type": "text/plain"}, b"no_service"), "no_service"),
             (Answer(404, {"content-type": "text/html"}, b"<h1>no</h1>"), ""),
+            (answer(400, {"errors": ["nö"]}), '["nö"]'),
             (answer(400, [1]), "[1]"),
             (answer(400), ""),
         ):

@@ -16,6 +16,7 @@ from integralgit.report import bitbucket, github
 from integralgit.report.answers import Hopeless, Told
 from integralgit.report.forges import KINDS, Account, GitHost
 from integralgit.report.http import LISTED, MOST
+from integralgit.report.outbox import without
 from integralgit.report.statuses import Shipment, Status, shorten
 from tests.report.fakes import CUT, FakeHttp, FakeLine, answer, item
 
@@ -238,8 +239,27 @@ class Statuses(Telling):
         forge = Forge("github.com", "github", "t", "https://api.github.com")
         account = Account(forge, "canary")
         self.assertNotIn("canary", repr(account))
-        self.assertEqual(GitHost("github.com", (account,), None).secrets, ("canary",))
         self.assertNotIn("canary", repr(GitHost("github.com", (account,), None)))
+
+    def test_what_must_never_be_repeated(self) -> None:
+        """Tokens and passwords are struck out, and so is what is sent for them (threat 86)."""
+        for kind, token, texts in (
+            ("github", "canary", ("canary", "Bearer canary", "token canary")),
+            ("gitlab", "canary", ("canary",)),
+            ("gitea", "canary", ("canary", "token canary")),
+            (
+                "bitbucket",
+                "ann:canary",
+                ("ann:canary", "canary", "Basic YW5uOmNhbmFyeQ==", "YW5uOmNhbmFyeQ=="),
+            ),
+        ):
+            account = Account(Forge("git.example", kind, "t", "https://git.example"), token)
+            secrets = GitHost("git.example", (account,), None).secrets
+            for text in texts:
+                struck = without(f"not {text}!", secrets)
+                for secret in ("canary", "YW5u"):
+                    self.assertNotIn(secret, struck)
+                self.assertTrue(struck.startswith("not ") and struck.endswith("…!"), struck)
 
     def test_basic_authentication(self) -> None:
         """A name and a password in the file are basic authentication, for Bitbucket."""

@@ -203,6 +203,13 @@ class Queues(Office):
         self.want("1")
         self.assertEqual(self.item("1").problem, "the answer was 422: the token … is not for this")
 
+    def test_a_secret_that_would_be_cut(self) -> None:
+        """Where what a receiver says is cut, the beginning of a secret is not left (threat 86)."""
+        self.a.secrets = ("nary", "canary")
+        self.replies = [answer(422, {"message": "x" * 197 + "canary"})]
+        self.want("1")
+        self.assertEqual(self.item("1").problem, f"the answer was 422: {'x' * 197}…")
+
     def test_a_fault_of_ours(self) -> None:
         """It is logged, and the queue goes on later."""
 
