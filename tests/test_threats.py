@@ -368,6 +368,7 @@ THREATS = {
     ),
     72: shown(
         "journal.test_deploys.History.test_a_clock_that_goes_back",
+        "report.test_outbox.Restarts.test_a_clock_that_was_ahead",
         "integration.test_restart.Restart.test_the_deadline_survives",
         documented=True,
     ),

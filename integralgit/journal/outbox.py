@@ -15,6 +15,9 @@ from integralgit.journal.store import Transaction
 
 #: How many rows that are done are kept, and how many may wait for one receiver.
 KEPT, MOST_WAITING = 500, 2000
+#: No wait is longer, in seconds, for a receiver may ask for ten days. A time that is further away
+#: was written while the clock was ahead, and counts as over.
+FURTHEST = 10 * 86400.0 + 3600.0
 
 _ITEM = (
     "id, receiver, subject, repo, deploy, wanted, version, created, state, tries, doubt, next_try,"
@@ -91,8 +94,9 @@ def next_for(tx: Transaction, receiver: str, now: float) -> tuple[Item | None, f
     due = now if pause is None else pause.until
     found = _items(
         tx,
-        "WHERE receiver = ? AND state = 'waiting' AND next_try <= ? ORDER BY turn LIMIT 1",
-        (receiver, due),
+        "WHERE receiver = ? AND state = 'waiting' AND (next_try <= ? OR next_try > ?)"
+        " ORDER BY turn LIMIT 1",
+        (receiver, due, now + FURTHEST),
     )
     if found:
         return (found[0], None) if pause is None else (None, pause.until)
@@ -154,8 +158,9 @@ def pause(tx: Transaction, pause: Pause) -> None:
 def pause_of(tx: Transaction, receiver: str, now: float) -> Pause | None:
     """The pause that a receiver has now, or None."""
     row = tx.one(
-        "SELECT receiver, until, problem FROM pauses WHERE receiver = ? AND until > ?",
-        (receiver, now),
+        "SELECT receiver, until, problem FROM pauses"
+        " WHERE receiver = ? AND until > ? AND until <= ?",
+        (receiver, now, now + FURTHEST),
     )
     return Pause(*row) if row else None
 
@@ -172,7 +177,9 @@ def give_up_old(tx: Transaction, receiver: str, before: float, now: float, probl
 def pauses(tx: Transaction, now: float) -> list[Pause]:
     """The pauses of now, by receiver."""
     rows = tx.execute(
-        "SELECT receiver, until, problem FROM pauses WHERE until > ? ORDER BY receiver", (now,)
+        "SELECT receiver, until, problem FROM pauses WHERE until > ? AND until <= ?"
+        " ORDER BY receiver",
+        (now, now + FURTHEST),
     )
     return [Pause(*row) for row in rows]
 

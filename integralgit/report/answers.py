@@ -13,6 +13,8 @@ from integralgit.journal.events import Item, ItemState
 
 #: Seconds after which something that cannot be told is given up.
 DAY = 86400.0
+#: The longest that a receiver may ask us to wait, in seconds.
+MOST_ASKED = 10 * DAY
 #: The first wait after a failure, and the longest, in seconds; each is twice the one before it.
 FIRST, LONGEST = 2.0, 900.0
 #: Seconds until the next try of what needs a person to mend it: a token, or its rights.
@@ -117,17 +119,17 @@ def retry_after(answer: Answer, now: float) -> float | None:
     """
     asked = answer.headers.get("retry-after", "").strip()
     if asked.isascii() and asked.isdigit():
-        return now + min(int(asked[:9]), 10 * DAY)
+        return now + min(int(asked[:9]), MOST_ASKED)
     if asked:
         try:
-            return max(now, min(parsedate_to_datetime(asked).timestamp(), now + 10 * DAY))
+            return max(now, min(parsedate_to_datetime(asked).timestamp(), now + MOST_ASKED))
         except (ValueError, OverflowError):
             pass
     for prefix in ("x-ratelimit-", "ratelimit-"):
         reset = answer.headers.get(f"{prefix}reset", "").strip()
         used_up = answer.headers.get(f"{prefix}remaining", "").strip() == "0"
         if used_up and reset.isascii() and reset.isdigit():
-            return max(now, min(float(reset[:12]), now + 10 * DAY))
+            return max(now, min(float(reset[:12]), now + MOST_ASKED))
     return None
 
 

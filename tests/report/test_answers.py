@@ -10,6 +10,7 @@ from integralgit.journal.events import ItemState
 from integralgit.report.answers import (
     DAY,
     LONGEST,
+    MOST_ASKED,
     Answer,
     Hopeless,
     Partly,
@@ -38,7 +39,7 @@ class RetryAfter(SynchronousTestCase):
             ("120", NOW + 120),
             (date, NOW + 90),
             (formatdate(NOW - 90, usegmt=True), NOW),
-            ("9" * 40, NOW + 10 * DAY),
+            ("9" * 40, NOW + MOST_ASKED),
             ("soon", None),
             ("-5", None),
             ("", None),

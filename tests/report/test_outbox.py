@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.journal import outbox
-from integralgit.journal.events import Event, Item, ItemState
+from integralgit.journal.events import Event, Item, ItemState, Pause
 from integralgit.journal.hub import Hub
-from integralgit.journal.store import Work
-from integralgit.report.answers import DAY, Told
+from integralgit.journal.store import Transaction, Work
+from integralgit.report.answers import DAY, MOST_ASKED, Told
 from integralgit.report.outbox import Outbox
 from integralgit.testing import MemoryStore
 from tests.report.fakes import CUT, REFUSED, FakeReceiver, answer
@@ -252,6 +252,30 @@ class Restarts(Office):
         self.successResultOf(stopped)
         self.start()
         self.assertEqual(len(self.a.told), 1)
+
+    def test_a_clock_that_was_ahead(self) -> None:
+        """What it put off too far is told now; the longest wait that may be asked for is kept (threat 72)."""
+        self.replies = [REFUSED, REFUSED]
+        self.want("1")
+        self.want("2", receiver="b")
+        for wait, told in ((MOST_ASKED, 1), (400 * DAY, 2)):
+            self.put_off(self.clock.seconds() + wait)
+            self.restart()
+            self.assertEqual((len(self.a.told), len(self.b.told)), (told, told), wait)
+            pauses = self.write(lambda tx: outbox.pauses(tx, self.clock.seconds()))
+            self.assertEqual(len(pauses), 2 - told, wait)
+
+    def put_off(self, until: float) -> None:
+        """Let `a` be asked nothing until then, and what waits for `b` be told no sooner."""
+
+        def work(tx: Transaction) -> None:
+            outbox.pause(tx, Pause("a", until, "asked to wait"))
+            outbox.pause(tx, Pause("b", 0.0, "asked to wait"))
+            waiting = {one.receiver: one for one in outbox.waiting(tx, 9)}
+            outbox.postpone(tx, waiting["a"], 0.0, "asked to wait", False)
+            outbox.postpone(tx, waiting["b"], until, "asked to wait", False)
+
+        self.write(work)
 
     def test_a_receiver_that_is_gone(self) -> None:
         """What waits for somebody whom the settings do not name any more is given up, and says so."""
