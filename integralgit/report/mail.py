@@ -53,6 +53,18 @@ def is_here(host: str) -> bool:
     return host == "localhost" or host.startswith("127.")
 
 
+class _Whole(BytesIO):
+    """A mail that is read at once.
+
+    Twisted's client doubles dots within what it reads, and so would miss one
+    that begins both a line and a read: the mail would end there, and its rest
+    be commands to the relay.
+    """
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        return super().read()
+
+
 def smtp(reactor: Any) -> Send:
     """Sending by Twisted's SMTP client, which is imported late, for it imports the reactor."""
     from twisted.mail.smtp import ESMTPSenderFactory
@@ -66,7 +78,7 @@ def smtp(reactor: Any) -> Send:
             None,
             sender,
             list(to),
-            BytesIO(mail),
+            _Whole(mail),
             sent,
             retries=0,
             timeout=ANSWER,

@@ -152,10 +152,10 @@ class Mails(SynchronousTestCase):
 
 
 class Relay(SynchronousTestCase):
-    def exchange(self, *answers: bytes) -> Deferred[Any]:
+    def exchange(self, *answers: bytes, text: str = "a\r\n.b") -> Deferred[Any]:
         """What Twisted's client makes of a relay that greets it, and then answers so."""
         reactor = MemoryReactorClock()
-        mail = compose(evolve(MESSAGE, text="a\r\n.b"), OPS)
+        mail = compose(evolve(MESSAGE, text=text), OPS)
         sent = smtp(reactor)(("mail.example.com", 2525), OPS.sender, OPS.to, mail)
         self.host, self.port, factory, *_ = reactor.tcpClients[0]
         protocol: Any = factory.buildProtocol(None)
@@ -165,8 +165,8 @@ class Relay(SynchronousTestCase):
         for answer in (b"220 hello", b"250 hello", b"250 ok", *answers):
             protocol.dataReceived(answer + b"\r\n")
             if answer.startswith(b"354"):
-                producer: Any = self.transport.producer
-                producer.resumeProducing()
+                while self.transport.producer is not None:
+                    self.transport.producer.resumeProducing()
         return sent
 
     def test_an_exchange(self) -> None:
@@ -181,6 +181,13 @@ class Relay(SynchronousTestCase):
         for half in (b"\r", b"\n"):
             self.assertNotIn(half, given.replace(b"\r\n", b""))
         self.assertEqual(self.successResultOf(sent)[0], 2)
+
+    def test_a_long_mail(self) -> None:
+        """It ends where it ends, and at no dot before, wherever that stands."""
+        for shift in range(3):
+            self.exchange(b"250 ok", b"250 ok", b"354 go", text="x" * shift + "\n." * 10_000)
+            lines = self.transport.value().split(b"\r\n")
+            self.assertEqual((lines.count(b".."), lines.count(b".")), (10_000, 1))
 
     def test_refusals(self) -> None:
         """Its results have the forms that the tests above give to refusals."""
