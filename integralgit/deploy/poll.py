@@ -128,16 +128,16 @@ class Poll(Service):
             self._later(self._settings.poll * (0.9 + 0.2 * self._chance()))
 
     async def _repositories(self) -> list[Repository]:
-        """Those that were heard of, and those that a trust names without a pattern."""
+        """Those that were heard of, and those that a trust names without a pattern, however it spells them."""
         named = {
-            pattern
+            pattern.lower(): pattern
             for trust in self._settings.trusts
             for pattern in trust.repos
             if not set("*?") & set(pattern)
         }
-        known = await self._store.read(deliveries.repository_names)
+        known = await self._store.read(deliveries.spellings)
         repos = []
-        for identity in sorted({*named, *known}):
+        for identity in sorted({**named, **known}.values()):
             try:
                 repos.append(parse_repository(identity))
             except ValueError:

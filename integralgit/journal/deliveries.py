@@ -283,6 +283,16 @@ def repository_names(tx: Transaction) -> list[str]:
     return [repo for (repo,) in tx.execute("SELECT repo FROM repositories ORDER BY repo")]
 
 
+def spellings(tx: Transaction) -> dict[str, str]:
+    """The identities of all repositories heard of, by the same in lower case.
+
+    Of those that differ in nothing else, the one that was heard of last: a git
+    host may change the case of a name, and takes any.
+    """
+    rows = tx.execute("SELECT repo FROM repositories ORDER BY rowid")
+    return {repo.lower(): repo for (repo,) in rows}
+
+
 def latest_repositories(tx: Transaction, limit: int) -> list[str]:
     """The identities of so many repositories, those that were deployed last first."""
     rows = tx.execute(

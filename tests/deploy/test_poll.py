@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.poll import compare
+from integralgit.deploy.poll import Poll, compare
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.store import Transaction
+from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.archive import queued
 
@@ -34,3 +40,25 @@ class Comparing(SynchronousTestCase):
         """What waits there brings the newest commit of its branch, and of no other."""
         self.assertEqual(self.waiting("dev"), ["dev"])
         self.assertEqual(self.waiting("main"), ["main", "dev"])
+
+
+class Spelling(SynchronousTestCase):
+    def test_another_case(self) -> None:
+        """A repository is looked at once, under the name by which its git host has told of it last."""
+        memory = MemoryStore()
+        trusts = tuple(Trust((), (one,)) for one in ("github.com/ACME/site", "github.com/Acme/New"))
+        settings = Settings(trusts=(*trusts, Trust((), ("git.example.com/*",))))
+        nothing: Any = None
+        names = ("web1",)
+        poll = Poll(
+            Clock(), settings, memory.store, nothing, nothing, names, lambda: 1.0, lambda: 0.5
+        )
+        for repo in (SITE, "git.example.com/z", "github.com/acme/Site"):
+            self.successResultOf(
+                memory.store.write(partial(deliveries.hear_of, repo=repo, provider="", now=0.0))
+            )
+        found = self.successResultOf(Deferred.fromCoroutine(poll._repositories()))
+        self.assertEqual(
+            [str(one) for one in found],
+            ["git.example.com/z", "github.com/Acme/New", "github.com/acme/Site"],
+        )
