@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote, unquote
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from attrs import define, field
 from klein import Klein
@@ -108,8 +109,8 @@ class Pages:
     metrics: Metrics
     #: Whether everybody may see the badges.
     badges: bool = False
-    #: The logs that pages follow at the moment.
-    tails: dict[int, Tail] = field(factory=dict, init=False)
+    #: The logs that pages follow, by their deploys, as long as a page does.
+    tails: WeakValueDictionary[int, Tail] = field(factory=WeakValueDictionary, init=False)
 
     app = Klein()
 

@@ -50,14 +50,12 @@ class Tail:
         self._viewers.append(viewer)
         self.look_again()
 
-    def leave(self, viewer: LineEvents) -> bool:
-        """Tell a viewer no more; whether it was the last one."""
-        if viewer not in self._viewers:
-            return False
-        self._viewers.remove(viewer)
-        if not self._viewers:
-            self._ticker.remove(self)
-        return not self._viewers
+    def leave(self, viewer: LineEvents) -> None:
+        """Tell a viewer no more."""
+        if viewer in self._viewers:
+            self._viewers.remove(viewer)
+            if not self._viewers:
+                self._ticker.remove(self)
 
     def _ticked(self) -> None:
         if not self.ended and self._logs.size(self._deploy) != self._size:
@@ -109,7 +107,6 @@ class LineEvents(DeployEvents):
     """A deploy with the lines of its log as rows of a page; a slow viewer misses some, and asks."""
 
     _tail: Tail
-    _left: Callable[[], object]
     _seen: int = field(default=0, init=False)
 
     def open(self) -> None:
@@ -130,13 +127,9 @@ class LineEvents(DeployEvents):
             self.finish()
 
     def _closed(self, _: object) -> None:
-        self._leave()
+        self._tail.leave(self)
         super()._closed(_)
 
     def finish(self) -> None:
-        self._leave()
+        self._tail.leave(self)
         super().finish()
-
-    def _leave(self) -> None:
-        if self._tail.leave(self):
-            self._left()

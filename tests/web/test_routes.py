@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from html import unescape
@@ -66,11 +67,11 @@ class Recorder:
 class Routes(SynchronousTestCase):
     def setUp(self) -> None:
         self.acts = Recorder()
-        self.memory, background, ticker = MemoryStore(), Background(), Ticker(Clock())
+        self.memory, background, ticker = MemoryStore(), Background(), Ticker(Clock(), 0)
         folder = Path(self.mktemp())
         folder.mkdir()
         self.logs = Logs(folder)
-        pages = Pages(
+        self.pages = pages = Pages(
             Access(b"token", public=True),
             Addresses("https://deploy.example.com"),
             self.memory.store,
@@ -118,6 +119,15 @@ class Routes(SynchronousTestCase):
 class Badge(Routes):
     def badge(self) -> str:
         return self.page(f"{SITE}/badge.svg")
+
+    def test_no_room_for_a_viewer(self) -> None:
+        """Whoever is sent away leaves nothing behind."""
+        number = self.deployed()
+        told = self.client.get(f"{ORIGIN}{SITE}/deploys/{number}/events?view=lines")
+        self.assertEqual(self.successResultOf(told).code, 503)
+        del told
+        gc.collect()
+        self.assertEqual(len(self.pages.tails), 0)
 
     def test_what_is_deployed(self) -> None:
         """It tells the newest deploy that came to anything, however many pushes wait behind that."""

@@ -21,7 +21,6 @@ class Following(Watching):
     def setUp(self) -> None:
         super().setUp()
         self.looks = 0
-        self.left = 0
         self.deploy |= {"started_at": "2026-01-01T00:00:00.000Z", "steps": []}
 
         def in_thread(work: Any, *arguments: Any) -> Deferred[Any]:
@@ -38,9 +37,6 @@ class Following(Watching):
         return {**self.deploy, "log_size": self.deploy["log_size"] or size}
 
     def viewer(self, request: FakeRequest) -> LineEvents:
-        def left() -> None:
-            self.left += 1
-
         return LineEvents(
             cast(Request, request),
             self.ticker,
@@ -49,7 +45,6 @@ class Following(Watching):
             DEPLOY,
             self.look_at_log,
             self.tail,
-            left,
         )
 
     def end_deploy(self) -> None:
@@ -82,7 +77,7 @@ class Following(Watching):
         self.end_deploy()
         self.assertEqual([name for name, _, _ in events(self.request.body)][-1], "end")
         self.assertTrue(self.request.finished)
-        self.assertEqual(self.left, 1)
+        self.assertEqual((self.watchers(), self.ticker.viewers), (0, 0))
 
     def test_many_lines(self) -> None:
         """Of many new lines only the newest are told, and how many there are."""
@@ -106,7 +101,7 @@ class Following(Watching):
         self.assertTrue(all(self.told(request)[-1][1] == 1 for request in requests))
         for request in requests:
             request.hangs_up()
-        self.assertEqual((self.left, self.watchers(), self.ticker.viewers), (1, 0, 0))
+        self.assertEqual((self.watchers(), self.ticker.viewers), (0, 0))
 
     def test_one_that_never_reads(self) -> None:
         """It costs one buffer, is let go after a while, and holds up nobody (threat 87)."""

@@ -121,16 +121,7 @@ async def events(web: Pages, request: Request, repo: str, deploy: int) -> Any:
             tail = web.tails[deploy] = Tail(
                 deploy, web.views.of(deploy), web.logs, web.ticker, web.background, look, _took(web)
             )
-        lines = LineEvents(
-            request,
-            web.ticker,
-            web.hub,
-            web.background,
-            deploy,
-            look,
-            tail,
-            lambda: web.tails.pop(deploy, None),
-        )
+        lines = LineEvents(request, web.ticker, web.hub, web.background, deploy, look, tail)
         return stream(request, lines)
     last = (header_values(request, "last-event-id") or [""])[-1]
     if last and not (last.isascii() and last.isdigit() and len(last) < 16):
