@@ -31,8 +31,8 @@ _REFILL = "integralgit-refill"
 _MISSING_REF = "couldn't find remote ref"
 #: What git-fetch(1) says of a ref that would not move forward.
 _REWRITTEN = "(non-fast-forward)"
-#: What it says of a ref that cannot be beside another, or that somebody else has moved meanwhile.
-_CANNOT_BE = "cannot lock ref"
+#: What it says of a ref that somebody else has moved meanwhile; the others, from git 2.51 on.
+_OVERTAKEN = ("cannot lock ref", "local refs could not be updated", "fetching ref ")
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -362,8 +362,8 @@ class Checkout:
             except GitError as error:
                 if _REWRITTEN in error.said and not forced:
                     forced = "+"
-                elif _CANNOT_BE in error.said and not again:
-                    # Or somebody else has fetched just now, in another worktree perhaps.
+                elif any(one in error.said for one in _OVERTAKEN) and not again:
+                    # Or one beside which these cannot be stands there.
                     again = True
                     await self._make_way(refs.values())
                 else:

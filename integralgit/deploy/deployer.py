@@ -265,7 +265,9 @@ class Deployer:
         def changing(deployment: Deployment, commit: str, updated: Updated) -> None:
             nonlocal preparing
             if deployment.script is not None and preparing is None:
-                preparing = self._scripts.prepare(run, deployment, commit, updated, visit.lock)
+                preparing = self._scripts.prepare(
+                    run, deployment, commit, updated, visit.lend_lock()
+                )
 
         try:
             deployment, updated = await self._bring.forward(run, turn, trusts, visit, changing)
@@ -281,6 +283,7 @@ class Deployer:
                         updated,
                         is_cancelled=lambda: run.deploy.id in self._cancelled,
                     )
+                    visit.lock_is_back()
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
             outcome = await self._healthy(run, check_of(deployment), outcome)

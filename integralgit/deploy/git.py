@@ -93,9 +93,10 @@ def git_environment(server: Mapping[str, str]) -> dict[str, str]:
 
 #: Who may interrupt a fetch that belongs to no deploy.
 SERVER = "the server"
-#: Commands that ask a remote, and may start what stays: git-credential-cache keeps what it is given.
-#: They may be ended, for the next deploy does the rest.
-_REMOTE = ("fetch", "ls-remote", "clone", "submodule")
+#: Commands that ask a remote, and write no files but git's own.
+_REMOTE = ("fetch", "ls-remote", "clone")
+#: Commands that may be ended: the next deploy does the rest.
+_INTERRUPTIBLE = (*_REMOTE, "submodule")
 
 
 @define
@@ -171,7 +172,7 @@ class Git:
             timeout=self.timeout,
             descriptors={} if command in _REMOTE else self.descriptors,
             tell=lines.add,
-            interrupted_by=self.owner if command in _REMOTE else None,
+            interrupted_by=self.owner if command in _INTERRUPTIBLE else None,
             output=output,
         )
         lines.end()

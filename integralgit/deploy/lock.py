@@ -19,6 +19,11 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def unlock(descriptor: int) -> None:
+    """Let the lock of a folder go, whoever else has the descriptor (flock(2)): a helper that git has left."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def lock_holder(descriptor: int) -> str:
     """Who holds the lock of a folder, for a person (proc(5), `/proc/locks`)."""
     inode = os.fstat(descriptor).st_ino

@@ -125,9 +125,11 @@ async def rescue(
     found: Found = await in_thread(find, git.folder or "", paths)
     if found.others:
         raise Refused(
-            f"nothing was changed, for what is in the way belongs to another repository"
-            f" and cannot be kept: {named(found.others)}"
+            f"nothing was changed, for what is in the way belongs to another repository,"
+            f" or is neither a file nor a link, and cannot be kept: {named(found.others)}"
         )
+    if not (found.files or found.links or commits):
+        return
     folder = Path(os.fsdecode(await git.run("rev-parse", "--absolute-git-dir")))
     index, texts = folder / "integralgit-rescue.index", folder / "integralgit-rescue.links"
     aside = git.with_environment(GIT_INDEX_FILE=str(index))
@@ -160,7 +162,7 @@ async def rescue(
     say(
         f"Kept under {ref}, before it would be overwritten:\n"
         + shortened(kept)
-        + f"\nTo get a file back: git checkout {ref} -- FILE"
+        + f"\nTo get a file back: git cat-file blob {ref}:FILE > FILE"
     )
 
 

@@ -72,6 +72,9 @@ def _changed_at(path: str, *, was_there: bool) -> int:
     except (FileNotFoundError, NotADirectoryError):
         # The folder tells when it went.
         return _changed_at(os.path.dirname(path), was_there=True) if was_there else 0
+    except OSError:
+        # git could not look at it either.
+        return 0
 
 
 def _lines(path: str) -> list[str]:

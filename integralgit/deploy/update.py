@@ -135,7 +135,7 @@ class Update:
 
         completed = await self._unfinished.complete(keep)
         head = await self.checkout.head()
-        # No script has run yet for what was cut off, so that this one is told of it.
+        # No script was told of what was cut off, or none may have ended well: this one is.
         self.previous = self.previous or (completed.before if completed else head.commit)
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
@@ -394,14 +394,19 @@ class Update:
             self._unfinished.void()
             raise
         except GitError as error:
-            if not _was_refused(error) and await self._unfinished.has_changed(
-                before, to, self.in_thread
-            ):
+            if not _was_refused(error) and await self._may_have_begun(before, to):
                 self.say("The update was left half done; the next deploy completes it.")
             else:
                 self._unfinished.void()
             raise
         self._unfinished.end()
+
+    async def _may_have_begun(self, before: str | None, to: str) -> bool:
+        try:
+            return await self._unfinished.has_changed(before, to, self.in_thread)
+        except GitError:
+            # It was made to end, perhaps, and the first error is the one to be told.
+            return True
 
     async def _check_out(self, branch: str, to: str, *options: str) -> None:
         """Put HEAD on the branch, and the branch on the commit."""
@@ -439,7 +444,11 @@ class Update:
         status = await self.checkout.status()
         edited, others = await self._in_the_way(status, to)
         assumed = await self._assumed_unchanged(status)
-        files = sorted({*status.edited, *edited, *others, *assumed})
+        # What stands in the place of a folder is none of the files that are missing there.
+        instead = await self.in_thread(
+            occupied, self.checkout.location, (), frozenset(), status.edited
+        )
+        files = sorted({*status.edited, *edited, *others, *assumed, *instead})
         commits = [found.local] if found.own and found.local else []
         if found.loose and status.head:
             commits.append(status.head)

@@ -15,7 +15,7 @@ from integralgit.deploy import leftovers, unfinished
 from integralgit.deploy.checkout import Checkout, Tips, Verified, git_folder_of
 from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git, GitError
-from integralgit.deploy.lock import lock_holder, try_lock
+from integralgit.deploy.lock import lock_holder, try_lock, unlock
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.deploy.submodules import Incomplete
@@ -55,6 +55,7 @@ class Visit:
     _tell: Callable[[bytes], object] = field(init=False)
     _ahead: Deferred[Tips] | None = field(default=None, init=False)
     _is_at_work: bool = field(default=False, init=False)
+    _is_lent: bool = field(default=False, init=False)
     #: A git was made to end, and may have left locks.
     _was_cut_off: bool = field(default=False, init=False)
     _lost_objects: list[str] = field(factory=list, init=False)
@@ -89,6 +90,15 @@ class Visit:
     def try_lock(self) -> bool:
         """Take the lock; False where another process has it. Raises `OSError`."""
         return try_lock(self.lock)
+
+    def lend_lock(self) -> int:
+        """The lock, for a script that is to hold it as well, and may outlive us."""
+        self._is_lent = True
+        return self.lock
+
+    def lock_is_back(self) -> None:
+        """That script has ended."""
+        self._is_lent = False
 
     def lock_holder(self) -> str:
         """Who holds the lock, for a person."""
@@ -185,5 +195,7 @@ class Visit:
     def close(self) -> None:
         """Let the location go, where nothing has begun; it may have been left before."""
         if self.lock >= 0:
+            if not self._is_lent:
+                unlock(self.lock)
             os.close(self.lock)
             self.lock = -1

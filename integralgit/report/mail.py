@@ -168,7 +168,7 @@ def _outcome(now: Progress, later: Mapping[str, str]) -> Told:
         reasons.append("the others have it")
     reason = "; ".join(reasons)
     if later:
-        return Partly(reason) if now.told or now.refused else NoAnswer(reason, heard=False)
+        return Partly(reason) if now.told else NoAnswer(reason, heard=False)
     return Hopeless(reason) if now.refused else Answer(200)
 
 

@@ -166,9 +166,11 @@ class Running(SynchronousTestCase):
 
     def test_what_asks_a_remote(self) -> None:
         """What may start a helper that stays is not given the lock of the location."""
-        for command in ("fetch", "clone", "ls-remote", "submodule"):
+        for command in ("fetch", "clone", "ls-remote"):
             Deferred.fromCoroutine(self.git.run(command))
             self.assertNotIn(9, self.reactor.spawned[-1].descriptors)
+        Deferred.fromCoroutine(self.git.run("submodule"))
+        self.assertEqual(self.reactor.spawned[-1].descriptors[9], 77)
 
     def test_without_a_folder(self) -> None:
         """Git may run without a folder of its own."""

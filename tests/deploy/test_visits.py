@@ -152,6 +152,29 @@ class VisitTests(SynchronousTestCase):
         notes = [path.name for path in (self.www / ".git").glob("integralgit-*")]
         self.assertEqual((notes, len(self.synced)), (["integralgit-at-work"], 1))
 
+    def test_whose_the_lock_is(self) -> None:
+        """What git has left behind does not keep it; a script that outlives us does."""
+        first, second, third = (self.visits.to(self.place) for _ in range(3))
+        self.addCleanup(third.close)
+        self.assertTrue(first.try_lock())
+        helper = os.dup(first.lock)
+        self.addCleanup(os.close, helper)
+        self.assertFalse(second.try_lock())
+        first.close()
+        self.assertTrue(second.try_lock())
+
+        script = os.dup(second.lend_lock())
+        second.close()
+        self.assertFalse(third.try_lock())
+        os.close(script)
+        self.assertTrue(third.try_lock())
+
+        script = os.dup(third.lend_lock())
+        self.addCleanup(os.close, script)
+        third.lock_is_back()
+        third.close()
+        self.assertTrue(try_lock(script))
+
     def test_a_git_folder_elsewhere(self) -> None:
         """The note stands in the git folder, wherever that is."""
         elsewhere = self.www.parent / f"{self.www.name}-elsewhere"

@@ -1004,7 +1004,7 @@ HOSTILE = """
 NO_REPOSITORY = "neither empty nor a git repository"
 INSIDE = "lies inside another repository"
 ANOTHER = "another repository than github.com/acme/site"
-NOT_OURS = "what is in the way belongs to another repository and cannot be kept"
+NOT_OURS = "what is in the way belongs to another repository"
 NOT_HERE = "branch main is not deployed here (dev is)"
 TOO_LONG = "it took too long and was stopped"
 GONE = "there is no branch main in github.com/acme/site"
@@ -1023,8 +1023,8 @@ CASES = (
     Case("staged edit, edited once more",  staged_twice,                                blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
     Case("staged new file in the way",     also(write("new.txt"), run("add", ".")),     blocked("new.txt"), rescued("new.txt"),  blocked("new.txt")),
     Case("staged new file not in the way", also(write("mine.txt"), run("add", ".")),    moves,              rescued("mine.txt"), moves),
-    Case("removed file in the way",        remove("a.txt"),                             brings_back("a.txt"), rescued(),         brings_back("a.txt")),
-    Case("removed file not in the way",    remove("b.txt"),                             moves,              rescued(),           moves),
+    Case("removed file in the way",        remove("a.txt"),                             brings_back("a.txt"), moves,             brings_back("a.txt")),
+    Case("removed file not in the way",    remove("b.txt"),                             moves,              moves,               moves),
     Case("mode changed in the way",        executable("a.txt"),                         blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
     Case("files touched but not changed",  touch,                                       moves,              moves,               moves),
     Case("assumed unchanged in the way",   hidden("--assume-unchanged", "a.txt"),       blocked("a.txt"),   rescued("a.txt"),    blocked("a.txt")),
@@ -1221,7 +1221,7 @@ class Matrix(TestCase):
             kept = scene.git("cat-file", "blob", f"{RESCUE}:{name}")
             self.assertEqual(os.fsencode(kept), before.files[name][5:].strip(), name)
         if rescues:
-            self.assertIn(f"git checkout {RESCUE} -- FILE", scene.log)
+            self.assertIn(f"git cat-file blob {RESCUE}:FILE > FILE", scene.log)
         self.assertEqual(IN_PROGRESS & {path.split("/")[0] for path in after.git}, set())
 
     def unchanged(self, wanted: Wanted, deploy: Deploy, before: Look, after: Look) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree, which
-from subprocess import CalledProcessError
+from subprocess import CalledProcessError, run
 from typing import Any
 
 from attrs import frozen
@@ -221,6 +221,21 @@ class Updates(TestCase):
         git(self.upstream.work, "push", "--quiet", "origin", "main:gone")
         self.assertIsNone((await self.update(branch="gone")).refused)
 
+    async def test_what_stands_in_the_place_of_a_folder(self) -> None:
+        """A file or link there is kept by `follow`, although no push is about anything in the folder."""
+        for stands in ("file", "link"):
+            await self.start(**{f"{stands}/x.txt": "x\n"})
+            rmtree(self.www / stands)
+            if stands == "file":
+                (self.www / stands).write_text("precious\n")
+            else:
+                (self.www / stands).symlink_to("elsewhere")
+            self.upstream.commit({"a.txt": f"{stands}\n"})
+            await self.update("follow")
+            self.assertEqual((self.www / stands / "x.txt").read_text(), "x\n")
+        self.assertEqual(git(self.www, "cat-file", "blob", f"{RESCUE}:link"), "elsewhere")
+        self.assertEqual(git(self.www, "cat-file", "blob", f"{RESCUE}:file"), "precious")
+
     async def test_what_a_filter_would_leave_out(self) -> None:
         """What is kept is what was there, byte for byte, with its mode; a link is kept as one."""
         await self.start(**{".gitattributes": "*.nb filter=strip\n* text=auto\n", "a.nb": "code\n"})
@@ -233,10 +248,14 @@ class Updates(TestCase):
         self.upstream.commit(dict.fromkeys([*there, "link"], "other\n"))
         await self.update("follow")
         self.assertEqual((self.www / "link").read_text(), "other\n")
-        git(self.www, "checkout", RESCUE, "--", ":/")
-        self.assertEqual({name: (self.www / name).read_bytes() for name in there}, there)
-        self.assertTrue((self.www / "crlf.txt").stat().st_mode & 0o100)
-        self.assertEqual(os.readlink(self.www / "link"), "a.nb")
+        for name, content in {**there, "link": b"a.nb"}.items():
+            kept = ["git", "-C", str(self.www), "cat-file", "blob", f"{RESCUE}:{name}"]
+            self.assertEqual(run(kept, check=True, capture_output=True).stdout, content)
+        listed = git(self.www, "ls-tree", "-z", "--format=%(objectmode) %(path)", RESCUE)
+        modes = {one[7:]: one[:6] for one in listed.split("\0") if one}
+        self.assertEqual(
+            (modes["link"], modes["crlf.txt"], modes["a.nb"]), ("120000", "100755", "100644")
+        )
 
     async def test_a_rescue_that_is_done_again(self) -> None:
         """What the same deploy kept before its server was killed stays kept."""
@@ -282,7 +301,7 @@ class Updates(TestCase):
         self.assertEqual(self.head(), again)
         self.assertNotIn("local.txt", self.tree())
         self.assertEqual(git(self.www, "show", f"{RESCUE}:local.txt"), "mine")
-        self.assertIn(f"git checkout {RESCUE} -- FILE", result.said)
+        self.assertIn(f"git cat-file blob {RESCUE}:FILE > FILE", result.said)
 
     async def test_an_update_that_was_cut_off(self) -> None:
         """It is completed first, whatever half of it stands there; other files are left alone (threat 42)."""
@@ -341,6 +360,17 @@ class Updates(TestCase):
             self.assertFalse(os.path.lexists(note))
         self.assertEqual((self.www / "a.txt").read_text(), "resolved\n")
         self.assertEqual(git(self.www, "status", "--porcelain"), "UU a.txt")
+
+    async def test_git_gives_up_and_a_folder_cannot_be_looked_into(self) -> None:
+        """It is git's error that is told, and nothing is to be completed."""
+        await self.start(**{"d/f.txt": "one\n"})
+        self.upstream.commit({"d/f.txt": "two\n"})
+        (self.www / ".git" / "index.lock").touch()
+        rmtree(self.www / "d")
+        (self.www / "d").symlink_to("d")
+        with self.assertRaisesRegex(GitError, "index.lock"):
+            await self.update()
+        self.assertFalse(os.path.lexists(self.www / ".git" / "integralgit-update"))
 
     async def test_a_first_checkout_that_was_cut_off(self) -> None:
         """It is completed; what is there and differs, half written or edited since, is kept aside (threat 42)."""

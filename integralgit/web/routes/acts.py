@@ -42,7 +42,8 @@ def _queued(web: Pages, request: Request, queued: Sequence[Deploy]) -> bytes:
 async def deploy_now(web: Pages, request: Request, repo: str) -> Any:
     """Deploy the newest commit, also of a repository that was never heard of."""
     # A name that begins with a host is an identity in full, and never the end of another.
-    if "." not in repo.partition("/")[0]:
+    host, more, _ = repo.partition("/")
+    if not more or "." not in host:
         known = await web.store.read(lambda tx: deliveries.identity_of(tx, repo))
         repo = known or repo
     try:
