@@ -235,9 +235,10 @@ class Bring:
     ) -> Updated:
         deployment, checkout = visit.place.deployment, visit.checkout
         host, with_submodules = deployment.host, deployment.submodules
-        previous = run.deploy.previous_commit
+        past = run.deploy
+        earlier = Updated(past.previous_commit, past.head) if past.head is not None else None
         update = Update(
-            checkout, run.say, self._in_thread, host, with_submodules, changing, previous
+            checkout, run.say, self._in_thread, host, with_submodules, changing, earlier
         )
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
         updated = await update.run(

@@ -104,8 +104,8 @@ Changing = Callable[[Updated], None]
 class Update:
     """One update of a checkout on the host `identity`; `say` writes a line to the deploy's log.
 
-    `changing` is for what may be done while git changes the files. `previous`
-    is where HEAD stood when the same was tried before, and cut off.
+    `changing` is for what may be done while git changes the files. `earlier`
+    is what the same has come to before, when it was cut off.
     """
 
     checkout: Checkout
@@ -114,7 +114,9 @@ class Update:
     identity: str
     with_submodules: bool = False
     changing: Changing = lambda updated: None
-    previous: str | None = None
+    earlier: Updated | None = None
+    #: Where HEAD was before all that.
+    _previous: str | None = field(default=None, init=False)
     _unfinished: Unfinished = field(init=False)
 
     async def run(
@@ -136,7 +138,10 @@ class Update:
         completed = await self._unfinished.complete(keep)
         head = await self.checkout.head()
         # No script was told of what was cut off, or none may have ended well: this one is.
-        self.previous = self.previous or (completed.before if completed else head.commit)
+        if self.earlier is not None:
+            self._previous = self.earlier.previous
+        else:
+            self._previous = completed.before if completed else head.commit
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
         if found.local is None:
@@ -153,7 +158,7 @@ class Update:
             await submodules.update()
         if head.commit is None:
             self._tell_what_is_missing()
-        return Updated(self.previous, at)
+        return Updated(self._previous, at)
 
     async def _see_that_the_branch_can_be(self, branch: str) -> None:
         others = await self.checkout.branches_instead_of(branch)
@@ -230,7 +235,7 @@ class Update:
             case Stay():
                 self.say(f"nothing to update: {branch} has {found.target[:12]}")
                 at = found.local or found.target
-                self.changing(Updated(self.previous, at))
+                self.changing(Updated(self._previous, at))
                 return at
             case Move(to):
                 await self._move(head, found, branch, to)
@@ -387,7 +392,7 @@ class Update:
         try:
             option = "--no-overwrite-ignore" if keep else "--force"
             checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
-            self.changing(Updated(self.previous, to))
+            self.changing(Updated(self._previous, to))
             await checking_out
         except OSError:
             # git could not be started.

@@ -257,21 +257,24 @@ def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now
 def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, now: float) -> None:
     """Give a queued or running deploy its place in the queue of a location; its steps begin anew.
 
-    Where HEAD stood before it began there stays known.
+    Where HEAD stood before it began there, and where it was to bring that, stay known.
     """
-    row = tx.one(
+    before, script = known(tx, deploy), script_of(tx, deploy)
+    previous, head = before.previous_commit, before.head
+    if head is None and script is not None:
+        previous, head = script.previous, script.head
+    if before.location != location:
+        previous = head = None
+    tx.execute(
         "UPDATE deploys SET host = ?, location = ?, branch = ?, state = 'queued', started = NULL,"
-        " previous_commit = CASE WHEN location = ? THEN coalesce(previous_commit,"
-        " (SELECT scripts.previous_commit FROM scripts WHERE deploy = deploys.id)) END"
-        " WHERE id = ? RETURNING repo",
-        (host, location, branch, location, deploy),
+        " previous_commit = ?, head = ? WHERE id = ?",
+        (host, location, branch, previous, head, deploy),
     )
-    assert row is not None
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
-    if _coalesce(tx, row[0], branch, location, now) == deploy:
-        tx.emit(DeployChanged(deploy, row[0], State.QUEUED))
+    if _coalesce(tx, before.repo, branch, location, now) == deploy:
+        tx.emit(DeployChanged(deploy, before.repo, State.QUEUED))
 
 
 def unplaced(tx: Transaction, repo: str) -> list[Deploy]:

@@ -184,6 +184,32 @@ class Restart(Integration):
         """The same; the script is told of where the checkout was before any of it."""
         self.before_the_script(signal.SIGTERM)
 
+    def test_a_stop_before_the_first_script(self) -> None:
+        """Where there was nothing before, the script is told that, too."""
+        www, slow = self.folder / "www", self.folder / "slow"
+        base = {"location": str(www), "branch": "main", "script": "./deploy.sh"}
+        self.upstream.configure({"configs": {"base": base}})
+        script = '#!/bin/sh\necho "it runs from ($INTEGRALGIT_PREVIOUS_COMMIT)"\n'
+        settings = self.folder / "home" / ".gitconfig"
+        settings.parent.mkdir()
+        waits = f"touch {slow}.begun; while [ ! -e {slow}.go ]; do sleep 0.05; done; cat"
+        settings.write_text(f'[filter "slow"]\n\tsmudge = "{waits}"\n')
+        daemon = self.daemon(environment={"HOME": str(settings.parent)})
+        self.addCleanup(Path(f"{slow}.go").touch)
+        files = {"deploy.sh": script, ".gitattributes": "*.txt filter=slow\n", "x.txt": "x\n"}
+        daemon.push(self.upstream.commit(files))
+        eventually(Path(f"{slow}.begun").exists, "git changes the files")
+        eventually((daemon.state / "logs" / "1.exit").exists, "the wrapper waits")
+        assert daemon.process is not None
+        daemon.process.terminate()
+        Path(f"{slow}.go").touch()
+        daemon.process.wait()
+        daemon.stop()
+        daemon.start()
+        deploy = daemon.ended(1)
+        self.assertEqual((deploy["state"], deploy["previous_commit"]), ("succeeded", None))
+        self.assertIn("it runs from ()\n", daemon.log(1))
+
     def before_the_script(self, how: signal.Signals) -> None:
         www, slow = self.folder / "www", self.folder / "slow"
         base = {"location": str(www), "branch": "main", "script": "./deploy.sh"}

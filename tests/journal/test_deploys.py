@@ -525,17 +525,19 @@ class Life(Archive):
 
     def test_where_head_was_before_it_was_cut_off(self) -> None:
         """A deploy that is queued again at its location keeps that, and its script's record of it."""
-        script = RunningScript(0, 1, 2, "boot", 3.0, previous=ONE, head=TWO)
-        for noted in (False, True):
+        script = RunningScript(0, 1, 2, "boot", 3.0, previous=None, head=TWO)
+        for noted, found in ((False, (None, TWO)), (True, (ONE, THREE))):
             number = self.enqueue()
             self.begin(number)
             if noted:
-                self.write(partial(deploys.note, deploy=number, previous_commit=THREE))
+                self.write(partial(deploys.note, deploy=number, previous_commit=ONE, head=THREE))
             self.write(partial(deploys.add_script, script=replace(script, deploy=number)))
             self.place(number, "/srv/site")
-            self.assertEqual(self.get(number).previous_commit, THREE if noted else ONE)
+            again = self.get(number)
+            self.assertEqual((again.previous_commit, again.head), found)
             self.place(number, "/srv/other")
-            self.assertIsNone(self.get(number).previous_commit)
+            again = self.get(number)
+            self.assertEqual((again.previous_commit, again.head), (None, None))
 
     def test_a_script_that_has_not_begun(self) -> None:
         """A deploy that is queued again has no script any more."""
