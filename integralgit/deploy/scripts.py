@@ -48,6 +48,8 @@ log = Logger()
 A_MOMENT = 0.05
 #: Seconds between looks at how much a script has printed.
 SIZE_LOOK = 1.0
+#: By how many bytes it is told whether a log begins as before the script.
+BEGINNING = 64
 #: What a log says that is a file, and was opened once more for writing.
 EMPTIED = (
     "What was here before is gone: the script has opened /dev/stdout or /dev/stderr anew, which"
@@ -161,7 +163,7 @@ class Scripts:
             script = await preparing
         except OSError as error:
             raise Refused(f"the script could not be started: {error.strerror}") from None
-        told = self._logs.size(deploy.id)
+        beginning = self._logs.read(deploy.id, 0, BEGINNING)
         try:
             # What nobody could pick up again must not run.
             await run.flushed()
@@ -178,7 +180,7 @@ class Scripts:
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, deploy.id, deadline)
         cancel(catching_up)
-        if self._logs.size(deploy.id) < told:
+        if self._logs.read(deploy.id, 0, len(beginning)) != beginning:
             run.record(lambda tx: deploys.log_was_emptied(tx, deploy.id))
             run.say(EMPTIED)
         if ended.left_behind:

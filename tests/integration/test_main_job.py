@@ -473,15 +473,15 @@ rmdir ../running
         """What it has lost cannot be brought back; the log says so, and the rest is the script's."""
         self.upstream.configure(self.config())
         daemon = self.daemon()
-        daemon.push(
-            self.upstream.commit({"deploy.sh": "#!/bin/sh\necho a warning > /dev/stderr\n"})
-        )
-        deploy = daemon.ended(1)
-        self.assertEqual(deploy["state"], "succeeded")
-        self.assertEqual([step["log_offset"] for step in deploy["steps"]], [0, 0, 0])
-        said, told = daemon.log(1).splitlines()
-        self.assertEqual(said, "a warning")
-        self.assertIn("let it write with >> or >&2", told)
+        for number, more in ((1, ""), (2, "seq 1000\n")):
+            script = f"#!/bin/sh\necho a warning > /dev/stderr\n{more}"
+            daemon.push(self.upstream.commit({"deploy.sh": script}))
+            deploy = daemon.ended(number)
+            self.assertEqual(deploy["state"], "succeeded")
+            self.assertEqual([step["log_offset"] for step in deploy["steps"]], [0, 0, 0])
+            said, *_, told = daemon.log(number).splitlines()
+            self.assertEqual(said, "a warning")
+            self.assertIn("let it write with >> or >&2", told)
 
     def test_a_script_that_prints_without_end(self) -> None:
         """It is stopped when its log is full, and the log says so at its end (threat 67)."""
