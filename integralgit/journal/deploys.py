@@ -238,9 +238,20 @@ def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now
     where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
     if location is None:
         where, values = "location IS NULL AND repo = ? AND branch = ?", [repo, branch]
-    row = tx.one(f"SELECT group_concat(id, ' ') FROM deploys {_WAITING} AND {where}", values)
+    row = tx.one(
+        "SELECT group_concat(id, ' '), min(CASE WHEN head IS NOT NULL THEN id END)"
+        f" FROM deploys {_WAITING} AND {where}",
+        values,
+    )
     assert row is not None
     *older, newest = sorted(map(int, row[0].split()))
+    if row[1] is not None:
+        # It was cut off before its script, so that this one's is told of what it has brought.
+        tx.execute(
+            "UPDATE deploys SET (previous_commit, head) ="
+            " (SELECT previous_commit, head FROM deploys WHERE id = ?) WHERE id = ?",
+            (row[1], newest),
+        )
     if older:
         # They never began, so there is nothing else of them to end.
         tx.execute(

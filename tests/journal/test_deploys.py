@@ -523,6 +523,19 @@ class Life(Archive):
         self.end(number, State.TIMED_OUT)
         self.assertIsNone(self.write(lambda tx: deploys.script_of(tx, number)))
 
+    def test_one_that_was_cut_off_is_superseded(self) -> None:
+        """The newer one goes on from where the first of those began that no script was told of."""
+        first = self.enqueue()
+        self.begin(first)
+        self.write(partial(deploys.note, deploy=first, previous_commit=ONE, head=TWO))
+        second = self.enqueue()
+        self.assertIsNone(self.get(second).previous_commit)
+        self.place(first, "/srv/site")
+        self.assertEqual(self.get(first).superseded_by, second)
+        for newest in (second, self.enqueue()):
+            found = self.get(newest)
+            self.assertEqual((found.previous_commit, found.head), (ONE, TWO))
+
     def test_where_head_was_before_it_was_cut_off(self) -> None:
         """A deploy that is queued again at its location keeps that, and its script's record of it."""
         script = RunningScript(0, 1, 2, "boot", 3.0, previous=None, head=TWO)
