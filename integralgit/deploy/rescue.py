@@ -63,7 +63,7 @@ def find(root: str, paths: Sequence[str]) -> Found:
             mode = os.lstat(full).st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if any(os.path.lexists(os.path.join(root, one, ".git")) for one in _above(path)):
+        if any(os.path.lexists(os.path.join(root, one, ".git")) for one in above(path)):
             found.others.append(path)
         elif stat.S_ISLNK(mode):
             found.links[path] = os.readlink(os.fsencode(full))
@@ -74,7 +74,7 @@ def find(root: str, paths: Sequence[str]) -> Found:
     return found
 
 
-def _above(path: str) -> list[str]:
+def above(path: str) -> list[str]:
     """The folders of a path, but for the root."""
     return [str(one) for one in PurePath(path).parents][:-1]
 
@@ -84,7 +84,7 @@ def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         full = os.path.join(root, path)
         if os.path.islink(full) or not os.path.isdir(full):
-            if not any(os.path.islink(os.path.join(root, one)) for one in _above(path)):
+            if not any(os.path.islink(os.path.join(root, one)) for one in above(path)):
                 yield path
         elif os.path.lexists(os.path.join(full, ".git")):
             yield path

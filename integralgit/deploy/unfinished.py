@@ -22,6 +22,7 @@ from attrs import define
 
 from integralgit.background import InThread
 from integralgit.deploy.git import Git
+from integralgit.deploy.rescue import above
 from integralgit.deploy.script import boot_id
 from integralgit.names import is_branch, is_commit
 
@@ -251,8 +252,11 @@ class Unfinished:
         ]
         if odd:
             await keep(odd)
-        gone = [one for one in changes if one.kind == "D"]
-        await self._each(["checkout", "--force", to], [one for one in changes if one.kind != "D"])
+        coming = [one for one in changes if one.kind != "D"]
+        # In a folder's place nothing else is left once its files have come.
+        folders = {folder for one in coming for folder in above(one.path)}
+        gone = [one for one in changes if one.kind == "D" and one.path not in folders]
+        await self._each(["checkout", "--force", to], coming)
         await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
         await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
 

@@ -333,6 +333,21 @@ class Updates(TestCase):
         )
         self.assertEqual(git(self.www, "status", "--porcelain"), "M b.txt\n?? mine.txt")
 
+    async def test_a_file_that_becomes_a_folder_in_one_that_was_cut_off(self) -> None:
+        """It is completed, whether git had come to the folder or not."""
+        first = await self.start(c="a file\n")
+        self.upstream.commit({"c": None})
+        second = self.upstream.commit({"c/d.txt": "in a folder\n"})
+        for has_begun in (False, True):
+            await self.update()
+            git(self.www, "update-ref", "refs/heads/main", first)
+            git(self.www, "reset", "--quiet", "--mixed" if has_begun else "--hard")
+            (self.www / ".git" / "integralgit-update").write_text(f"main\n{first}\n{second}\n")
+            self.assertIn("is completed first", (await self.update()).said)
+            self.assertEqual(self.head(), second)
+            self.assertEqual((self.www / "c" / "d.txt").read_text(), "in a folder\n")
+            self.assertEqual(git(self.www, "status", "--porcelain"), "")
+
     async def test_git_gives_up_before_it_changes_anything(self) -> None:
         """Nothing is half done then, and nothing to be completed: what somebody edits stays (threat 40)."""
         await self.start(**{"b.txt": "one\n"})
