@@ -44,34 +44,36 @@ class Incomplete(Refused):
 
 
 class OwnWork(msgspec.Struct, frozen=True):
-    """A submodule that an update would move although a person worked there."""
+    """What a person has done in a submodule, and an update would take away: files as they are, and commits."""
 
     path: str
-    head: str
-    edited: frozenset[str]
-    has_commits: bool
+    head: str | None
+    files: list[str]
+    commits: list[str]
 
 
-def _is_repository(git: Git) -> bool:
+def is_repository(git: Git) -> bool:
     """Whether git would find a repository in its very folder, and not one around it."""
     return os.path.lexists(os.path.join(git.folder or "", ".git"))
 
 
-async def replaced(git: Git, head: str, to: str) -> list[str]:
-    """The submodules in whose place the way to a commit puts a file, with something of a person's.
+async def has_own_commits(git: Git, path: str, head: str, *wanted: str) -> bool:
+    """Whether a submodule's HEAD has commits that are neither on a branch or tag, nor wanted there.
 
-    git would remove all that is in them, and does not look (git-checkout(1)).
+    `git` runs around the submodule, in the repository that records it.
     """
-    listed = (await git.run("diff-tree", "-r", "-z", "--no-renames", head, to, "--")).split("\0")
-    found = []
-    for how, path in zip(listed[::2], listed[1::2], strict=False):
-        inside = git.inside(path)
-        if not (how.startswith(":160000 ") and how.endswith("T") and _is_repository(inside)):
-            continue
-        is_own = os.path.isdir(os.path.join(inside.folder or "", ".git"))
-        if is_own or await inside.run("status", "--porcelain", "--ignored", "--untracked-files"):
-            found.append(path)
-    return found
+    recorded = await git.try_("rev-parse", "--verify", "--quiet", f"HEAD:{path}")
+    elsewhere = ["--branches", "--remotes", "--tags", *wanted, recorded.out.decode().strip()]
+    own = await git.inside(path).run(
+        "rev-list",
+        "--ignore-missing",
+        "--max-count=1",
+        head,
+        "--not",
+        *filter(None, elsewhere),
+        "--",
+    )
+    return bool(own)
 
 
 @define
@@ -103,9 +105,9 @@ class Submodules:
             assert rescue_ref is not None
             self.say(f"In the submodule {work.path}:")
             inside = await with_identity(self.git.inside(work.path), self.host)
-            commits = [work.head] if work.has_commits else []
-            edited = sorted(work.edited)
-            await rescue(inside, work.head, commits, edited, rescue_ref, self.say, self.in_thread)
+            await rescue(
+                inside, work.head, work.commits, work.files, rescue_ref, self.say, self.in_thread
+            )
             await inside.run("reset", "--quiet", "--hard")
 
     async def _touched(self) -> list[str]:
@@ -129,7 +131,7 @@ class Submodules:
         found = []
         for path in await self._touched():
             inside = self.git.inside(path)
-            if not _is_repository(inside):
+            if not is_repository(inside):
                 # Removed by somebody: git would find the repository around it there.
                 continue
             wanted = await self._wanted(path, to)
@@ -149,8 +151,9 @@ class Submodules:
         """The commit of a submodule in that commit, empty where it has none; None where that is not known."""
         if to is None:
             return None
-        named = await self.git.run("ls-tree", "-z", "--format=%(objectname)", to, "--", path)
-        return named.rstrip("\0")
+        form = "--format=%(objecttype) %(objectname)"
+        kind, _, name = (await self.git.run("ls-tree", "-z", form, to, "--", path)).partition(" ")
+        return name.rstrip("\0") if kind == "commit" else ""
 
     async def _work_in(self, path: str, wanted: str | None) -> OwnWork | None:
         """What a person has done in a submodule that is to be at that commit, if it is to move."""
@@ -158,20 +161,11 @@ class Submodules:
         status = await status_of(inside)
         if status.head is None or wanted == status.head:
             return None
-        recorded = await self.git.try_("rev-parse", "--verify", "--quiet", f"HEAD:{path}")
-        elsewhere = ["--branches", "--remotes", "--tags", wanted, recorded.out.decode().strip()]
-        own = await inside.run(
-            "rev-list",
-            "--ignore-missing",
-            "--max-count=1",
-            status.head,
-            "--not",
-            *filter(None, elsewhere),
-            "--",
-        )
+        has_commits = await has_own_commits(self.git, path, status.head, *filter(None, [wanted]))
         # Where it is to be is not known yet: it may well stay, and git overwrites no edits there.
-        if own or (status.edited and wanted is not None):
-            return OwnWork(path, status.head, status.edited, bool(own))
+        if has_commits or (status.edited and wanted is not None):
+            commits = [status.head] if has_commits else []
+            return OwnWork(path, status.head, sorted(status.edited), commits)
         return None
 
     async def update(self) -> None:

@@ -32,7 +32,7 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 NOTE, DONE = "integralgit-update", "integralgit-updated"
 NOTHING = "nothing"
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
-_SUBMODULE = "160000"
+SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch", "--sparse"]
 
 
@@ -56,7 +56,7 @@ def _changes(listed: str) -> Iterator[_Change]:
     for how in parts:
         if how:
             before, after, _, _, kind = how.removeprefix(":").split(" ")
-            yield _Change(next(parts), kind, _SUBMODULE in (before, after))
+            yield _Change(next(parts), kind, SUBMODULE in (before, after))
 
 
 def _have_changed(root: str, changes: Iterable[_Change], since: int) -> bool:
@@ -127,6 +127,10 @@ class Unfinished:
         except OSError:
             # Some file systems know no links; they keep no journal either.
             Path(self._path(NOTE)).write_text(text)
+
+    def is_under_way(self) -> bool:
+        """Whether files have begun to change, and are not yet what they should be."""
+        return os.path.lexists(self._path(NOTE))
 
     def end(self) -> None:
         """The files are what they should be, but it may be that the disk does not have them yet."""

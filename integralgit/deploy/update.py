@@ -26,14 +26,14 @@ from integralgit.deploy.plan import (
     Overwrite,
     Refused,
     Stay,
-    Step,
     named,
     plan,
     readable,
     shortened,
 )
+from integralgit.deploy.replaced import Replaced
 from integralgit.deploy.rescue import files_in, rescue, with_identity
-from integralgit.deploy.submodules import Submodules, replaced
+from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
@@ -148,17 +148,25 @@ class Update:
             await self._see_that_the_branch_can_be(branch)
         if head.branch != branch:
             await self._see_that_nobody_else_is_on(branch, folder)
-        await self._see_that_no_submodule_is_replaced(head, step)
-        submodules = await self._submodules(tips.branch)
+        if isinstance(step, Merge):
+            step = Move(await self._merge(branch, step.local, step.target))
+        to = found.local or found.target if isinstance(step, Stay) else step.to
+        kept_under = rescue_ref if isinstance(step, Overwrite) else None
+        git = self.checkout.git
+        replaced = Replaced(git, folder, self.say, self.identity, self.in_thread)
+        if head.commit not in (None, to):
+            await replaced.find(head.commit, to)
+            await replaced.make_way(kept_under)
+        submodules = await self._submodules(to)
         if submodules is not None:
-            overwrites = isinstance(step, Overwrite)
-            await submodules.make_way(tips.branch, rescue_ref=rescue_ref if overwrites else None)
-        at = await self._take(step, head, found, branch, rescue_ref)
+            await submodules.make_way(to, rescue_ref=kept_under)
+        async with replaced.aside(self._unfinished.is_under_way):
+            await self._take(step, head, found, branch, rescue_ref)
         if submodules is not None:
             await submodules.update()
         if head.commit is None:
             self._tell_what_is_missing()
-        return Updated(self._previous, at)
+        return Updated(self._previous, to)
 
     async def _see_that_the_branch_can_be(self, branch: str) -> None:
         others = await self.checkout.branches_instead_of(branch)
@@ -182,19 +190,6 @@ class Update:
                     f" {readable(place.removeprefix('worktree '))}, another worktree of the same"
                     f" repository; switch that to another branch"
                 )
-
-    async def _see_that_no_submodule_is_replaced(self, head: Head, step: Step) -> None:
-        if isinstance(step, Stay) or head.commit is None:
-            return
-        if not os.path.exists(os.path.join(self.checkout.location, ".gitmodules")):
-            return
-        to = step.target if isinstance(step, Merge) else step.to
-        found = await replaced(self.checkout.git, head.commit, to)
-        if found:
-            raise Refused(
-                f"nothing was changed, for files would take the place of submodules with something"
-                f" of yours in them: {named(found)}"
-            )
 
     async def _submodules(self, commit: str) -> Submodules | None:
         """The submodules, where the config asks for them and the commit has some."""
@@ -228,25 +223,17 @@ class Update:
         await rescue(git, head, commits, files, ref, self.say, self.in_thread)
 
     async def _take(
-        self, step: Step, head: Head, found: Found, branch: str, rescue_ref: str
-    ) -> str:
-        """Take the planned step; the commit of HEAD after it."""
+        self, step: Stay | Move | Overwrite, head: Head, found: Found, branch: str, rescue_ref: str
+    ) -> None:
+        """Take the planned step."""
         match step:
             case Stay():
                 self.say(f"nothing to update: {branch} has {found.target[:12]}")
-                at = found.local or found.target
-                self.changing(Updated(self._previous, at))
-                return at
+                self.changing(Updated(self._previous, found.local or found.target))
             case Move(to):
                 await self._move(head, found, branch, to)
-                return to
-            case Merge(local, target):
-                merged = await self._merge(branch, local, target)
-                await self._move(head, found, branch, merged)
-                return merged
             case Overwrite(to):
                 await self._overwrite(found, branch, to, rescue_ref)
-                return to
 
     async def _find(
         self, branch: str, head: Head, tips: Tips, deployed: Sequence[str], folder: Path

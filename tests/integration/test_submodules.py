@@ -8,16 +8,19 @@ import time
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from integralgit.deploy.checkout import Checkout, open_location
 from integralgit.deploy.child import Children
+from integralgit.deploy.disks import in_own_thread
 from integralgit.deploy.git import Git, git_environment
 from integralgit.deploy.plan import Refused
+from integralgit.deploy.replaced import ASIDE
+from integralgit.deploy.script import boot_id
 from integralgit.deploy.source import Source
 from integralgit.deploy.spawn import spawner
 from integralgit.deploy.submodules import is_safe
+from integralgit.deploy.unfinished import NOTE
 from integralgit.deploy.update import Update
 from integralgit.names import Repository
 from tests.integration.harness import Upstream, git
@@ -69,7 +72,7 @@ class Submodules(TestCase):
         checkout = Checkout(runner, str(self.www), "origin", source)
         await checkout.prepare("main")
         tips = await checkout.fetch("main")
-        update = Update(checkout, said.append, deferToThread, "web1", submodules)
+        update = Update(checkout, said.append, in_own_thread(reactor), "web1", submodules)
         try:
             await update.run("main", mode, tips, [], RESCUE)
         except Refused as refused:
@@ -210,23 +213,187 @@ class Submodules(TestCase):
         self.assertEqual((self.lib(), (inside / "nest.txt").read_text()), ("four\n", "one\n"))
         self.assertEqual(git(inside, "merge-base", RESCUE, mine), mine)
 
+    def replace_library(self, files: dict[str, str | None]) -> str:
+        """A new commit with these files, and without the submodule."""
+        git(self.upstream.work, "rm", "--quiet", "--cached", "lib")
+        shutil.rmtree(self.upstream.work / "lib")
+        return self.upstream.commit({".gitmodules": None, **files})
+
     async def test_one_that_becomes_a_file(self) -> None:
-        """Where something in it is a person's, that is not removed with it; else it makes way."""
+        """Something of a person's in it refuses, or is kept with its git folder; else it makes way."""
         await self.update()
-        work = self.upstream.work
-        git(work, "rm", "--quiet", "--cached", "lib")
-        shutil.rmtree(work / "lib")
-        self.upstream.commit({"lib": "a file now\n"})
+        self.replace_library({"lib": "a file now\n"})
         mine = self.www / "lib" / "mine.txt"
         mine.write_text("mine\n")
-        for mode in ("safe", "ff-only", "follow"):
+        for mode in ("safe", "ff-only"):
             for submodules in (True, False):
                 told = await self.update(mode, submodules=submodules)
                 self.assertIn("something of yours in them: lib", told)
                 self.assertEqual((mine.read_text(), self.lib()), ("mine\n", "one\n"))
-        mine.unlink()
-        await self.update()
+        await self.update("follow", submodules=False)
         self.assertEqual((self.www / "lib").read_text(), "a file now\n")
+        kept = ("--git-dir=.git/modules/lib", "--work-tree=.", "show", f"{RESCUE}:mine.txt")
+        self.assertEqual(git(self.www, *kept), "mine")
+
+    async def test_one_that_becomes_a_folder(self) -> None:
+        """One in which nothing is a person's gives way to files of its names, and comes back again."""
+        work = self.upstream.work
+        for mode in ("safe", "ff-only", "follow"):
+            await self.update(mode)
+            before = git(work, "rev-parse", "HEAD")
+            commit = self.replace_library({"lib/lib.txt": mode, "lib/sub/more.txt": mode})
+            for submodules in (False, True):
+                await self.update(mode, submodules=submodules)
+                self.assertEqual(git(self.www, "rev-parse", "HEAD"), commit)
+                self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
+                self.assertEqual(sorted(os.listdir(self.www / "lib")), ["lib.txt", "sub"])
+            self.assertFalse((self.www / ".git" / ASIDE).exists())
+            git(work, "rm", "--quiet", "-r", "lib")
+            git(work, "checkout", "--quiet", before, "--", "lib", ".gitmodules")
+            git(work, *ALLOW, "submodule", "--quiet", "update", "--init")
+            self.upstream.commit({"a.txt": f"after {mode}\n"})
+            await self.update(mode)
+            self.assertEqual(self.lib(), "one\n")
+            self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
+
+    async def test_others_in_whose_place_files_come(self) -> None:
+        """One that an earlier commit has removed, and one whose folder becomes a file, give way too."""
+        await self.update()
+        self.replace_library({"a.txt": "two\n"})
+        await self.update()
+        self.assertEqual(self.lib(), "one\n")
+        self.upstream.commit({"lib/lib.txt": "ours\n"})
+        await self.update()
+        self.assertEqual(self.lib(), "ours\n")
+        work = self.upstream.work
+        library = str(self.library.bare)
+        git(work, *ALLOW, "submodule", "--quiet", "add", "--name", "two", library, "sub/two")
+        self.upstream.commit({})
+        await self.update()
+        self.assertTrue((self.www / "sub" / "two" / "lib.txt").exists())
+        git(work, "rm", "--quiet", "--cached", "sub/two")
+        shutil.rmtree(work / "sub")
+        self.upstream.commit({"sub": "a file now\n"})
+        await self.update()
+        self.assertEqual((self.www / "sub").read_text(), "a file now\n")
+
+    async def test_what_is_in_one_that_gives_way(self) -> None:
+        """What only it has refuses, whatever it is; `follow` keeps all of that."""
+        nest = Upstream(self.folder / "nesthost")
+        nest.commit({"nest.txt": "one\n"})
+        self.library.commit({".gitignore": "*.log\n", "b.txt": "one\n"})
+        git(self.library.work, *ALLOW, "submodule", "--quiet", "add", str(nest.bare), "nest")
+        self.next_library("two\n")
+        await self.update()
+        self.replace_library({"lib/lib.txt": "ours\n"})
+        inside = self.www / "lib"
+
+        def look() -> str:
+            return git(self.www, "rev-parse", "HEAD") + git(self.www, "status", "--porcelain")
+
+        async def refuse(path: str = "lib") -> None:
+            before = look()
+            for mode in ("safe", "ff-only"):
+                told = await self.update(mode)
+                self.assertIn(f"something of yours in them: {path}", told)
+                self.assertEqual(look(), before)
+
+        for name in ("untracked.txt", "ignored.log", "nest/untracked.txt"):
+            (inside / name).write_text("mine\n")
+            await refuse(os.path.dirname(f"lib/{name}"))
+            self.assertEqual((inside / name).read_text(), "mine\n")
+            (inside / name).unlink()
+        (inside / "lib.txt").write_text("mine\n")
+        await refuse()
+        git(inside, "update-index", "--assume-unchanged", "lib.txt")
+        await refuse()
+        self.assertEqual(self.lib(), "mine\n")
+        git(inside, "update-index", "--no-assume-unchanged", "lib.txt")
+        git(inside, "stash", "--quiet")
+        await refuse()
+        stash = git(inside, "rev-parse", "stash")
+        git(inside, "stash", "drop", "--quiet")
+        (inside / "b.txt").write_text("committed\n")
+        git(inside, "commit", "--quiet", "-a", "-m", "Mine")
+        await refuse()
+        commit = git(inside, "rev-parse", "HEAD")
+        git(inside, "update-ref", "refs/stash", stash)
+        for name in ("lib.txt", "ignored.log", "nest/untracked.txt"):
+            (inside / name).write_text("mine\n")
+        said = await self.update("follow")
+        self.assertEqual(self.lib(), "ours\n")
+        self.assertEqual(os.listdir(inside), ["lib.txt"])
+        folder = self.www / ".git" / "modules" / "lib"
+        self.assertIn(f"git --git-dir={folder} --work-tree=. show {RESCUE}:FILE", said)
+        kept = (f"--git-dir={folder}", "--work-tree=.")
+        for name, text in (("lib.txt", "mine"), ("ignored.log", "mine"), ("b.txt", "committed")):
+            self.assertEqual(git(self.www, *kept, "show", f"{RESCUE}:{name}"), text)
+        for one in (stash, commit):
+            git(self.www, *kept, "merge-base", "--is-ancestor", one, RESCUE)
+        kept = (f"--git-dir={folder / 'modules' / 'nest'}", "--work-tree=.")
+        self.assertEqual(git(self.www, *kept, "show", f"{RESCUE}:untracked.txt"), "mine")
+
+    async def test_what_cannot_be_kept_does_not_give_way(self) -> None:
+        """A repository in a submodule, or its own git folder there, refuses in every mode."""
+        await self.update()
+        before = git(self.www, "rev-parse", "HEAD")
+        self.replace_library({"lib/lib.txt": "ours\n"})
+        inside = self.www / "lib"
+        git(inside, "init", "--quiet", "other")
+        for mode, why in (("safe", "something of yours"), ("follow", "another repository")):
+            self.assertIn(why, await self.update(mode))
+            self.assertTrue((inside / "other" / ".git" / "HEAD").exists())
+        shutil.rmtree(inside / "other")
+        (inside / ".git").unlink()
+        (self.www / ".git" / "modules" / "lib").rename(inside / ".git")
+        git(
+            self.www,
+            "config",
+            "--file",
+            str(inside / ".git" / "config"),
+            "--unset",
+            "core.worktree",
+        )
+        for mode, why in (("safe", "something of yours"), ("follow", "absorbgitdirs")):
+            self.assertIn(why, await self.update(mode))
+            self.assertEqual(git(inside, "status", "--porcelain"), "")
+        self.assertEqual(git(self.www, "rev-parse", "HEAD"), before)
+        git(self.www, "submodule", "--quiet", "absorbgitdirs")
+        await self.update()
+        self.assertEqual(self.lib(), "ours\n")
+
+    async def test_one_that_gives_way_and_another_file_that_does_not(self) -> None:
+        """Where something else is in the way, it is where it was."""
+        await self.update()
+        self.replace_library({"a.txt": "two\n", "lib/lib.txt": "ours\n"})
+        (self.www / "a.txt").write_text("mine\n")
+        for submodules in (False, True):
+            self.assertIn("overwrite files: a.txt", await self.update(submodules=submodules))
+            self.assertEqual(git(self.www / "lib", "status", "--porcelain"), "")
+            self.assertEqual(git(self.www, "status", "--porcelain"), "M a.txt")
+        self.assertFalse((self.www / ".git" / ASIDE).exists())
+
+    async def test_an_update_that_was_cut_off_after_one_gave_way(self) -> None:
+        """The next deploy completes it, whether its files had begun to come or not."""
+        await self.update()
+        before = git(self.www, "rev-parse", "HEAD")
+        to = self.replace_library({"lib/lib.txt": "ours\n", "lib/more.txt": "ours\n"})
+        git(self.www, "fetch", "--quiet", "origin", "main")
+        saved = self.folder / "saved"
+        shutil.copytree(self.www, saved, symlinks=True)
+        for has_begun in (False, True):
+            shutil.rmtree(self.www)
+            shutil.copytree(saved, self.www, symlinks=True)
+            folder = self.www / ".git"
+            (folder / ASIDE).mkdir()
+            (self.www / "lib").rename(folder / ASIDE / "0")
+            (folder / NOTE).symlink_to(f"main\n{before}\n{to}\n{boot_id()}")
+            if has_begun:
+                (self.www / "lib").mkdir()
+                (self.www / "lib" / "lib.txt").write_text("ours\n")
+            self.assertIn("is completed first", await self.update())
+            self.assertEqual(git(self.www, "rev-parse", "HEAD"), to)
+            self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
 
     async def test_edits_where_nothing_moves(self) -> None:
         """An edit inside a submodule that stays where it is does no harm to a deploy."""
