@@ -22,7 +22,7 @@ from integralgit.background import InThread
 from integralgit.deploy.checkout import git_folder_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
-from integralgit.deploy.rescue import above, rescue, with_identity
+from integralgit.deploy.rescue import is_here, rescue, with_identity
 from integralgit.deploy.submodules import OwnWork, has_own_commits, is_repository
 from integralgit.deploy.unfinished import SUBMODULE, Unfinished
 
@@ -52,12 +52,7 @@ def repositories(root: str, wanted: Iterable[str]) -> list[str]:
             if ".git" in (*folders, *files):
                 found[os.path.relpath(parent, root)] = None
                 folders.clear()
-    return [path for path in found if _is_here(root, path)]
-
-
-def _is_here(root: str, path: str) -> bool:
-    """Whether a path is no link, and behind none."""
-    return not any(os.path.islink(os.path.join(root, one)) for one in (path, *above(path)))
+    return [path for path in found if is_here(root, path)]
 
 
 def _untracked(root: str, tracked: Collection[str], below: Iterable[str]) -> set[str]:
@@ -181,7 +176,7 @@ class Replaced:
                 how, _, name = entry.partition("\t")
                 if not how.startswith(SUBMODULE):
                     tracked.add(name)
-                elif is_repository(inside.inside(name)) and _is_here(root, name):
+                elif is_repository(inside.inside(name)) and is_here(root, name):
                     below.append(name)
             folder = Path(os.fsdecode(await inside.run("rev-parse", "--absolute-git-dir")))
             edited = await Unfinished(folder, inside, self.say).edited(*head)

@@ -79,6 +79,11 @@ def above(path: str) -> list[str]:
     return [str(one) for one in PurePath(path).parents][:-1]
 
 
+def is_here(root: str, path: str) -> bool:
+    """Whether a path is no link, and behind none."""
+    return not any(os.path.islink(os.path.join(root, one)) for one in (path, *above(path)))
+
+
 def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
     """The paths, and for a folder the files in that, unless it is a repository of its own."""
     for path in paths:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import msgspec
 from attrs import define
@@ -19,7 +20,8 @@ from integralgit.background import InThread
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused, shortened
-from integralgit.deploy.rescue import rescue, with_identity
+from integralgit.deploy.rescue import files_in, is_here, rescue, with_identity
+from integralgit.deploy.unfinished import SUBMODULE
 
 #: The first releases of each line of git that do not run code of a hostile submodule
 #: (CVE-2025-48384; git's release notes 2.43.7 to 2.50.1).
@@ -74,6 +76,22 @@ async def has_own_commits(git: Git, path: str, head: str, *wanted: str) -> bool:
         "--",
     )
     return bool(own)
+
+
+def clear_folders(root: str, paths: Iterable[str]) -> None:
+    """Remove the folders in those of submodules where there are no files, for git clones into none else.
+
+    An earlier folder may have left them, by files that were removed or kept
+    before. Meant for a thread.
+    """
+    for path in paths:
+        full = os.path.join(root, path)
+        if not is_here(root, path) or next(files_in(full), None) is not None:
+            continue
+        for parent, folders, _ in os.walk(full, topdown=False):
+            for name in folders:
+                with suppress(OSError):
+                    os.rmdir(os.path.join(parent, name))
 
 
 @define
@@ -179,6 +197,10 @@ class Submodules:
                 f"Warning: {version} may run code of a hostile submodule (CVE-2025-48384),"
                 f" unless your system has mended it; git 2.43.7, 2.50.1 and newer do not."
             )
+        listed = await self.git.run("ls-files", "--stage", "-z")
+        entries = (entry.partition("\t") for entry in listed.split("\0"))
+        paths = [path for how, _, path in entries if how.startswith(SUBMODULE)]
+        await self.in_thread(clear_folders, self.git.folder or "", paths)
         try:
             await self.git.run("submodule", "--quiet", "sync", "--recursive")
             await self.git.run(

@@ -219,6 +219,31 @@ class Submodules(TestCase):
         shutil.rmtree(self.upstream.work / "lib")
         return self.upstream.commit({".gitmodules": None, **files})
 
+    async def test_a_folder_that_becomes_one(self) -> None:
+        """What else is in it refuses, or is kept; folders that are empty then are not in the way."""
+        work = self.upstream.work
+        for mode in ("ff-only", "safe", "follow"):
+            self.upstream.commit({f"{mode}/lib.txt": "ours\n", f"{mode}/sub/b.txt": "ours\n"})
+            await self.update()
+            git(work, "rm", "--quiet", "-r", mode)
+            git(work, *ALLOW, "submodule", "--quiet", "add", str(self.library.bare), mode)
+            output = self.www / mode / "build" / "objects" / "a.o"
+            output.parent.mkdir(parents=True)
+            (self.www / mode / "empty").mkdir()
+            commit = self.upstream.commit({".gitignore": "build/\n"})
+            output.write_text("built\n")
+            if mode != "follow":
+                told = await self.update(mode)
+                self.assertIn(f"overwrite files: {mode}/build/objects/a.o", told)
+                self.assertTrue((self.www / mode / "empty").is_dir())
+                output.unlink()
+            await self.update(mode)
+            self.assertEqual(git(self.www, "rev-parse", "HEAD"), commit)
+            self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
+            self.assertEqual(sorted(os.listdir(self.www / mode)), [".git", "lib.txt"])
+        kept = git(self.www, "show", f"{RESCUE}:follow/build/objects/a.o")
+        self.assertEqual(kept, "built")
+
     async def test_one_that_becomes_a_file(self) -> None:
         """Something of a person's in it refuses, or is kept with its git folder; else it makes way."""
         await self.update()
