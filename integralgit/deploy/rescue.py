@@ -178,3 +178,11 @@ def _written(folder: Path, links: Mapping[str, bytes]) -> list[str]:
     for file, text in zip(files, links.values(), strict=True):
         file.write_bytes(text)
     return [str(file) for file in files]
+
+
+def remove(root: str, paths: Sequence[str]) -> None:
+    """Remove files that were rescued, where they stand in the way."""
+    for path in paths:
+        full = Path(root, path)
+        if full.is_symlink() or not full.is_dir():
+            full.unlink(missing_ok=True)

@@ -8,8 +8,7 @@ here, for people to read; beforehand, where git's word is not enough.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,56 +31,12 @@ from integralgit.deploy.plan import (
     shortened,
 )
 from integralgit.deploy.replaced import Replaced
-from integralgit.deploy.rescue import files_in, rescue, with_identity
+from integralgit.deploy.rescue import remove, rescue, with_identity
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
+from integralgit.deploy.way import in_the_way
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
-
-
-def occupied(
-    root: str, wanted: Iterable[str], leaving: frozenset[str], staying: Iterable[str] = ()
-) -> list[str]:
-    """Which paths below `root` stand where new files are wanted, git aside.
-
-    `leaving` are tracked files that the same update removes, and `staying`
-    such that it changes, in whose folders' place something may stand. Looks at
-    the disk; meant for a thread.
-    """
-    found: dict[str, None] = {}
-    #: Whether something may stand below a parent path: not where the update makes the folder anew.
-    folders: dict[str, bool] = {"": True}
-
-    def has_content(path: str) -> bool:
-        if path not in folders:
-            folders[path] = False
-            if has_content(os.path.dirname(path)):
-                mode = _mode(os.path.join(root, path))
-                folders[path] = mode is not None and stat.S_ISDIR(mode)
-                if mode is not None and not stat.S_ISDIR(mode) and path not in leaving:
-                    found[path] = None
-        return folders[path]
-
-    for path in staying:
-        has_content(os.path.dirname(path))
-    for path in wanted:
-        if not has_content(os.path.dirname(path)):
-            continue
-        full = os.path.join(root, path)
-        mode = _mode(full)
-        if mode is not None and not stat.S_ISDIR(mode):
-            found[path] = None
-        elif mode is not None:
-            inside = (os.path.relpath(one, root) for one in files_in(full))
-            found.update(dict.fromkeys(one for one in inside if one not in leaving))
-    return list(found)
-
-
-def _mode(path: str) -> int | None:
-    try:
-        return os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _was_refused(error: GitError) -> bool:
@@ -274,30 +229,6 @@ class Update:
             loose,
         )
 
-    async def _in_the_way(self, status: Status, to: str) -> tuple[list[str], list[str]]:
-        """Edited files that the way to a commit would change, and others where it makes new ones."""
-        git = self.checkout.git
-        if status.head is None:
-            added = (await git.run("ls-tree", "-r", "-z", "--name-only", to)).split("\0")
-            changed: list[str] = []
-            leaving: list[str] = []
-        else:
-            listed = await git.run(
-                "diff-tree", "-r", "-z", "--name-status", "--no-renames", status.head, to, "--"
-            )
-            parts = listed.split("\0")
-            pairs = list(zip(parts[::2], parts[1::2], strict=False))
-            added = [path for kind, path in pairs if kind == "A"]
-            changed = [path for kind, path in pairs if kind != "A"]
-            leaving = [path for kind, path in pairs if kind == "D"]
-        edited = [path for path in changed if path in status.edited]
-        gone = frozenset(leaving)
-        staying = [path for path in changed if path and path not in gone]
-        others = await self.in_thread(
-            occupied, self.checkout.location, filter(None, added), gone, staying
-        )
-        return edited, others
-
     async def _move(self, head: Head, found: Found, branch: str, to: str) -> None:
         """Move where nothing is in the way.
 
@@ -327,7 +258,7 @@ class Update:
         return (self._unfinished.folder / "info" / "sparse-checkout").exists()
 
     async def _see_that_nothing_is_in_the_way(self, status: Status, to: str) -> None:
-        edited, others = await self._in_the_way(status, to)
+        edited, others = await in_the_way(self.checkout.git, status, to, self.in_thread)
         if edited or others:
             raise self._would_overwrite(edited, others)
 
@@ -434,7 +365,7 @@ class Update:
 
     async def _overwrite(self, found: Found, branch: str, to: str, rescue_ref: str) -> None:
         status = await self.checkout.status()
-        edited, others = await self._in_the_way(status, to)
+        edited, others = await in_the_way(self.checkout.git, status, to, self.in_thread)
         assumed = await self._assumed_unchanged(status)
         # What stands in the place of a folder is none of the files that are missing there.
         instead = await self.in_thread(
@@ -451,7 +382,7 @@ class Update:
         git = self.checkout.git
         if found.in_progress in _QUIT:
             await git.try_(_QUIT[found.in_progress], "--quit")
-        await self.in_thread(_remove, self.checkout.location, others)
+        await self.in_thread(remove, self.checkout.location, others)
         try:
             await self._change(status.head, branch, to, keep=False)
         except GitError:
@@ -466,11 +397,3 @@ class Update:
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:
             await self._follow_remote(branch)
-
-
-def _remove(root: str, paths: Sequence[str]) -> None:
-    """Remove files that were rescued, where they stand in the way."""
-    for path in paths:
-        full = Path(root, path)
-        if full.is_symlink() or not full.is_dir():
-            full.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.update import occupied
+from integralgit.deploy.way import occupied
 
 
 class Occupied(SynchronousTestCase):

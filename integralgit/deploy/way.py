@@ -1,0 +1,81 @@
+"""What stands in the way of a commit, worked out from the disk before anything is changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from integralgit.background import InThread
+from integralgit.deploy.checkout import Status
+from integralgit.deploy.git import Git
+from integralgit.deploy.rescue import files_in
+
+
+def occupied(
+    root: str, wanted: Iterable[str], leaving: frozenset[str], staying: Iterable[str] = ()
+) -> list[str]:
+    """Which paths below `root` stand where new files are wanted, git aside.
+
+    `leaving` are tracked files that the same update removes, and `staying`
+    such that it changes, in whose folders' place something may stand. Looks at
+    the disk; meant for a thread.
+    """
+    found: dict[str, None] = {}
+    #: Whether something may stand below a parent path: not where the update makes the folder anew.
+    folders: dict[str, bool] = {"": True}
+
+    def has_content(path: str) -> bool:
+        if path not in folders:
+            folders[path] = False
+            if has_content(os.path.dirname(path)):
+                mode = _mode(os.path.join(root, path))
+                folders[path] = mode is not None and stat.S_ISDIR(mode)
+                if mode is not None and not stat.S_ISDIR(mode) and path not in leaving:
+                    found[path] = None
+        return folders[path]
+
+    for path in staying:
+        has_content(os.path.dirname(path))
+    for path in wanted:
+        if not has_content(os.path.dirname(path)):
+            continue
+        full = os.path.join(root, path)
+        mode = _mode(full)
+        if mode is not None and not stat.S_ISDIR(mode):
+            found[path] = None
+        elif mode is not None:
+            inside = (os.path.relpath(one, root) for one in files_in(full))
+            found.update(dict.fromkeys(one for one in inside if one not in leaving))
+    return list(found)
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+async def in_the_way(
+    git: Git, status: Status, to: str, in_thread: InThread
+) -> tuple[list[str], list[str]]:
+    """Edited files that the way to a commit would change, and others where it makes new ones."""
+    if status.head is None:
+        added = (await git.run("ls-tree", "-r", "-z", "--name-only", to)).split("\0")
+        changed: list[str] = []
+        leaving: list[str] = []
+    else:
+        listed = await git.run(
+            "diff-tree", "-r", "-z", "--name-status", "--no-renames", status.head, to, "--"
+        )
+        parts = listed.split("\0")
+        pairs = list(zip(parts[::2], parts[1::2], strict=False))
+        added = [path for kind, path in pairs if kind == "A"]
+        changed = [path for kind, path in pairs if kind != "A"]
+        leaving = [path for kind, path in pairs if kind == "D"]
+    edited = [path for path in changed if path in status.edited]
+    gone = frozenset(leaving)
+    staying = [path for path in changed if path and path not in gone]
+    others = await in_thread(occupied, git.folder or "", filter(None, added), gone, staying)
+    return edited, others
