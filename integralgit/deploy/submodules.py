@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from integralgit.background import InThread
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
-from integralgit.deploy.plan import Refused, shortened
-from integralgit.deploy.rescue import files_in, is_here, rescue, with_identity
+from integralgit.deploy.plan import Refused, named, shortened
+from integralgit.deploy.rescue import files_in, is_here, remove, rescue, with_identity
 from integralgit.deploy.unfinished import SUBMODULE
+from integralgit.deploy.way import in_the_way
 
 #: The first releases of each line of git that do not run code of a hostile submodule
 #: (CVE-2025-48384; git's release notes 2.43.7 to 2.50.1).
@@ -46,12 +47,16 @@ class Incomplete(Refused):
 
 
 class OwnWork(msgspec.Struct, frozen=True):
-    """What a person has done in a submodule, and an update would take away: files as they are, and commits."""
+    """What a person has done in a submodule, and an update would take away: files as they are, and commits.
+
+    `others` are files that git does not track, in the way of those of the update.
+    """
 
     path: str
     head: str | None
     files: list[str]
     commits: list[str]
+    others: list[str] = []
 
 
 def is_repository(git: Git) -> bool:
@@ -111,22 +116,39 @@ class Submodules:
         """
         works = await self._works(to)
         if works and rescue_ref is None:
-            self.say(
-                "The update would move submodules with commits or edits of their own:\n"
-                + shortened([work.path for work in works])
-            )
-            names = ", ".join(work.path for work in works[:5])
-            raise Refused(
-                f"nothing was changed, for submodules have commits or edits of their own: {names}"
-            )
+            raise self._would_take_away(works)
         for work in works:
             assert rescue_ref is not None
             self.say(f"In the submodule {work.path}:")
             inside = await with_identity(self.git.inside(work.path), self.host)
+            files = [*work.files, *work.others]
             await rescue(
-                inside, work.head, work.commits, work.files, rescue_ref, self.say, self.in_thread
+                inside, work.head, work.commits, files, rescue_ref, self.say, self.in_thread
             )
-            await inside.run("reset", "--quiet", "--hard")
+        for work in works:
+            inside = self.git.inside(work.path)
+            if work.files:
+                await inside.run("reset", "--quiet", "--hard")
+            await self.in_thread(remove, inside.folder or "", work.others)
+
+    def _would_take_away(self, works: Sequence[OwnWork]) -> Refused:
+        """Tell the log what a person has in submodules; the refusal for it."""
+        moved = [work.path for work in works if work.files or work.commits]
+        others = [f"{work.path}/{file}" for work in works for file in work.others]
+        reasons = []
+        if moved:
+            self.say(
+                "The update would move submodules with commits or edits of their own:\n"
+                + shortened(moved)
+            )
+            reasons.append(f"submodules have commits or edits of their own: {named(moved)}")
+        if others:
+            self.say(
+                "The update would overwrite files in submodules, not tracked by git there:\n"
+                + shortened(others)
+            )
+            reasons.append(f"the update would overwrite files in submodules: {named(others)}")
+        return Refused("nothing was changed, for " + "; and ".join(reasons))
 
     async def _touched(self) -> list[str]:
         """The submodules that are at another commit than the checkout says, or have edits."""
@@ -141,49 +163,69 @@ class Submodules:
         entries = (entry.split(" ", 8) for entry in listed.split("\0"))
         return [entry[8] for entry in entries if entry[0] == "1" and entry[2].startswith("S")]
 
+    async def _wanted(self, to: str | None) -> Mapping[str, str | None]:
+        """The submodules of a commit, each with its own; of one that is not here, those that may move."""
+        if to is None:
+            return dict.fromkeys(await self._touched())
+        listed = (await self.git.run("ls-tree", "-r", "-z", to)).split("\0")
+        entries = (entry.partition("\t") for entry in listed if entry.startswith(SUBMODULE))
+        return {path: how.split(" ")[2] for how, _, path in entries}
+
     async def _works(self, to: str | None) -> list[OwnWork]:
         """What a person has done in submodules, and theirs, that the way to that commit would move.
 
-        None stands for a commit that is not here yet.
+        None stands for a commit that cannot be had.
         """
         found = []
-        for path in await self._touched():
+        for path, wanted in (await self._wanted(to)).items():
             inside = self.git.inside(path)
-            if not is_repository(inside):
+            if not is_repository(inside) or not is_here(self.git.folder or "", path):
                 # Removed by somebody: git would find the repository around it there.
                 continue
-            wanted = await self._wanted(path, to)
-            if wanted == "":
-                continue
-            if work := await self._work_in(path, wanted):
+            is_there = wanted is not None and await self._has(inside, wanted)
+            if work := await self._work_in(path, wanted, is_there=is_there):
                 found.append(work)
-            is_here = wanted and not (await inside.try_("cat-file", "-e", wanted)).code
             below = Submodules(inside, self.say, self.host, self.in_thread)
             found += [
                 replace(one, path=f"{path}/{one.path}")
-                for one in await below._works(wanted if is_here else None)
+                for one in await below._works(wanted if is_there else None)
             ]
         return found
 
-    async def _wanted(self, path: str, to: str | None) -> str | None:
-        """The commit of a submodule in that commit, empty where it has none; None where that is not known."""
-        if to is None:
-            return None
-        form = "--format=%(objecttype) %(objectname)"
-        kind, _, name = (await self.git.run("ls-tree", "-z", form, to, "--", path)).partition(" ")
-        return name.rstrip("\0") if kind == "commit" else ""
+    async def _has(self, inside: Git, commit: str) -> bool:
+        """Whether a submodule has a commit, which is fetched as `git submodule update` would.
 
-    async def _work_in(self, path: str, wanted: str | None) -> OwnWork | None:
-        """What a person has done in a submodule that is to be at that commit, if it is to move."""
+        Where that fails, it may be that only the address has changed.
+        """
+        asked = ("--verify", "--quiet", f"{commit}^{{commit}}")
+        for more in ((), ("origin", commit)):
+            if not (await inside.try_("rev-parse", *asked)).code:
+                return True
+            try:
+                await inside.run("fetch", "--quiet", *more)
+            except GitError as error:
+                if error.was_ended:
+                    raise
+        return not (await inside.try_("rev-parse", *asked)).code
+
+    async def _work_in(self, path: str, wanted: str | None, *, is_there: bool) -> OwnWork | None:
+        """What a person has done in a submodule that is to be at that commit, if it is to move.
+
+        Without the commit, what is in its way cannot be told.
+        """
         inside = self.git.inside(path)
         status = await status_of(inside)
         if status.head is None or wanted == status.head:
             return None
         has_commits = await has_own_commits(self.git, path, status.head, *filter(None, [wanted]))
+        commits = [status.head] if has_commits else []
         # Where it is to be is not known yet: it may well stay, and git overwrites no edits there.
-        if has_commits or (status.edited and wanted is not None):
-            commits = [status.head] if has_commits else []
-            return OwnWork(path, status.head, sorted(status.edited), commits)
+        edited = sorted(status.edited) if wanted is not None or has_commits else []
+        others: list[str] = []
+        if wanted is not None and is_there:
+            _, others = await in_the_way(inside, status, wanted, self.in_thread)
+        if commits or edited or others:
+            return OwnWork(path, status.head, edited, commits, others)
         return None
 
     async def update(self) -> None:

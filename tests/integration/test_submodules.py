@@ -172,6 +172,69 @@ class Submodules(TestCase):
         self.assertEqual(self.lib(), "three\n")
         self.assertEqual(git(inside, "rev-parse", "mine"), mine)
 
+    async def test_files_in_the_way_inside(self) -> None:
+        """Untracked and ignored ones refuse before anything changes; `follow` keeps them in the submodule."""
+        self.library.commit({".gitignore": "*.log\n"})
+        self.next_library("two\n")
+        await self.update()
+        names = ("untracked.txt", "ignored.log")
+        self.library.commit(dict.fromkeys(names, "theirs\n"))
+        self.next_library("three\n")
+        inside, before = self.www / "lib", git(self.www, "rev-parse", "HEAD")
+        for name in names:
+            (inside / name).write_text("mine\n")
+        (inside / "elsewhere.txt").write_text("mine\n")
+        for mode in ("safe", "ff-only"):
+            told = await self.update(mode)
+            self.assertIn("overwrite files in submodules: lib/ignored.log, lib/untracked.txt", told)
+            self.assertEqual(git(self.www, "rev-parse", "HEAD"), before)
+            self.assertEqual(self.lib(), "two\n")
+            self.assertEqual((inside / names[0]).read_text(), "mine\n")
+        said = await self.update("follow")
+        self.assertIn("In the submodule lib:", said)
+        self.assertEqual(self.lib(), "three\n")
+        for name in names:
+            self.assertEqual((inside / name).read_text(), "theirs\n")
+            self.assertEqual(git(inside, "show", f"{RESCUE}:{name}"), "mine")
+        self.assertEqual(git(inside, "status", "--porcelain"), "?? elsewhere.txt")
+
+    async def test_a_file_in_the_way_inside_one_of_theirs(self) -> None:
+        """It is found there too, though the commits of both are yet to be fetched."""
+        nest = Upstream(self.folder / "nesthost")
+        nest.commit({"nest.txt": "one\n"})
+        work = self.library.work
+        git(work, *ALLOW, "submodule", "--quiet", "add", str(nest.bare), "nest")
+        self.next_library("two\n")
+        await self.update()
+        git(work / "nest", "pull", "--quiet", "origin", nest.commit({"new.txt": "theirs\n"}))
+        git(work, "add", "nest")
+        self.next_library("three\n")
+        mine = self.www / "lib" / "nest" / "new.txt"
+        mine.write_text("mine\n")
+        self.assertIn("in submodules: lib/nest/new.txt", await self.update())
+        self.assertEqual((self.lib(), mine.read_text()), ("two\n", "mine\n"))
+        await self.update("follow")
+        self.assertEqual((self.lib(), mine.read_text()), ("three\n", "theirs\n"))
+        self.assertEqual(git(mine.parent, "show", f"{RESCUE}:new.txt"), "mine")
+
+    async def test_work_that_cannot_be_kept_inside(self) -> None:
+        """Where one submodule's cannot, that of the others stays as it is too."""
+        work = self.upstream.work
+        git(work, *ALLOW, "submodule", "--quiet", "add", str(self.library.bare), "more")
+        self.upstream.commit({})
+        await self.update()
+        self.library.commit({"other/x.txt": "theirs\n"})
+        git(work / "more", "pull", "--quiet", "origin", "main")
+        git(work, "add", "more")
+        self.next_library("two\n")
+        (self.www / "lib" / "lib.txt").write_text("mine\n")
+        other = self.www / "more" / "other"
+        git(self.www, "init", "--quiet", str(other))
+        (other / "x.txt").write_text("mine\n")
+        self.assertIn("another repository", await self.update("follow"))
+        self.assertEqual((self.lib(), (other / "x.txt").read_text()), ("mine\n", "mine\n"))
+        self.assertEqual((self.www / "a.txt").read_text(), "one\n")
+
     async def test_one_that_was_removed(self) -> None:
         """One whose folder is gone, or holds nothing, comes back; edits around it are not touched for it."""
         for mode, text in (("safe", "two\n"), ("follow", "three\n")):
