@@ -108,6 +108,14 @@ def git_folder_of(location: str) -> Path:
     return inside
 
 
+def is_submodule_of(location: str, path: str) -> bool:
+    """Whether what stands at a path is or was a submodule of the location, by where its git folder lies."""
+    place = os.path.join(location, path)
+    modules = os.path.realpath(git_folder_of(location) / "modules")
+    is_inside = os.path.realpath(git_folder_of(place)).startswith(modules + os.sep)
+    return is_inside and not os.path.islink(place)
+
+
 def exclude(ref: str, other: str) -> bool:
     """Whether no repository can have both refs: each is a file or a folder (git-check-ref-format(1))."""
     return ref.startswith(f"{other}/") or other.startswith(f"{ref}/")

@@ -19,7 +19,7 @@ from attrs import define, field
 from msgspec.structs import replace
 
 from integralgit.background import InThread
-from integralgit.deploy.checkout import git_folder_of
+from integralgit.deploy.checkout import is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
 from integralgit.deploy.rescue import is_here, rescue, with_identity
@@ -114,14 +114,12 @@ class Replaced:
             if kind == "A" or (kind == "T" and path in leaving):
                 wanted.append(path)
         found: list[str] = await self.in_thread(repositories, root, wanted)
-        ours = os.path.realpath(modules) + os.sep
-
-        def is_ours(path: str) -> bool:
-            its = os.path.realpath(git_folder_of(os.path.join(root, path)))
-            return path in leaving or its.startswith(ours)
-
         # What stands at the very place of a submodule may become that.
-        self.paths = [path for path in found if path not in becoming and is_ours(path)]
+        self.paths = [
+            path
+            for path in found
+            if path not in becoming and (path in leaving or is_submodule_of(root, path))
+        ]
 
     async def make_way(self, rescue_ref: str | None) -> None:
         """Keep what a person has in them under `rescue_ref` of each; without one, refuse with the list.

@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterable
 
 from integralgit.background import InThread
-from integralgit.deploy.checkout import Status
+from integralgit.deploy.checkout import Status, is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.rescue import files_in
+from integralgit.deploy.unfinished import SUBMODULE
 
 
 def occupied(
@@ -61,21 +62,23 @@ async def in_the_way(
     git: Git, status: Status, to: str, in_thread: InThread
 ) -> tuple[list[str], list[str]]:
     """Edited files that the way to a commit would change, and others where it makes new ones."""
+    root, added, changed, leaving = git.folder or "", [], [], []
     if status.head is None:
         added = (await git.run("ls-tree", "-r", "-z", "--name-only", to)).split("\0")
-        changed: list[str] = []
-        leaving: list[str] = []
     else:
-        listed = await git.run(
-            "diff-tree", "-r", "-z", "--name-status", "--no-renames", status.head, to, "--"
-        )
+        listed = await git.run("diff-tree", "-r", "-z", "--no-renames", status.head, to, "--")
         parts = listed.split("\0")
-        pairs = list(zip(parts[::2], parts[1::2], strict=False))
-        added = [path for kind, path in pairs if kind == "A"]
-        changed = [path for kind, path in pairs if kind != "A"]
-        leaving = [path for kind, path in pairs if kind == "D"]
+        for how, path in zip(parts[::2], parts[1::2], strict=False):
+            after, *_, kind = how.split(" ")[1:]
+            if kind != "A":
+                changed.append(path)
+            elif after != SUBMODULE or not is_submodule_of(root, path):
+                # What was a submodule there becomes one again.
+                added.append(path)
+            if kind == "D":
+                leaving.append(path)
     edited = [path for path in changed if path in status.edited]
     gone = frozenset(leaving)
-    staying = [path for path in changed if path and path not in gone]
-    others = await in_thread(occupied, git.folder or "", filter(None, added), gone, staying)
+    staying = [path for path in changed if path not in gone]
+    others = await in_thread(occupied, root, filter(None, added), gone, staying)
     return edited, others

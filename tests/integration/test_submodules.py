@@ -344,6 +344,31 @@ class Submodules(TestCase):
             self.assertEqual(self.lib(), "one\n")
             self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
 
+    async def test_one_that_comes_back(self) -> None:
+        """What an earlier commit has left there becomes the submodule again, and so do its own."""
+        nest = Upstream(self.folder / "nesthost")
+        nest.commit({"nest.txt": "one\n"})
+        work, library = self.upstream.work, self.library.work
+        git(library, *ALLOW, "submodule", "--quiet", "add", str(nest.bare), "nest")
+        self.next_library("two\n")
+        await self.update()
+        git(library, "rm", "--quiet", "--cached", "nest")
+        self.next_library("three\n")
+        git(work, "rm", "--quiet", "--cached", "lib")
+        await self.update()
+        self.upstream.commit({"a.txt": "gone\n"})
+        await self.update()
+        self.assertEqual(self.lib(), "three\n")
+        git(library, "add", "nest")
+        git(work, "add", "lib")
+        for mode in ("safe", "follow"):
+            self.next_library(f"back in {mode}\n")
+            await self.update(mode)
+            self.assertEqual(self.lib(), f"back in {mode}\n")
+            self.assertEqual(git(self.www, "status", "--porcelain"), "")
+            git(self.www, "reset", "--quiet", "--hard", "HEAD~1")
+        self.assertTrue((self.www / "lib" / "nest" / "nest.txt").exists())
+
     async def test_others_in_whose_place_files_come(self) -> None:
         """One that an earlier commit has removed, and one whose folder becomes a file, give way too."""
         await self.update()
