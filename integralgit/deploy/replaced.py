@@ -95,6 +95,8 @@ class Replaced:
     host: str
     in_thread: InThread
     paths: list[str] = field(factory=list, init=False)
+    #: Whether a file comes where git has known a submodule: it does not look at what is in the folder.
+    is_a_file: bool = field(default=False, init=False)
 
     async def find(self, head: str, to: str) -> None:
         """Find those that stand in the way from one commit to another."""
@@ -113,6 +115,7 @@ class Replaced:
                 becoming.add(path)
             if kind == "A" or (kind == "T" and path in leaving):
                 wanted.append(path)
+            self.is_a_file |= kind == "T" and path in leaving
         found: list[str] = await self.in_thread(repositories, root, wanted)
         # What stands at the very place of a submodule may become that.
         self.paths = [

@@ -73,6 +73,7 @@ class Update:
     #: Where HEAD was before all that.
     _previous: str | None = field(default=None, init=False)
     _unfinished: Unfinished = field(init=False)
+    _is_git_careful: bool = field(default=True, init=False)
 
     async def run(
         self, branch: str, mode: str, tips: Tips, deployed: Sequence[str], rescue_ref: str
@@ -112,6 +113,7 @@ class Update:
         if head.commit not in (None, to):
             await replaced.find(head.commit, to)
             await replaced.make_way(kept_under)
+            self._is_git_careful = not replaced.is_a_file
         submodules = await self._submodules(to)
         if submodules is not None:
             await submodules.make_way(to, rescue_ref=kept_under)
@@ -233,11 +235,12 @@ class Update:
         """Move where nothing is in the way.
 
         git looks at that itself, and is believed but where it would overwrite
-        what stands outside of a sparse checkout, or in the place of a
-        submodule; what is in the way is worked out once it has refused. A
+        what stands outside of a sparse checkout, or in the place or the folder
+        of a submodule; what is in the way is worked out once it has refused. A
         removed file is brought back, as by every pull.
         """
-        if head.commit is None or self.with_submodules or self._is_sparse():
+        is_careful = self._is_git_careful and not self.with_submodules and not self._is_sparse()
+        if head.commit is None or not is_careful:
             await self._see_that_nothing_is_in_the_way(await self.checkout.status(), to)
         try:
             await self._change(head.commit, branch, to, keep=True)

@@ -69,7 +69,7 @@ async def in_the_way(
         listed = await git.run("diff-tree", "-r", "-z", "--no-renames", status.head, to, "--")
         parts = listed.split("\0")
         for how, path in zip(parts[::2], parts[1::2], strict=False):
-            after, *_, kind = how.split(" ")[1:]
+            before, after, *_, kind = how.removeprefix(":").split(" ")
             if kind != "A":
                 changed.append(path)
             elif after != SUBMODULE or not is_submodule_of(root, path):
@@ -77,6 +77,9 @@ async def in_the_way(
                 added.append(path)
             if kind == "D":
                 leaving.append(path)
+            elif before == SUBMODULE != after:
+                # In its folder there is nothing that git tracks here.
+                added.append(path)
     edited = [path for path in changed if path in status.edited]
     gone = frozenset(leaving)
     staying = [path for path in changed if path not in gone]

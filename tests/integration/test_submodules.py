@@ -369,6 +369,20 @@ class Submodules(TestCase):
             git(self.www, "reset", "--quiet", "--hard", "HEAD~1")
         self.assertTrue((self.www / "lib" / "nest" / "nest.txt").exists())
 
+    async def test_files_in_place_of_one_that_is_not_there(self) -> None:
+        """A file takes the place of a submodule's folder, but not of what a person has put there."""
+        await self.update(submodules=False)
+        self.replace_library({"lib": "a file now\n"})
+        mine = self.www / "lib" / "mine.txt"
+        mine.write_text("mine\n")
+        for submodules in (False, True):
+            told = await self.update(submodules=submodules)
+            self.assertIn("overwrite files: lib/mine.txt", told)
+            self.assertEqual(mine.read_text(), "mine\n")
+        await self.update("follow", submodules=False)
+        self.assertEqual((self.www / "lib").read_text(), "a file now\n")
+        self.assertEqual(git(self.www, "show", f"{RESCUE}:lib/mine.txt"), "mine")
+
     async def test_others_in_whose_place_files_come(self) -> None:
         """One that an earlier commit has removed, and one whose folder becomes a file, give way too."""
         await self.update()
