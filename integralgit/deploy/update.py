@@ -34,7 +34,7 @@ from integralgit.deploy.replaced import Replaced
 from integralgit.deploy.rescue import remove, rescue, with_identity
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
-from integralgit.deploy.way import in_the_way
+from integralgit.deploy.way import in_the_way, occupied
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
