@@ -22,11 +22,12 @@ from integralgit.background import InThread
 from integralgit.deploy.checkout import is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
-from integralgit.deploy.rescue import is_here, rescue, with_identity
+from integralgit.deploy.rescue import above, is_here, rescue, with_identity
 from integralgit.deploy.submodules import OwnWork, has_own_commits, is_repository
 from integralgit.deploy.unfinished import SUBMODULE, Unfinished
 
 ASIDE = "integralgit-aside"
+_ENTRY = int(SUBMODULE, 8).to_bytes(4, "big")
 
 
 def repositories(root: str, wanted: Iterable[str]) -> list[str]:
@@ -53,6 +54,20 @@ def repositories(root: str, wanted: Iterable[str]) -> list[str]:
                 found[os.path.relpath(parent, root)] = None
                 folders.clear()
     return [path for path in found if is_here(root, path)]
+
+
+def _may_have_any(root: str, folder: Path) -> bool:
+    """Whether a checkout may have submodules, also such as nothing tells where they are from.
+
+    For those, by the mode of an entry as the index has it (gitformat-index(5)),
+    which other bytes there may look like.
+    """
+    if os.path.exists(os.path.join(root, ".gitmodules")) or (folder / "modules").exists():
+        return True
+    try:
+        return _ENTRY in (folder / "index").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _untracked(root: str, tracked: Collection[str], below: Iterable[str]) -> set[str]:
@@ -100,13 +115,13 @@ class Replaced:
 
     async def find(self, head: str, to: str) -> None:
         """Find those that stand in the way from one commit to another."""
-        root, modules = self.git.folder or "", self.folder / "modules"
-        if not modules.exists() and not os.path.exists(os.path.join(root, ".gitmodules")):
+        root = self.git.folder or ""
+        if not await self.in_thread(_may_have_any, root, self.folder):
             return
         listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", head, to, "--")
         parts = listed.split("\0")
         wanted: list[str] = []
-        leaving, becoming = set(), set()
+        leaving, becoming, files = set(), set(), set()
         for how, path in zip(parts[::2], parts[1::2], strict=False):
             before, after, *_, kind = how.removeprefix(":").split(" ")
             if before == SUBMODULE != after:
@@ -115,7 +130,9 @@ class Replaced:
                 becoming.add(path)
             if kind == "A" or (kind == "T" and path in leaving):
                 wanted.append(path)
-            self.is_a_file |= kind == "T" and path in leaving
+            if kind in "AT" and after != SUBMODULE:
+                files.add(path)
+        self.is_a_file = any(path in files for one in leaving for path in (one, *above(one)))
         found: list[str] = await self.in_thread(repositories, root, wanted)
         # What stands at the very place of a submodule may become that.
         self.paths = [

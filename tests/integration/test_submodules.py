@@ -282,6 +282,37 @@ class Submodules(TestCase):
         shutil.rmtree(self.upstream.work / "lib")
         return self.upstream.commit({".gitmodules": None, **files})
 
+    async def test_a_file_in_the_place_of_a_folder_with_one(self) -> None:
+        """What somebody has put into the folder of one that is not cloned is looked for there, too."""
+        work, mine = self.upstream.work, self.www / "sub" / "two" / "mine.txt"
+        git(work, *ALLOW, "submodule", "--quiet", "add", str(self.library.bare), "sub/two")
+        self.upstream.commit({"sub/k.txt": "1\n"})
+        await self.update(submodules=False)
+        mine.write_text("mine\n")
+        git(work, "rm", "--quiet", "--cached", "-r", "sub")
+        shutil.rmtree(work / "sub")
+        self.upstream.commit({"sub": "file\n"})
+        for mode in ("safe", "ff-only"):
+            refused = await self.update(mode, submodules=False)
+            self.assertIn("nothing was changed", refused)
+            self.assertEqual(mine.read_text(), "mine\n")
+
+    async def test_one_that_nothing_tells_of(self) -> None:
+        """A repository that was added by mistake, without `.gitmodules`, goes no more than others do."""
+        work, here = self.upstream.work, self.www / "lib"
+        self.upstream.commit({".gitmodules": None})
+        await self.update(submodules=False)
+        here.rmdir()
+        git(self.www, *ALLOW, "clone", "--quiet", str(self.library.bare), "lib")
+        (here / "mine.txt").write_text("mine\n")
+        git(work, "rm", "--quiet", "--cached", "lib")
+        shutil.rmtree(work / "lib")
+        self.upstream.commit({"lib": "file\n"})
+        for mode in ("safe", "ff-only", "follow"):
+            refused = await self.update(mode, submodules=False)
+            self.assertIn("nothing was changed", refused)
+            self.assertEqual((here / "mine.txt").read_text(), "mine\n")
+
     async def test_a_folder_that_becomes_one(self) -> None:
         """What else is in it refuses, or is kept; folders that are empty then are not in the way."""
         work = self.upstream.work
