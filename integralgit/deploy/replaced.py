@@ -19,12 +19,13 @@ from attrs import define, field
 from msgspec.structs import replace
 
 from integralgit.background import InThread
+from integralgit.deploy.changes import SUBMODULE, changes
 from integralgit.deploy.checkout import is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
 from integralgit.deploy.rescue import above, is_here, rescue, with_identity
 from integralgit.deploy.submodules import OwnWork, has_own_commits, is_repository
-from integralgit.deploy.unfinished import SUBMODULE, Unfinished
+from integralgit.deploy.unfinished import Unfinished
 
 ASIDE = "integralgit-aside"
 _ENTRY = int(SUBMODULE, 8).to_bytes(4, "big")
@@ -118,26 +119,19 @@ class Replaced:
         root = self.git.folder or ""
         if not await self.in_thread(_may_have_any, root, self.folder):
             return
-        listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", head, to, "--")
-        parts = listed.split("\0")
-        wanted: list[str] = []
-        leaving, becoming, files = set(), set(), set()
-        for how, path in zip(parts[::2], parts[1::2], strict=False):
-            before, after, *_, kind = how.removeprefix(":").split(" ")
-            if before == SUBMODULE != after:
-                leaving.add(path)
-            if after == SUBMODULE != before:
-                becoming.add(path)
-            if kind == "A" or (kind == "T" and path in leaving):
-                wanted.append(path)
-            if kind in "AT" and after != SUBMODULE:
-                files.add(path)
+        found = await changes(self.git, head, to)
+        leaving = {one.path for one in found if one.ends_submodule}
+        becoming = {one.path for one in found if one.after == SUBMODULE != one.before}
+        wanted = [
+            one.path for one in found if one.kind == "A" or (one.kind == "T" and one.ends_submodule)
+        ]
+        files = {one.path for one in found if one.kind in "AT" and one.after != SUBMODULE}
         self.is_a_file = any(path in files for one in leaving for path in (one, *above(one)))
-        found: list[str] = await self.in_thread(repositories, root, wanted)
+        standing: list[str] = await self.in_thread(repositories, root, wanted)
         # What stands at the very place of a submodule may become that.
         self.paths = [
             path
-            for path in found
+            for path in standing
             if path not in becoming and (path in leaving or is_submodule_of(root, path))
         ]
 

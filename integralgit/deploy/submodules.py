@@ -17,11 +17,11 @@ from attrs import define
 from msgspec.structs import replace
 
 from integralgit.background import InThread
+from integralgit.deploy.changes import SUBMODULE
 from integralgit.deploy.checkout import status_of
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused, named, shortened
 from integralgit.deploy.rescue import files_in, is_here, remove, rescue, with_identity
-from integralgit.deploy.unfinished import SUBMODULE
 from integralgit.deploy.way import in_the_way
 
 #: The first releases of each line of git that do not run code of a hostile submodule

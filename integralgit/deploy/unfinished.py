@@ -13,7 +13,7 @@ where the machine has been started anew since, files may have lost what is in th
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import msgspec
 from attrs import define
 
 from integralgit.background import InThread
+from integralgit.deploy.changes import Change, changes
 from integralgit.deploy.git import Git
 from integralgit.deploy.rescue import above
 from integralgit.deploy.script import boot_id
@@ -31,17 +32,7 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 #: While files are changed, and from then on until they are on the disk.
 NOTE, DONE = "integralgit-update", "integralgit-updated"
 NOTHING = "nothing"
-#: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
-SUBMODULE = "160000"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch", "--sparse"]
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """One path that differs between two commits; `kind` is git-diff-tree(1)'s letter."""
-
-    path: str
-    kind: str
-    is_submodule: bool
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -50,20 +41,11 @@ class Completed(msgspec.Struct, frozen=True):
     before: str | None
 
 
-def _changes(listed: str) -> Iterator[_Change]:
-    """The changes that `git diff-tree -r -z` lists."""
-    parts = iter(listed.split("\0"))
-    for how in parts:
-        if how:
-            before, after, _, _, kind = how.removeprefix(":").split(" ")
-            yield _Change(next(parts), kind, SUBMODULE in (before, after))
-
-
-def _have_changed(root: str, changes: Iterable[_Change], since: int) -> bool:
+def _have_changed(root: str, some: Iterable[Change], since: int) -> bool:
     """Whether one of the files below `root` was written or removed since then, in nanoseconds."""
     return any(
         _changed_at(os.path.join(root, one.path), was_there=one.kind != "A") >= since
-        for one in changes
+        for one in some
     )
 
 
@@ -157,18 +139,11 @@ class Unfinished:
         By when the file system has seen changes, for what is in the files may
         be a person's.
         """
-        if before is None:
-            listed = await self.git.run("ls-tree", "-r", "-z", "--name-only", to)
-            changes = [_Change(path, "A", False) for path in listed.split("\0") if path]
-        else:
-            changes = await self._between(before, to)
         root, since = self.git.folder or "", os.lstat(self._path(NOTE)).st_ctime_ns
-        changed: bool = await in_thread(_have_changed, root, changes, since)
+        changed: bool = await in_thread(
+            _have_changed, root, await changes(self.git, before, to), since
+        )
         return changed
-
-    async def _between(self, before: str, to: str) -> list[_Change]:
-        listed = await self.git.run("diff-tree", "-r", "-z", "--no-renames", before, to, "--")
-        return list(_changes(listed))
 
     async def complete(self, keep: Keep) -> Completed | None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
@@ -244,11 +219,11 @@ class Unfinished:
 
     async def _complete(self, before: str, to: str, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
-        changes = await self._between(before, to)
+        found = await changes(self.git, before, to)
         changed, wanting = await self._differing(before), await self._differing(to)
         odd = [
             one.path
-            for one in changes
+            for one in found
             if one.path in wanting
             and not one.is_submodule
             and (one.kind == "A" or one.path in changed)
@@ -256,21 +231,21 @@ class Unfinished:
         ]
         if odd:
             await keep(odd)
-        coming = [one for one in changes if one.kind != "D"]
+        coming = [one for one in found if one.kind != "D"]
         # In a folder's place nothing else is left once its files have come.
         folders = {folder for one in coming for folder in above(one.path)}
-        gone = [one for one in changes if one.kind == "D" and one.path not in folders]
+        gone = [one for one in found if one.kind == "D" and one.path not in folders]
         await self._each(["checkout", "--force", to], coming)
         await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
         await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
 
-    async def _each(self, command: list[str], changes: list[_Change]) -> None:
+    async def _each(self, command: list[str], some: list[Change]) -> None:
         """Run a git command on the paths of those changes."""
-        if not changes:
+        if not some:
             return
         paths = self.folder / f"{NOTE}.paths"
         try:
-            paths.write_bytes(b"\0".join(os.fsencode(one.path) for one in changes))
+            paths.write_bytes(b"\0".join(os.fsencode(one.path) for one in some))
             await self.git.with_environment(GIT_LITERAL_PATHSPECS="1").run(
                 *command, f"--pathspec-from-file={paths}", "--pathspec-file-nul"
             )

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterable
 
 from integralgit.background import InThread
+from integralgit.deploy.changes import changes
 from integralgit.deploy.checkout import Status, is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.rescue import files_in
-from integralgit.deploy.unfinished import SUBMODULE
 
 
 def occupied(
@@ -63,25 +63,20 @@ async def in_the_way(
 ) -> tuple[list[str], list[str]]:
     """Edited files that the way to a commit would change, and others where it makes new ones."""
     root, added, changed, leaving = git.folder or "", [], [], []
-    if status.head is None:
-        added = (await git.run("ls-tree", "-r", "-z", "--name-only", to)).split("\0")
-    else:
-        listed = await git.run("diff-tree", "-r", "-z", "--no-renames", status.head, to, "--")
-        parts = listed.split("\0")
-        for how, path in zip(parts[::2], parts[1::2], strict=False):
-            before, after, *_, kind = how.removeprefix(":").split(" ")
-            if kind != "A":
-                changed.append(path)
-            elif after != SUBMODULE or not is_submodule_of(root, path):
-                # What was a submodule there becomes one again.
-                added.append(path)
-            if kind == "D":
-                leaving.append(path)
-            elif before == SUBMODULE != after:
-                # In its folder there is nothing that git tracks here.
-                added.append(path)
+    is_first = status.head is None
+    for one in await changes(git, status.head, to):
+        if one.kind != "A":
+            changed.append(one.path)
+        elif is_first or not (one.is_submodule and is_submodule_of(root, one.path)):
+            # What was a submodule there becomes one again.
+            added.append(one.path)
+        if one.kind == "D":
+            leaving.append(one.path)
+        elif one.ends_submodule:
+            # In its folder there is nothing that git tracks here.
+            added.append(one.path)
     edited = [path for path in changed if path in status.edited]
     gone = frozenset(leaving)
     staying = [path for path in changed if path not in gone]
-    others = await in_thread(occupied, root, filter(None, added), gone, staying)
+    others = await in_thread(occupied, root, added, gone, staying)
     return edited, others

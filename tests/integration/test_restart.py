@@ -200,15 +200,22 @@ class Restart(Integration):
         daemon.push(self.upstream.commit(files))
         eventually(Path(f"{slow}.begun").exists, "git changes the files")
         eventually((daemon.state / "logs" / "1.exit").exists, "the wrapper waits")
+        self.ended_under_git(daemon, slow, signal.SIGTERM)
+        deploy = daemon.ended(1)
+        self.assertEqual((deploy["state"], deploy["previous_commit"]), ("succeeded", None))
+        self.assertIn("it runs from ()\n", daemon.log(1))
+
+    def ended_under_git(self, daemon: Daemon, slow: Path, how: signal.Signals) -> None:
+        """End the server while git waits for a file, and start the next one."""
         assert daemon.process is not None
-        daemon.process.terminate()
+        daemon.process.send_signal(how)
+        if how == signal.SIGKILL:
+            daemon.process.wait()
+        # A git that changes files is let finish.
         Path(f"{slow}.go").touch()
         daemon.process.wait()
         daemon.stop()
         daemon.start()
-        deploy = daemon.ended(1)
-        self.assertEqual((deploy["state"], deploy["previous_commit"]), ("succeeded", None))
-        self.assertIn("it runs from ()\n", daemon.log(1))
 
     def before_the_script(self, how: signal.Signals) -> None:
         www, slow = self.folder / "www", self.folder / "slow"
@@ -232,15 +239,7 @@ class Restart(Integration):
             known = "SELECT previous_commit, head FROM scripts WHERE deploy = 2"
             (recorded,) = eventually(lambda: database.execute(known).fetchall(), "it is known")
         self.assertEqual(recorded, (first, second))
-        assert daemon.process is not None
-        daemon.process.send_signal(how)
-        if how == signal.SIGKILL:
-            daemon.process.wait()
-        # A git that changes files is let finish.
-        Path(f"{slow}.go").touch()
-        daemon.process.wait()
-        daemon.stop()
-        daemon.start()
+        self.ended_under_git(daemon, slow, how)
         deploy = daemon.ended(2)
         self.assertEqual((deploy["state"], deploy["exit_code"]), ("succeeded", 0))
         self.assertEqual(daemon.log(2).count("it runs from"), 1)
