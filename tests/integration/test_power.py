@@ -37,8 +37,14 @@ class FailingDisk:
         _run("mount", "-o", "loop", str(self._image), str(self.folder))
 
     def unmount(self) -> None:
-        """Let it go, once nobody uses it."""
+        """Let it go, once nobody uses it: another test's mount namespace may have it as well."""
         eventually(lambda: not _said("umount", str(self.folder)), "it is unmounted")
+        eventually(lambda: not self._devices(), "its loop device is gone")
+
+    def _devices(self) -> str:
+        """The loop devices of its image; a mount that finds one gets what had failed there."""
+        listed = ["losetup", "--associated", str(self._image)]
+        return subprocess.run(listed, capture_output=True, text=True, check=True).stdout
 
     def fail(self) -> None:
         """The power fails."""
