@@ -86,7 +86,7 @@ def newest_first(commits: Sequence[Told], after: str | None) -> Sequence[Told]:
 
 def are_all(commits: Sequence[Told], after: str | None, total: int | None) -> bool:
     """Whether these are every commit of a push to `after`; the git host says that it has `total`."""
-    return len(commits) == total and any(one.id == after for one in commits)
+    return len(commits) == total and any(one.id == after for one in reversed(commits))
 
 
 class Push(msgspec.Struct, frozen=True):
