@@ -7,6 +7,7 @@ it to whatever else needs it.
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.python import usage
@@ -79,9 +80,18 @@ def makeService(options: Options) -> IntegralGit:
     from integralgit.deploy.spawn import keep_descriptors
 
     keep_descriptors()
+    go_by_steady_clock(reactor)
     service = build(reactor, options.given(), options["config"], is_logged=is_logged(options))
     gc.freeze()
     return service
+
+
+def go_by_steady_clock(reactor: Any) -> None:
+    """Let timers go by a clock that nobody can set; those of Twisted go by the time of day.
+
+    Nothing may wait yet, for it waits by the other clock. See clock_gettime(2), `CLOCK_MONOTONIC`.
+    """
+    reactor.seconds = time.monotonic
 
 
 def is_logged(options: Options) -> bool:

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -179,6 +180,7 @@ class Starting(SynchronousTestCase):
         self.state = Path(self.mktemp()).absolute()
         self.assembled: list[tuple[Any, ...]] = []
         self.patch(os, "geteuid", lambda: 1000)
+        self.patch(reactor, "seconds", reactor.seconds)
         self.patch(assembly, "assemble", lambda *given: self.assembled.append(given))
 
     def refused(self, *arguments: str) -> str:

@@ -369,6 +369,9 @@ THREATS = {
     72: shown(
         "journal.test_deploys.History.test_a_clock_that_goes_back",
         "report.test_outbox.Restarts.test_a_clock_that_was_ahead",
+        "report.test_outbox.Restarts.test_a_clock_that_is_set",
+        "integration.test_clock.SetClock.test_set_forward",
+        "integration.test_clock.SetClock.test_set_back",
         "integration.test_restart.Restart.test_the_deadline_survives",
         documented=True,
     ),

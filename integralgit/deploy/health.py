@@ -67,15 +67,16 @@ class Patience:
         """Return when it is healthy; raises `Unhealthy`, `GivenUp` or `Stopping` where it is not."""
         assert self._check.deadline is not None
         where, asked = public_url(self._check.url), 0
+        deadline = self._reactor.seconds() + self._check.deadline - self._now()
         while True:
-            remaining = self._check.deadline - self._now()
+            remaining = deadline - self._reactor.seconds()
             probed = await self._ask(min(max(1.0, remaining), ANSWER))
             asked += 1
             self._say(f"GET {where}: {probed.said}")
             if probed.is_good:
                 return
             pause = OFTEN if asked < 10 else SELDOM
-            if self._now() + pause > self._check.deadline:
+            if self._reactor.seconds() + pause > deadline:
                 raise Unhealthy(
                     f"{where} was not healthy within {self._check.timeout:g} seconds: {probed.said}"
                 )

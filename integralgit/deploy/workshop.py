@@ -47,6 +47,8 @@ LOOK_APART = 1.0
 LOOKS_AT_ONCE = 10
 #: Seconds until a look at a config that failed is tried again, if a push depends on it.
 LOOK_AGAIN = 60.0
+#: Seconds until it is seen whether a freeze is over, at most: the clock by which it ends may be set.
+CLOCK_LOOK = 60.0
 
 
 @define
@@ -240,7 +242,8 @@ class Workshop(Service):
             if ahead is not None:
                 self._visits.forget(ahead.place)
             if taken is not None and taken.until is not None:
-                self._later(location, taken.until - self._now(), self.wake)
+                until = min(taken.until - self._now(), CLOCK_LOOK)
+                self._later(location, until, self.wake)
             return
         next_ones = await self._deployer.deploy(
             taken, lambda: self._locations.give_way(location), ahead

@@ -32,6 +32,8 @@ log = Logger()
 FINISH = 3.0
 #: Seconds until a queue that met a fault of ours is worked on again.
 AGAIN = 10.0
+#: Seconds until it is seen whether something is due, at most: the clock by which it is may be set.
+CLOCK_LOOK = 60.0
 #: Requests at the same time, over all receivers.
 AT_ONCE = 8
 
@@ -164,7 +166,7 @@ class Outbox(Service):
         item, when = await self._store.read(lambda tx: outbox.next_for(tx, name, now))
         if item is None:
             if when is not None:
-                self._later(name, max(0.05, when - now))
+                self._later(name, min(max(0.05, when - now), CLOCK_LOOK))
             return False
         number = item.id
         await self._pace(receiver)

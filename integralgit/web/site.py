@@ -19,9 +19,11 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
+from twisted.web.iweb import IAccessLogFormatter
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
+from zope.interface import provider
 
 from integralgit.web.access import Access
 from integralgit.web.answers import json_bytes
@@ -184,6 +186,12 @@ def peer_of(request: Request) -> str:
     return str(getattr(request.getClientAddress(), "host", "a local socket"))
 
 
+@provider(IAccessLogFormatter)
+def access_line(_timestamp: str, request: Request) -> str:
+    """The line of a request in the log, with the time of day; the reactor's clock is another one."""
+    return cast(str, combinedLogFormatter(datetimeToLogString(), request))
+
+
 class BoundedSite(Site):
     """A site with our kind of connection; `max_body` is in bytes, `folder` for large bodies.
 
@@ -203,7 +211,12 @@ class BoundedSite(Site):
         folder: str | None = None,
     ) -> None:
         super().__init__(
-            resource, BoundedRequest, parsePOSTFormSubmission=False, reactor=clock, timeout=60
+            resource,
+            BoundedRequest,
+            parsePOSTFormSubmission=False,
+            reactor=clock,
+            timeout=60,
+            logFormatter=access_line,
         )
         self.max_body = max_body
         self.folder = folder

@@ -29,7 +29,8 @@ class Office(SynchronousTestCase):
         self.clock = Clock()
         self.memory = MemoryStore()
         self.replies: list[Told | Deferred[Told]] = []
-        self.now = START
+        #: By how much the time of day differs from what timers go by.
+        self.off = 0.0
         self.clock.advance(START)
         self.a = FakeReceiver("a", self.respond)
         self.b = FakeReceiver("b", self.respond)
@@ -47,7 +48,7 @@ class Office(SynchronousTestCase):
         self.memory.store._publish = publish
         receivers = {"a": self.a, "b": self.b}
         self.outbox = Outbox(
-            self.clock, self.memory.store, self.hub, receivers, self.clock.seconds, lambda: 1.0
+            self.clock, self.memory.store, self.hub, receivers, self.now, lambda: 1.0
         )
         self.outbox.startService()
         self.pass_time()
@@ -58,6 +59,9 @@ class Office(SynchronousTestCase):
         self.pass_time(5)
         self.successResultOf(stopped)
         self.start()
+
+    def now(self) -> float:
+        return self.clock.seconds() + self.off
 
     async def respond(self, item: Item) -> Told:
         reply = self.replies.pop(0) if self.replies else answer()
@@ -264,6 +268,19 @@ class Restarts(Office):
             self.assertEqual((len(self.a.told), len(self.b.told)), (told, told), wait)
             pauses = self.write(lambda tx: outbox.pauses(tx, self.clock.seconds()))
             self.assertEqual(len(pauses), 2 - told, wait)
+
+    def test_a_clock_that_is_set(self) -> None:
+        """What is due by the time of day is told within a minute, though no timer has come to that (threat 72)."""
+        self.replies = [REFUSED, REFUSED]
+        self.want("1")
+        self.want("2", receiver="b")
+        self.put_off(self.now() + MOST_ASKED)
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual((len(self.a.told), len(self.b.told)), (1, 1))
+        self.off = MOST_ASKED
+        self.pass_time(60)
+        self.assertEqual((len(self.a.told), len(self.b.told)), (2, 2))
 
     def put_off(self, until: float) -> None:
         """Let `a` be asked nothing until then, and what waits for `b` be told no sooner."""
