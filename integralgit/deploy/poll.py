@@ -34,9 +34,27 @@ log = Logger()
 FIRST = 3.0
 
 
+def belongs_to_another(
+    tx: Transaction, repo: str, location: str, host_names: tuple[str, ...]
+) -> bool:
+    """Whether another repository was deployed there last, and its config in use still says so.
+
+    So it is after a repository was renamed at its git host, which answers to the old name, too.
+    """
+    last = deploys.deployed_at(tx, location)
+    if last is None or last == repo:
+        return False
+    try:
+        theirs = known_deployments(deliveries.repository(tx, last), host_names) or ()
+    except ConfigError:
+        return False
+    return location in {one.location for one in theirs}
+
+
 def compare(
     tx: Transaction,
     repo: str,
+    host_names: tuple[str, ...],
     found: tuple[Deployment, ...],
     tips: Mapping[str, str],
     before: Mapping[str, str | None],
@@ -60,6 +78,8 @@ def compare(
         if tip is None or tip == seen:
             continue
         if seen is None and deploys.has_any(tx, one.location):
+            continue
+        if belongs_to_another(tx, repo, one.location, host_names):
             continue
         waiting = deploys.waiting_at(tx, one.location)
         if (
@@ -165,6 +185,6 @@ class Poll(Service):
         if tips.get(CONFIG_BRANCH) != record.config_commit:
             self._workshop.look(identity)
         for location in await self._store.write(
-            lambda tx: compare(tx, identity, found, tips, before, now)
+            lambda tx: compare(tx, identity, self._host_names, found, tips, before, now)
         ):
             self._workshop.wake(location)

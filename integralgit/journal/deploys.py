@@ -311,6 +311,16 @@ def has_any(tx: Transaction, location: str) -> bool:
     return tx.one("SELECT 1 FROM deploys WHERE location = ?", (location,)) is not None
 
 
+def deployed_at(tx: Transaction, location: str) -> str | None:
+    """The repository of which a commit was deployed at a location last, or None."""
+    row = tx.one(
+        "SELECT repo FROM deploys WHERE location = ? AND commit_id IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        (location,),
+    )
+    return row[0] if row else None
+
+
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
     """The remote commits that were deployed at a location, newest first."""
     row = tx.one(

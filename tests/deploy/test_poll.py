@@ -30,7 +30,7 @@ class Comparing(SynchronousTestCase):
             deliveries.see(tx, SITE, "dev", OLD)
             queued(tx, branch=branch, wanted=OLD)
             found = (Deployment("web1", "/srv/site", "dev"),)
-            woken = compare(tx, SITE, found, {"dev": NEW}, {"dev": OLD}, 1.0)
+            woken = compare(tx, SITE, ("web1",), found, {"dev": NEW}, {"dev": OLD}, 1.0)
             self.assertEqual(woken, ["/srv/site"])
             return [one.branch for one in deploys.all_waiting_at(tx, "/srv/site")]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
-from tests.integration.harness import Daemon, Integration, eventually, git
+from tests.integration.harness import Daemon, Integration, eventually, git, github_push
 
-SITE = "/github.com/acme/site"
+SITE, SHOP = "/github.com/acme/site", "/github.com/acme/shop"
 
 
 class Polls(Integration):
@@ -76,6 +77,34 @@ class Polls(Integration):
         self.assertEqual(git(self.folder / "www", "rev-parse", "HEAD"), first)
         later = self.upstream.commit({"x": "4"}, branch="dev")
         self.assertEqual(self.newest(daemon, later)["branch"], "dev")
+
+    def test_a_renamed_repository(self) -> None:
+        """Its old name, to which its git host still answers, deploys nothing where the new one does."""
+        self.configure()
+        daemon = self.daemon("poll = 0")
+        daemon.push(self.upstream.commit({"x": "1"}))
+        daemon.ended(1)
+        shop = self.upstream.bare.with_name("shop.git")
+        shop.symlink_to(self.upstream.bare)
+        git(self.folder / "www", "remote", "set-url", "origin", str(shop))
+        push = github_push(self.upstream.commit({"x": "2"}))
+        push["repository"] |= {"name": "shop", "full_name": "acme/shop"}
+        headers = {"X-GitHub-Event": "push", "X-GitHub-Delivery": "renamed"}
+        self.assertEqual(daemon.deliver(json.dumps(push).encode(), headers).status, 202)
+        eventually(
+            lambda: daemon.get(f"{SHOP}/deploys/2")["finished_at"], "the new one is deployed"
+        )
+        daemon.stop()
+        third = self.upstream.commit({"x": "3"})
+        daemon.settings = daemon.settings.replace("poll = 0", "poll = 1")
+        daemon.start()
+        www = self.folder / "www"
+        eventually(lambda: git(www, "rev-parse", "HEAD") == third, "it is deployed")
+        time.sleep(2.5)  # two more looks
+        states = [one["state"] for one in daemon.get(SHOP)["deploys"]]
+        self.assertIn("succeeded", states)
+        self.assertNotIn("failed", states)
+        self.assertEqual([one["id"] for one in daemon.get(SITE)["deploys"]], [1])
 
     def test_a_repository_that_a_trust_names(self) -> None:
         """It is deployed without any delivery."""
