@@ -1,6 +1,9 @@
-"""What differs between two commits, as git tells it."""
+"""What differs between two commits, and between one and the files, as git tells it."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import msgspec
 
@@ -9,6 +12,7 @@ from integralgit.deploy.git import Git
 #: The mode of a submodule's entry (gitmodules(5)); what stands inside is not ours to touch.
 SUBMODULE = "160000"
 _NONE = "000000"
+_INDEX = "integralgit-edited.index"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,3 +46,29 @@ async def changes(git: Git, before: str | None, to: str) -> list[Change]:
         old, new, *_, kind = how.removeprefix(":").split(" ")
         found.append(Change(path, kind, old, new))
     return found
+
+
+async def edited_since(git: Git, folder: Path, commit: str) -> list[str]:
+    """The files that are there, and not as in a commit, whatever the index has to say of them.
+
+    `git` runs at the root of the checkout, of which `folder` is the git folder.
+    """
+    aside, root = folder / _INDEX, git.folder or ""
+    git = git.with_environment(GIT_INDEX_FILE=str(aside))
+    try:
+        await git.run("read-tree", commit)
+        listed = await git.run("diff", "--name-only", "-z", "--no-renames", "--ignore-submodules")
+    finally:
+        aside.unlink(missing_ok=True)
+    paths = listed.split("\0")[:-1]
+    return [path for path in paths if os.path.lexists(os.path.join(root, path))]
+
+
+async def assumed_unchanged(git: Git, folder: Path, head: str) -> set[str]:
+    """Edited files that git has been told not to look at, and overwrites where it is forced to.
+
+    Such as git-update-index(1) marks by `--assume-unchanged`.
+    """
+    tagged = (await git.run("ls-files", "-v", "-z")).split("\0")
+    assumed = {entry[2:] for entry in tagged if entry[:1].islower()}
+    return assumed and assumed.intersection(await edited_since(git, folder, head))

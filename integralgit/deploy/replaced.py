@@ -19,13 +19,12 @@ from attrs import define, field
 from msgspec.structs import replace
 
 from integralgit.background import InThread
-from integralgit.deploy.changes import SUBMODULE, changes
+from integralgit.deploy.changes import SUBMODULE, changes, edited_since
 from integralgit.deploy.checkout import is_submodule_of
 from integralgit.deploy.git import Git
 from integralgit.deploy.plan import Refused, named, shortened
 from integralgit.deploy.rescue import above, is_here, rescue, with_identity
 from integralgit.deploy.submodules import OwnWork, has_own_commits, is_repository
-from integralgit.deploy.unfinished import Unfinished
 
 ASIDE = "integralgit-aside"
 _ENTRY = int(SUBMODULE, 8).to_bytes(4, "big")
@@ -191,7 +190,7 @@ class Replaced:
                 elif is_repository(inside.inside(name)) and is_here(root, name):
                     below.append(name)
             folder = Path(os.fsdecode(await inside.run("rev-parse", "--absolute-git-dir")))
-            edited = await Unfinished(folder, inside, self.say).edited(*head)
+            edited = await edited_since(inside, folder, *head)
             if await has_own_commits(around, path, *head):
                 commits = [*head, *commits]
         try:

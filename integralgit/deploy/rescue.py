@@ -32,6 +32,12 @@ async def with_identity(git: Git, host: str) -> Git:
     )
 
 
+async def staged(git: Git, head: str) -> str:
+    """A commit of what is staged, for files that were edited once more after that."""
+    tree = await git.run("write-tree")
+    return await git.run("commit-tree", tree, "-p", head, "-m", "What was staged")
+
+
 def files_in(folder: str) -> Iterator[str]:
     """Everything below a folder that is not a folder itself; links are not followed."""
     for parent, folders, files in os.walk(folder):

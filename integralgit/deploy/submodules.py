@@ -17,11 +17,11 @@ from attrs import define
 from msgspec.structs import replace
 
 from integralgit.background import InThread
-from integralgit.deploy.changes import SUBMODULE
-from integralgit.deploy.checkout import status_of
+from integralgit.deploy.changes import SUBMODULE, assumed_unchanged
+from integralgit.deploy.checkout import git_folder_of, status_of
 from integralgit.deploy.git import Git, GitError
 from integralgit.deploy.plan import Refused, named, shortened
-from integralgit.deploy.rescue import files_in, is_here, remove, rescue, with_identity
+from integralgit.deploy.rescue import files_in, is_here, remove, rescue, staged, with_identity
 from integralgit.deploy.way import in_the_way
 
 #: The first releases of each line of git that do not run code of a hostile submodule
@@ -60,8 +60,13 @@ class OwnWork(msgspec.Struct, frozen=True):
 
 
 def is_repository(git: Git) -> bool:
-    """Whether git would find a repository in its very folder, and not one around it."""
-    return os.path.lexists(os.path.join(git.folder or "", ".git"))
+    """Whether git would find a repository in its very folder, and not one around it.
+
+    By gitrepository-layout(5): a folder with these three, or a file that says where it is.
+    """
+    place = os.path.join(git.folder or "", ".git")
+    parts = (os.path.join(place, name) for name in ("HEAD", "objects", "refs"))
+    return os.path.isfile(place) or all(map(os.path.lexists, parts))
 
 
 async def has_own_commits(git: Git, path: str, head: str, *wanted: str) -> bool:
@@ -121,10 +126,10 @@ class Submodules:
             assert rescue_ref is not None
             self.say(f"In the submodule {work.path}:")
             inside = await with_identity(self.git.inside(work.path), self.host)
-            files = [*work.files, *work.others]
-            await rescue(
-                inside, work.head, work.commits, files, rescue_ref, self.say, self.in_thread
-            )
+            files, commits = [*work.files, *work.others], [*work.commits]
+            if work.head and (await status_of(inside)).staged:
+                commits.append(await staged(inside, work.head))
+            await rescue(inside, work.head, commits, files, rescue_ref, self.say, self.in_thread)
         for work in works:
             inside = self.git.inside(work.path)
             if work.files:
@@ -220,12 +225,15 @@ class Submodules:
         has_commits = await has_own_commits(self.git, path, status.head, *filter(None, [wanted]))
         commits = [status.head] if has_commits else []
         # Where it is to be is not known yet: it may well stay, and git overwrites no edits there.
-        edited = sorted(status.edited) if wanted is not None or has_commits else []
+        edited = set(status.edited) if wanted is not None or has_commits else set()
+        if edited:
+            folder = git_folder_of(inside.folder or "")
+            edited |= await assumed_unchanged(inside, folder, status.head)
         others: list[str] = []
         if wanted is not None and is_there:
             _, others = await in_the_way(inside, status, wanted, self.in_thread)
         if commits or edited or others:
-            return OwnWork(path, status.head, edited, commits, others)
+            return OwnWork(path, status.head, sorted(edited), commits, others)
         return None
 
     async def update(self) -> None:

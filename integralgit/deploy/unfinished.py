@@ -21,7 +21,7 @@ import msgspec
 from attrs import define
 
 from integralgit.background import InThread
-from integralgit.deploy.changes import Change, changes
+from integralgit.deploy.changes import Change, changes, edited_since
 from integralgit.deploy.git import Git
 from integralgit.deploy.rescue import above
 from integralgit.deploy.script import boot_id
@@ -166,7 +166,7 @@ class Unfinished:
                 return None
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             if before == NOTHING:
-                if odd := await self.edited(to):
+                if odd := await edited_since(self.git, self.folder, to):
                     await keep(odd)
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
@@ -200,19 +200,6 @@ class Unfinished:
         """The files that differ from those of a commit."""
         listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
         return set(listed.split("\0"))
-
-    async def edited(self, commit: str) -> list[str]:
-        """The files that are there, and not as in a commit: git makes the index when all are written."""
-        aside = self.folder / f"{NOTE}.index"
-        git = self.git.with_environment(GIT_INDEX_FILE=str(aside))
-        try:
-            await git.run("read-tree", commit)
-            listed = await git.run(
-                "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules"
-            )
-        finally:
-            aside.unlink(missing_ok=True)
-        return [path for path in listed.split("\0") if path and self._is_there(path)]
 
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(os.path.join(self.git.folder or "", path))

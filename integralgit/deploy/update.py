@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
+from integralgit.deploy.changes import assumed_unchanged
 from integralgit.deploy.checkout import Checkout, Head, Status, Tips
 from integralgit.deploy.git import GitError
 from integralgit.deploy.plan import (
@@ -31,7 +32,7 @@ from integralgit.deploy.plan import (
     shortened,
 )
 from integralgit.deploy.replaced import Replaced
-from integralgit.deploy.rescue import remove, rescue, with_identity
+from integralgit.deploy.rescue import remove, rescue, staged, with_identity
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Unfinished
 from integralgit.deploy.way import in_the_way, occupied
@@ -166,12 +167,6 @@ class Update:
         if b"filter=lfs" in attributes:
             self.say("Its files in Git LFS stay pointers; let the script run `git lfs pull`.")
 
-    async def _staged(self, head: str) -> str:
-        """A commit of what is staged, for files that were edited once more after that."""
-        git = await with_identity(self.checkout.git, self.identity)
-        tree = await git.run("write-tree")
-        return await git.run("commit-tree", tree, "-p", head, "-m", "What was staged")
-
     async def _keep(
         self, head: str | None, commits: Sequence[str], files: Sequence[str], ref: str
     ) -> None:
@@ -276,14 +271,6 @@ class Update:
         names = named(edited + others)
         return Refused(f"nothing was changed, for the update would overwrite files: {names}")
 
-    async def _assumed_unchanged(self, status: Status) -> set[str]:
-        """Edited files that git has been told not to look at, and overwrites where it is forced to."""
-        tagged = (await self.checkout.git.run("ls-files", "-v", "-z")).split("\0")
-        assumed = {entry[2:] for entry in tagged if entry[:1].islower()}
-        if not assumed or status.head is None:
-            return set()
-        return assumed & set(await self._unfinished.edited(status.head))
-
     async def _hidden(self, status: Status, to: str) -> list[str]:
         """Files in the way that git does not call edited, for somebody has told it not to look.
 
@@ -369,7 +356,8 @@ class Update:
     async def _overwrite(self, found: Found, branch: str, to: str, rescue_ref: str) -> None:
         status = await self.checkout.status()
         edited, others = await in_the_way(self.checkout.git, status, to, self.in_thread)
-        assumed = await self._assumed_unchanged(status)
+        git, folder = self.checkout.git, self._unfinished.folder
+        assumed = await assumed_unchanged(git, folder, status.head) if status.head else set()
         # What stands in the place of a folder is none of the files that are missing there.
         instead = await self.in_thread(
             occupied, self.checkout.location, (), frozenset(), status.edited
@@ -379,10 +367,9 @@ class Update:
         if found.loose and status.head:
             commits.append(status.head)
         if status.staged and status.head:
-            commits.append(await self._staged(status.head))
+            commits.append(await staged(await with_identity(git, self.identity), status.head))
         if files or commits:
             await self._keep(status.head, commits, files, rescue_ref)
-        git = self.checkout.git
         if found.in_progress in _QUIT:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(remove, self.checkout.location, others)

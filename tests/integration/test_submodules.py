@@ -153,6 +153,25 @@ class Submodules(TestCase):
         self.assertEqual(self.lib(), "two\n")
         self.assertEqual(git(self.www / "lib", "show", f"{RESCUE}:lib.txt"), "mine")
 
+    async def test_what_status_does_not_tell_of_inside(self) -> None:
+        """What was staged before it was edited again, and edits that git was told not to look at, are kept."""
+        self.library.commit({"other.txt": "one\n"})
+        self.next_library("first\n")
+        await self.update()
+        inside = self.www / "lib"
+        (inside / "lib.txt").write_text("staged\n")
+        git(inside, "add", "lib.txt")
+        (inside / "lib.txt").write_text("mine\n")
+        git(inside, "update-index", "--assume-unchanged", "other.txt")
+        (inside / "other.txt").write_text("mine too\n")
+        self.next_library("two\n")
+        self.assertIn("commits or edits of their own: lib", await self.update())
+        await self.update("follow")
+        self.assertEqual(self.lib(), "two\n")
+        for place, text in (("lib.txt", "mine"), ("other.txt", "mine too")):
+            self.assertEqual(git(inside, "show", f"{RESCUE}:{place}"), text)
+        self.assertEqual(git(inside, "show", f"{RESCUE}^2:lib.txt"), "staged")
+
     async def test_commits_inside(self) -> None:
         """Commits on no branch refuse, or are kept; commits on a branch are safe as they are."""
         await self.update()
@@ -249,6 +268,14 @@ class Submodules(TestCase):
             self.assertNotIn("In the submodule", said)
             self.assertEqual(self.lib(), text)
         self.assertEqual(git(self.www, "show", f"{RESCUE}:b.txt"), "mine")
+
+    async def test_a_git_folder_that_is_none(self) -> None:
+        """An empty one, in which git would find the repository around it, is no submodule of ours to look at."""
+        await self.update(submodules=False)
+        (self.www / "lib" / ".git").mkdir()
+        self.next_library("two\n")
+        await self.update()
+        self.assertEqual(self.lib(), "two\n")
 
     async def test_submodules_of_theirs(self) -> None:
         """Commits and edits in a submodule of a submodule refuse, or are kept, whether its own moves or not."""

@@ -403,7 +403,7 @@ class Updates(TestCase):
         self.assertEqual(git(self.www, "status", "--porcelain"), "?? mine.txt")
         self.assertEqual(git(self.www, "ls-tree", "-r", "--name-only", f"{RESCUE}-cut"), "a.txt")
         self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:a.txt"), "edited since")
-        self.assertFalse((self.www / ".git" / "integralgit-update.index").exists())
+        self.assertFalse((self.www / ".git" / "integralgit-edited.index").exists())
 
     async def test_work_after_an_update_was_cut_off(self) -> None:
         """What a person did since is never undone: a commit voids the note, a file is kept aside."""
