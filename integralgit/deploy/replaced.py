@@ -27,6 +27,8 @@ from integralgit.deploy.rescue import above, is_here, rescue, with_identity
 from integralgit.deploy.submodules import OwnWork, has_own_commits, is_repository
 
 ASIDE = "integralgit-aside"
+#: Up to that size an index is read at once, as refs are, in bytes: that of some 600 files.
+SMALL = 64 * 1024
 _ENTRY = int(SUBMODULE, 8).to_bytes(4, "big")
 
 
@@ -56,18 +58,13 @@ def repositories(root: str, wanted: Iterable[str]) -> list[str]:
     return [path for path in found if is_here(root, path)]
 
 
-def _may_have_any(root: str, folder: Path) -> bool:
-    """Whether a checkout may have submodules, also such as nothing tells where they are from.
+def _names_submodule(index: str) -> bool:
+    """Whether an index may have the entry of a submodule, by its mode (gitformat-index(5)).
 
-    For those, by the mode of an entry as the index has it (gitformat-index(5)),
-    which other bytes there may look like.
+    Other bytes there may look like that.
     """
-    if os.path.exists(os.path.join(root, ".gitmodules")) or (folder / "modules").exists():
-        return True
-    try:
-        return _ENTRY in (folder / "index").read_bytes()
-    except FileNotFoundError:
-        return False
+    with open(index, "rb", buffering=0) as file:
+        return _ENTRY in file.readall()
 
 
 def _untracked(root: str, tracked: Collection[str], below: Iterable[str]) -> set[str]:
@@ -115,9 +112,9 @@ class Replaced:
 
     async def find(self, head: str, to: str) -> None:
         """Find those that stand in the way from one commit to another."""
-        root = self.git.folder or ""
-        if not await self.in_thread(_may_have_any, root, self.folder):
+        if not await self._may_have_any():
             return
+        root = self.git.folder or ""
         found = await changes(self.git, head, to)
         leaving = {one.path for one in found if one.ends_submodule}
         becoming = {one.path for one in found if one.after == SUBMODULE != one.before}
@@ -133,6 +130,20 @@ class Replaced:
             for path in standing
             if path not in becoming and (path in leaving or is_submodule_of(root, path))
         ]
+
+    async def _may_have_any(self) -> bool:
+        """Whether the checkout may have submodules, also such as nothing tells where they are from."""
+        index, modules = f"{self.folder}/index", f"{self.folder}/modules"
+        if os.path.exists(f"{self.git.folder}/.gitmodules") or os.path.exists(modules):
+            return True
+        try:
+            if os.path.getsize(index) <= SMALL:
+                # A thread takes longer than that, at every push.
+                return _names_submodule(index)
+            may: bool = await self.in_thread(_names_submodule, index)
+        except FileNotFoundError:
+            return False
+        return may
 
     async def make_way(self, rescue_ref: str | None) -> None:
         """Keep what a person has in them under `rescue_ref` of each; without one, refuse with the list.
