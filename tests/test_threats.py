@@ -242,6 +242,8 @@ THREATS = {
         "integration.test_faults.State.test_a_database_that_another_holds",
         "integration.test_faults.Location.test_a_full_disk",
         "integration.test_faults.Location.test_read_only",
+        "integration.test_update.Updates.test_what_cannot_be_written",
+        "integration.test_submodules.Submodules.test_one_that_cannot_be_written",
     ),
     49: shown(
         "deploy.test_script.Interpreters.test_a_link",

@@ -47,6 +47,7 @@ _PASSED_ON = (
 #: Up to the last `@` before the path, for a password may hold one.
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
+_ERROR = re.compile(rb"^error: ", re.MULTILINE)
 _LEVEL = re.compile(r"^(fatal|error): ")
 
 
@@ -70,6 +71,14 @@ class GitError(Exception):
             telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
             reason = (telling or lines or [f"exit code {ended.code}"])[0]
         super().__init__(f"git {command} failed: {_LEVEL.sub('', reason)}")
+
+
+def complains(ended: Exit) -> bool:
+    """Whether git has said that something could not be done; it may have ended well all the same.
+
+    So does a checkout that is not forced to, where it could not write some of the files.
+    """
+    return _ERROR.search(ended.err) is not None
 
 
 def redact(text: str) -> str:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from integralgit.background import InThread
 from integralgit.deploy.changes import SUBMODULE, assumed_unchanged
 from integralgit.deploy.checkout import git_folder_of, status_of
-from integralgit.deploy.git import Git, GitError
+from integralgit.deploy.git import Git, GitError, complains
 from integralgit.deploy.plan import Refused, named, shortened
 from integralgit.deploy.rescue import files_in, is_here, remove, rescue, staged, with_identity
 from integralgit.deploy.way import in_the_way
@@ -251,12 +251,37 @@ class Submodules:
         entries = (entry.partition("\t") for entry in listed.split("\0"))
         paths = [path for how, _, path in entries if how.startswith(SUBMODULE)]
         await self.in_thread(clear_folders, self.git.folder or "", paths)
+        before = {path: await self._head_of(path) for path in paths}
         try:
             await self.git.run("submodule", "--quiet", "sync", "--recursive")
-            await self.git.run(
-                "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"
-            )
+            await self._check_out(before)
         except GitError as error:
             raise Incomplete(
                 f"the checkout was updated, but not all of its submodules: {error}"
             ) from None
+
+    async def _head_of(self, path: str) -> str | None:
+        """The commit that a submodule is at; None where it is not cloned."""
+        inside = self.git.inside(path)
+        return (await status_of(inside)).head if is_repository(inside) else None
+
+    async def _check_out(self, before: Mapping[str, str | None]) -> None:
+        """Clone them and check them out, where they were at those commits.
+
+        One whose files could not all be written is put back, or the next
+        deploy would take it for done. Raises `GitError`.
+        """
+        ended = await self.git.try_(
+            "submodule", "--quiet", "update", "--init", "--recursive", "--checkout"
+        )
+        if not ended.code and not complains(ended):
+            return
+        now = {path: await self._head_of(path) for path in await self._touched()}
+        broken = [path for path, head in now.items() if head not in (None, before.get(path))]
+        for path in broken:
+            if commit := before.get(path):
+                await self.git.inside(path).try_("reset", "--quiet", "--hard", commit)
+            else:
+                await self.git.try_("submodule", "--quiet", "deinit", "--force", "--", path)
+        if ended.code or broken:
+            raise GitError("submodule", ended)

@@ -1,4 +1,4 @@
-"""An update that was cut off, by a kill or a power failure, is completed by the next one.
+"""An update that was cut off, by a kill or a power failure, is completed by the next one, or taken back.
 
 Before git changes files, a note in the git folder says from which commit to
 which. Nothing of the user's was in the way then, so what stands half changed
@@ -23,7 +23,7 @@ from attrs import define
 from integralgit.background import InThread
 from integralgit.deploy.changes import Change, changes, edited_since
 from integralgit.deploy.git import Git
-from integralgit.deploy.rescue import above
+from integralgit.deploy.rescue import above, remove
 from integralgit.deploy.script import boot_id
 from integralgit.names import is_branch, is_commit
 
@@ -58,6 +58,10 @@ def _changed_at(path: str, *, was_there: bool) -> int:
     except OSError:
         # git could not look at it either.
         return 0
+
+
+async def _keep_nothing(paths: Sequence[str]) -> None:
+    """Nobody has been there to whom these could belong."""
 
 
 def _lines(path: str) -> list[str]:
@@ -113,6 +117,10 @@ class Unfinished:
     def is_under_way(self) -> bool:
         """Whether files have begun to change, and are not yet what they should be."""
         return os.path.lexists(self._path(NOTE))
+
+    def leads_to(self, commit: str) -> bool:
+        """Whether it is that commit to which an update that was cut off was to come."""
+        return self._cut_off()[2:3] == [commit]
 
     def end(self) -> None:
         """The files are what they should be, but it may be that the disk does not have them yet."""
@@ -180,6 +188,32 @@ class Unfinished:
             self.void()
         return completed
 
+    async def take_back(self, in_thread: InThread, keep: Keep | None = None) -> None:
+        """Bring the files back to what they were before an update that cannot be completed.
+
+        `keep` is given the files that are neither as before nor as wanted;
+        without it, nobody but git has been there. Raises `GitError`.
+        """
+        branch, before, to = self._cut_off()[:3]
+        start = None if before == NOTHING else before
+        added = [one.path for one in await changes(self.git, start, to) if one.kind == "A"]
+        if keep is not None:
+            kept = await edited_since(self.git, self.folder, to)
+            await keep([path for path in added if path in kept])
+        # Before anything is written, for it may be that the disk is full of them.
+        await in_thread(remove, self.git.folder or "", added)
+        is_there = await self.git.try_("rev-parse", "--verify", "--quiet", "HEAD")
+        has_moved = is_there.out.decode().strip() == to
+        if start is None:
+            await self.git.run("read-tree", "--empty")
+            if has_moved:
+                await self.git.run("update-ref", "-d", f"refs/heads/{branch}")
+        else:
+            await self._complete(to, start, keep or _keep_nothing)
+            if has_moved:
+                await self.git.run("update-ref", "HEAD", start)
+        self.void()
+
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
         for ref in (f"refs/heads/{branch}", "HEAD"):
@@ -222,7 +256,13 @@ class Unfinished:
         # In a folder's place nothing else is left once its files have come.
         folders = {folder for one in coming for folder in above(one.path)}
         gone = [one for one in found if one.kind == "D" and one.path not in folders]
-        await self._each(["checkout", "--force", to], coming)
+        # What is as it should be is not written again: that may not be possible.
+        await self._each(
+            ["reset", "--quiet", to], [one for one in coming if one.path not in wanting]
+        )
+        await self._each(
+            ["checkout", "--force", to], [one for one in coming if one.path in wanting]
+        )
         await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
         await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
 

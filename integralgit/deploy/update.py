@@ -16,9 +16,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
-from integralgit.deploy.changes import assumed_unchanged
+from integralgit.deploy.changes import assumed_unchanged, changes
 from integralgit.deploy.checkout import Checkout, Head, Status, Tips
-from integralgit.deploy.git import GitError
+from integralgit.deploy.git import GitError, complains
 from integralgit.deploy.plan import (
     Found,
     Merge,
@@ -33,8 +33,9 @@ from integralgit.deploy.plan import (
 )
 from integralgit.deploy.replaced import Replaced
 from integralgit.deploy.rescue import remove, rescue, staged, with_identity
+from integralgit.deploy.room import hindrance
 from integralgit.deploy.submodules import Submodules
-from integralgit.deploy.unfinished import Unfinished
+from integralgit.deploy.unfinished import Completed, Keep, Unfinished
 from integralgit.deploy.way import in_the_way, occupied
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
@@ -92,7 +93,7 @@ class Update:
             head = (await self.checkout.status()).head
             await self._keep(head, [], files, f"{rescue_ref}-cut")
 
-        completed = await self._unfinished.complete(keep)
+        completed = await self._complete(keep, tips)
         head = await self.checkout.head()
         # No script was told of what was cut off, or none may have ended well: this one is.
         if self.earlier is not None:
@@ -125,6 +126,20 @@ class Update:
         if head.commit is None:
             self._tell_what_is_missing()
         return Updated(self._previous, to)
+
+    async def _complete(self, keep: Keep, tips: Tips) -> Completed | None:
+        """Complete what was cut off; where that cannot be, go back to where it came from.
+
+        The newest commit may well be one that can be checked out.
+        """
+        try:
+            return await self._unfinished.complete(keep)
+        except GitError as error:
+            if error.was_ended or self._unfinished.leads_to(tips.branch):
+                raise
+            self.say(f"It cannot be completed ({error}), and is taken back first.")
+            await self._unfinished.take_back(self.in_thread, keep)
+            return None
 
     async def _see_that_the_branch_can_be(self, branch: str) -> None:
         others = await self.checkout.branches_instead_of(branch)
@@ -238,7 +253,7 @@ class Update:
         if head.commit is None or not is_careful:
             await self._see_that_nothing_is_in_the_way(await self.checkout.status(), to)
         try:
-            await self._change(head.commit, branch, to, keep=True)
+            await self._change(found, branch, to, keep=True)
         except GitError as error:
             if not _was_refused(error):
                 raise
@@ -290,16 +305,17 @@ class Update:
             path for path in there if os.path.lexists(os.path.join(self.checkout.location, path))
         )
 
-    async def _change(self, before: str | None, branch: str, to: str, *, keep: bool) -> None:
-        """Let git change the files; what it leaves half done is noted for the next deploy.
+    async def _change(self, found: Found, branch: str, to: str, *, keep: bool) -> None:
+        """Let git change the files; where it cannot, they are put back, or completed by the next deploy.
 
         With `keep` it refuses, before it changes anything, where that would
         overwrite a file of the user's, an ignored one too.
         """
+        before = found.head
         self._unfinished.begin(branch, before, to)
         try:
             option = "--no-overwrite-ignore" if keep else "--force"
-            checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
+            checking_out = Deferred.fromCoroutine(self._check_out(found, branch, to, option))
             self.changing(Updated(self._previous, to))
             await checking_out
         except OSError:
@@ -307,10 +323,14 @@ class Update:
             self._unfinished.void()
             raise
         except GitError as error:
-            if not _was_refused(error) and await self._may_have_begun(before, to):
-                self.say("The update was left half done; the next deploy completes it.")
-            else:
+            # Once the files are back, there may be room again.
+            no_room = hindrance(self.checkout.location, error.said)
+            if _was_refused(error) or not await self._may_have_begun(before, to):
                 self._unfinished.void()
+            elif error.was_ended or not await self._is_taken_back():
+                self.say("The update was left half done; the next deploy completes it.")
+            if no_room is not None:
+                raise Refused(f"{error}; {no_room}") from None
             raise
         self._unfinished.end()
 
@@ -321,11 +341,40 @@ class Update:
             # It was made to end, perhaps, and the first error is the one to be told.
             return True
 
-    async def _check_out(self, branch: str, to: str, *options: str) -> None:
-        """Put HEAD on the branch, and the branch on the commit."""
-        await self.checkout.git.run(
+    async def _is_taken_back(self) -> bool:
+        """Whether the files could be put back; the first error is the one to be told."""
+        try:
+            await self._unfinished.take_back(self.in_thread)
+        except (GitError, OSError):
+            return False
+        self.say("The files that had changed by then were put back.")
+        return True
+
+    async def _check_out(self, found: Found, branch: str, to: str, *options: str) -> None:
+        """Put HEAD on the branch, and the branch on the commit; raises `GitError` where files are missing."""
+        ended = await self.checkout.git.try_(
             "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--", output=False
         )
+        if ended.code:
+            raise GitError("checkout", ended)
+        if complains(ended) and await self._is_incomplete(found.head, to):
+            await self._put_refs_back(found, branch)
+            raise GitError("checkout", ended)
+
+    async def _is_incomplete(self, before: str | None, to: str) -> bool:
+        edited = (await self.checkout.status()).edited
+        return any(one.path in edited for one in await changes(self.checkout.git, before, to))
+
+    async def _put_refs_back(self, found: Found, branch: str) -> None:
+        git = self.checkout.git
+        if found.on_branch is not None:
+            await git.run("symbolic-ref", "HEAD", f"refs/heads/{found.on_branch}")
+        elif found.head is not None:
+            await git.run("update-ref", "--no-deref", "HEAD", found.head)
+        if found.local is not None:
+            await git.run("update-ref", f"refs/heads/{branch}", found.local)
+        else:
+            await git.run("update-ref", "-d", f"refs/heads/{branch}")
 
     async def _follow_remote(self, branch: str) -> None:
         """Let the local branch follow the remote one, for people who work in the checkout."""
@@ -374,7 +423,7 @@ class Update:
             await git.try_(_QUIT[found.in_progress], "--quit")
         await self.in_thread(remove, self.checkout.location, others)
         try:
-            await self._change(status.head, branch, to, keep=False)
+            await self._change(found, branch, to, keep=False)
         except GitError:
             hidden = await self._hidden(status, to)
             if not hidden:
@@ -382,7 +431,7 @@ class Update:
             await self._keep(status.head, [], hidden, rescue_ref)
             for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
                 await git.run("update-index", flag, "--", *hidden)
-            await self._change(status.head, branch, to, keep=False)
+            await self._change(found, branch, to, keep=False)
         if found.in_progress == "bisect":
             await git.try_("bisect", "reset", "HEAD")
         if found.local is None:

@@ -202,7 +202,8 @@ class Location(Faults):
         self.succeeds(5, fifth)
         self.small.fill(leave=2 * MEGABYTE)
         self.fails(6, self.upstream.commit(self.large(2)), full)
-        self.assertIn("half done; the next deploy completes it", self.server.log(6))
+        self.assertIn("The files that had changed by then were put back.", self.server.log(6))
+        self.is_at(fifth)
         self.small.free()
         self.succeeds(7, self.upstream.commit({"x": "7"}))
 

@@ -138,6 +138,34 @@ class Submodules(TestCase):
         await self.update("ff-only")
         self.assertEqual(self.lib(), "two\n")
 
+    async def test_one_that_cannot_be_written(self) -> None:
+        """The deploy fails as often as it is tried, and no submodule is left half checked out (threat 48)."""
+        good = self.library.commit({"lib.txt": "good\n"})
+        text = self.folder / "text"
+        text.write_text("t" * 5000)
+        work = self.library.work
+        blob = git(work, "hash-object", "-w", str(text))
+        git(work, "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+        git(work, "commit", "--quiet", "-m", "A link that no file system takes")
+        git(work, "push", "--quiet", "origin", "main")
+        odd = git(work, "rev-parse", "HEAD")
+        for first in (True, False):
+            self.take_over(odd)
+            for _ in range(2):
+                self.assertIn("unable to create symlink link", await self.update())
+            if not first:
+                self.assertEqual(git(self.www / "lib", "rev-parse", "HEAD"), good)
+                self.assertEqual(git(self.www / "lib", "status", "--porcelain"), "")
+            self.take_over(good)
+            await self.update()
+            self.assertEqual(self.lib(), "good\n")
+
+    def take_over(self, commit: str) -> None:
+        """The site takes over a commit of the library, without its files."""
+        git(self.upstream.work, "update-index", "--cacheinfo", f"160000,{commit},lib")
+        git(self.upstream.work, "commit", "--quiet", "-m", "Take over")
+        git(self.upstream.work, "push", "--quiet", "origin", "main")
+
     async def test_edits_inside(self) -> None:
         """They refuse before anything changes; `follow` keeps them in the submodule."""
         await self.update()

@@ -376,6 +376,77 @@ class Updates(TestCase):
         self.assertEqual((self.www / "a.txt").read_text(), "resolved\n")
         self.assertEqual(git(self.www, "status", "--porcelain"), "UU a.txt")
 
+    def with_odd_link(self, **files: str | None) -> str:
+        """A commit of a link that no file system takes, and of those files."""
+        self.upstream.commit(files)
+        text = self.folder / "text"
+        text.write_text("t" * 5000)
+        work = self.upstream.work
+        blob = git(work, "hash-object", "-w", str(text))
+        git(work, "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+        git(work, "commit", "--quiet", "--amend", "--no-edit")
+        git(work, "push", "--quiet", "--force", "origin", "main")
+        commit = git(work, "rev-parse", "HEAD")
+        git(work, "update-index", "--force-remove", "link")
+        return commit
+
+    async def test_what_cannot_be_written(self) -> None:
+        """The update fails, all is as it was before, and what can be written is deployed then (threat 48)."""
+        for mode in ("safe", "ff-only", "follow"):
+            first = await self.start(**{"gone.txt": mode, "dir/x": mode})
+            (self.www / "b.txt").write_text("edited\n")
+            before = {**self.tree(), "b.txt": b"one\n" if mode == "follow" else b"edited\n"}
+            odd = self.with_odd_link(
+                **{"a.txt": mode, "gone.txt": None, "new/x": "x", "dir/x": "-"}
+            )
+            for _ in range(2):
+                with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+                    await self.update(mode)
+                self.assertEqual((self.tree(), self.head()), (before, first))
+                self.assertEqual(git(self.www, "symbolic-ref", "HEAD"), "refs/heads/main")
+                self.assertEqual(git(self.www, "diff", "--cached", "--name-only"), "")
+            fixed = self.upstream.commit({"a.txt": f"{mode} again"})
+            result = await self.update(mode)
+            self.assertEqual(result.updated, Updated(first, fixed))
+            self.assertEqual(git(self.www, "merge-base", odd, fixed), odd)
+            self.assertIn("new/x", self.tree())
+            (self.www / "b.txt").write_text("one\n")
+
+    async def test_a_first_checkout_that_cannot_be_written(self) -> None:
+        """Nothing of it stays, on no branch; nor does a branch that was not there before."""
+        self.with_odd_link(**{"a.txt": "one\n"})
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update()
+        self.assertEqual(self.tree(), {})
+        self.assertEqual(git(self.www, "branch", "--list"), "")
+        fixed = self.upstream.commit({"a.txt": "two\n"})
+        self.assertEqual((await self.update()).updated, Updated(None, fixed))
+        git(self.upstream.work, "checkout", "--quiet", "-b", "dev")
+        self.with_odd_link(**{"a.txt": "three\n"})
+        git(self.upstream.work, "push", "--quiet", "origin", "HEAD:dev")
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update(branch="dev")
+        self.assertEqual(git(self.www, "branch", "--list"), "* main")
+        self.assertEqual(self.tree(), {"a.txt": b"two\n"})
+
+    async def test_what_was_cut_off_and_cannot_be_completed(self) -> None:
+        """It is taken back for another commit, and what is neither is kept aside; for the same it fails."""
+        first = await self.start(**{"c.txt": "one\n"})
+        odd = self.with_odd_link(**{"a.txt": "two\n", "c.txt": "two\n", "new.txt": "new\n"})
+        (self.www / "a.txt").write_text("two\n")
+        (self.www / "c.txt").write_text("edited since\n")
+        (self.www / "new.txt").write_text("half writ")
+        (self.www / ".git" / "integralgit-update").write_text(f"main\n{first}\n{odd}\n")
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update()
+        fixed = self.upstream.commit({"b.txt": "fixed\n"})
+        result = await self.update()
+        self.assertIn("is taken back first", result.said)
+        self.assertEqual(result.updated, Updated(first, fixed))
+        self.assertEqual(git(self.www, "status", "--porcelain"), "")
+        kept = git(self.www, "ls-tree", "-r", "--name-only", f"{RESCUE}-cut").split()
+        self.assertLess({"c.txt", "new.txt"}, {*kept})
+
     async def test_git_gives_up_and_a_folder_cannot_be_looked_into(self) -> None:
         """It is git's error that is told, and nothing is to be completed."""
         await self.start(**{"d/f.txt": "one\n"})
