@@ -270,6 +270,7 @@ THREATS = {
     ),
     54: shown(
         "deploy.test_bounds.Places.test_a_link_that_leads_out",
+        "deploy.test_bounds.Places.test_among_the_files_of_git_and_of_ours",
         "integration.test_main_job.MainJob.test_a_location_behind_a_link",
         "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
         "integration.test_matrix.Matrix.test_not_a_repository_safe",
@@ -282,6 +283,7 @@ THREATS = {
         "deploy.test_script.Interpreters.test_what_is_not_there",
         "deploy.test_script.Interpreters.test_a_link",
         "integration.test_main_job.MainJob.test_what_a_script_file_may_be",
+        "integration.test_git.Names.test_a_repository_that_a_checkout_has_brought",
         "test_settings.TrustTests.test_a_script_cannot_climb_out_of_its_folder",
         "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
         documented=True,

@@ -1,4 +1,4 @@
-"""Whether a location lies where the settings allow it once symbolic links are followed.
+"""Whether a location lies where it may, once symbolic links are followed.
 
 The patterns of a trust are compared with the text of a location first; but a
 checkout may hold a link, and a location behind that is somewhere else.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from integralgit.deploy.plan import Refused
 from integralgit.hostconfig.resolve import Deployment
@@ -33,6 +34,21 @@ def check_place(deployment: Deployment, trusts: Sequence[Trust]) -> None:
         raise Refused(
             f"the server's settings do not allow it: {one.location} is really {place},"
             f" which is not in locations = {', '.join(patterns)}"
+        )
+
+
+def check_apart(location: str, state: str) -> None:
+    """Raise `Refused` where a location lies among git's own files, or among ours.
+
+    Whatever a config or a link in a checkout says: a push would change there
+    what git, or the server, believes.
+    """
+    place = PurePath(os.path.realpath(location))
+    if ".git" in place.parts:
+        raise Refused(f"the location {location} lies in a git folder; choose another location")
+    if place.is_relative_to(os.path.realpath(state)):
+        raise Refused(
+            f"the location {location} lies in the server's state folder; choose another location"
         )
 
 

@@ -275,24 +275,25 @@ class Checkout:
 
     async def _verify(self, has_git: bool) -> None:
         ended = await self.git.try_("rev-parse", "--show-toplevel")
-        if ended.code:
-            if has_git and b"dubious ownership" in ended.err:
+        if ended.code and has_git:
+            if b"dubious ownership" in ended.err:
                 raise Refused(
                     f"the location {self.location} belongs to another user, and git does not trust"
                     f" it; give it to this server's user (chown -R), or add it to git's"
                     f" safe.directory"
                 )
-            if has_git:
-                raise GitError("rev-parse", ended)
-            raise Refused(
-                f"the location {self.location} is neither empty nor a git repository;"
-                f" move its files away or choose another location"
-            )
+            raise GitError("rev-parse", ended)
         top = os.fsdecode(ended.out).removesuffix("\n")
-        if os.path.realpath(top) != os.path.realpath(self.location):
+        if top and os.path.realpath(top) != os.path.realpath(self.location):
             raise Refused(
                 f"the location {self.location} lies inside another repository, {top};"
                 f" choose another location"
+            )
+        if not has_git:
+            # Where git finds one all the same, it is bare, and may be what another checkout brought.
+            raise Refused(
+                f"the location {self.location} is neither empty nor a git repository;"
+                f" move its files away or choose another location"
             )
 
     async def refs(self, *names: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from integralgit.deploy.child import Children, Exit
 #: What git may do on the network, unless the administrator's URL says otherwise.
 PROTOCOLS = "https:ssh"
 
-#: Options that keep the checkout's and the user's config from running code or asking questions,
-#: and from forbidding the bare repositories that we make ourselves.
+#: Options that keep the checkout's and the user's config from running code or asking questions.
+#: A bare repository is only where we say so: a checkout may bring one, with a config of its own.
 _OPTIONS = (
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -29,7 +29,7 @@ _OPTIONS = (
     ("maintenance.auto", "false"),
     ("commit.gpgSign", "false"),
     ("advice.detachedHead", "false"),
-    ("safe.bareRepository", "all"),
+    ("safe.bareRepository", "explicit"),
 )
 _ARGUMENTS = tuple(part for name, value in _OPTIONS for part in ("-c", f"{name}={value}"))
 

@@ -83,6 +83,7 @@ class Mirrors:
 
     async def _read(self, folder: Path, source: Source, commit: str) -> str:
         git = self._git.within(str(folder)).allowing(source.protocols)
+        git = git.with_environment(GIT_DIR=str(folder))
         if not (folder / "config").exists():
             os.makedirs(folder, mode=0o700, exist_ok=True)
             kind = "sha256" if len(commit) == 64 else "sha1"

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from attrs import define, field
 
-from integralgit.deploy.bounds import check_place
+from integralgit.deploy.bounds import check_apart, check_place
 from integralgit.deploy.checkout import Verified, open_location
 from integralgit.deploy.disks import Disks
 from integralgit.deploy.git import Git
@@ -37,6 +37,7 @@ class Visits:
 
     def to(self, place: Place) -> Visit:
         """A visit, which whoever asks for it leaves; raises `Refused`."""
+        check_apart(place.location, self._settings.state)
         lock = open_location(place.location)
         return Visit(place, lock, self._git, self._verified, self._disks)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.bounds import check_place
+from integralgit.deploy.bounds import check_apart, check_place
 from integralgit.deploy.plan import Refused
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.settings import Trust
@@ -53,6 +53,20 @@ class Places(SynchronousTestCase):
                 f" {os.path.realpath(self.path(location))}, which is not in locations ="
                 f" {self.path('srv/acme/**')}",
             )
+
+    def test_among_the_files_of_git_and_of_ours(self) -> None:
+        """No location lies in a git folder or in the state folder, nor behind a link to there (threat 54)."""
+        self.link("srv/acme/site/theirs", "data")
+        for location, said in (
+            ("srv/acme/site/.git/objects/info", "lies in a git folder"),
+            ("data/logs", "lies in the server's state folder"),
+            ("srv/acme/site/theirs/new", "lies in the server's state folder"),
+            ("data", "lies in the server's state folder"),
+        ):
+            with self.assertRaisesRegex(Refused, said):
+                check_apart(self.path(location), self.path("data"))
+        for location in ("srv/acme/site", "srv/acme/.github", "database"):
+            check_apart(self.path(location), self.path("data"))
 
     def test_a_link_that_stays_within(self) -> None:
         """A link to another place within the bounds is none of their concern."""

@@ -84,6 +84,23 @@ class Names(RealGit):
         for one in told:
             self.assertIn(option, one)
 
+    async def test_a_repository_that_a_checkout_has_brought(self) -> None:
+        """A location that is bare, with a config of its own, is none of ours: nothing of that runs (threat 55)."""
+        bare = self.www / "theme"
+        bare.mkdir(parents=True)
+        git(self.folder, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+        git(bare, "config", "core.bare", "false")
+        git(bare, "config", "core.worktree", str(bare))
+        git(bare, "config", "filter.x.smudge", str(self.program))
+        (bare / "info" / "attributes").write_text("* filter=x\n")
+        upstream = Upstream(self.folder / "githost")
+        upstream.commit({"a.txt": "one\n"})
+        runner = self.runner("file").within(str(bare))
+        checkout = Checkout(runner, str(bare), "origin", Source(SITE, str(upstream.bare)))
+        with self.assertRaisesRegex(Refused, "neither empty nor a git repository"):
+            await checkout.prepare("main")
+        self.assertFalse(self.marker.exists())
+
     async def test_a_long_one(self) -> None:
         """A repository whose name is too long for a file has its mirror as well; no two have the same."""
         upstream = Upstream(self.folder / "githost")
