@@ -20,16 +20,13 @@ AT_ONCE = 200
 
 
 async def with_identity(git: Git, host: str) -> Git:
-    """Git with an identity for commits: its own, or ours on that host where it has none."""
-    if not (await git.try_("config", "user.email")).code:
-        return git
-    name, email = "IntegralGit", f"integralgit@{host}"
-    return git.with_environment(
-        GIT_AUTHOR_NAME=name,
-        GIT_AUTHOR_EMAIL=email,
-        GIT_COMMITTER_NAME=name,
-        GIT_COMMITTER_EMAIL=email,
-    )
+    """Git with an identity for commits: its own, or ours on that host for what it has not."""
+    ours = {"name": "IntegralGit", "email": f"integralgit@{host}"}
+    for key, value in ours.items():
+        if (await git.try_("config", f"user.{key}")).code:
+            names = (f"GIT_{who}_{key.upper()}" for who in ("AUTHOR", "COMMITTER"))
+            git = git.with_environment(**dict.fromkeys(names, value))
+    return git
 
 
 async def staged(git: Git, head: str) -> str:

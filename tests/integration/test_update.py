@@ -293,7 +293,10 @@ class Updates(TestCase):
         self.assertEqual(self.tree()["a.txt"], b"two\n")
 
         again = self.upstream.commit({"a.txt": "three\n"})
+        git(self.www, "config", "user.email", "ops@example.com")
         await self.update("safe")
+        author = git(self.www, "log", "-1", "--format=%an <%ae>")
+        self.assertEqual(author, "IntegralGit <ops@example.com>")
         self.assertEqual(self.tree()["local.txt"], b"mine\n")
         self.assertEqual(git(self.www, "merge-base", "HEAD", again), again)
 
