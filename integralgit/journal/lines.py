@@ -68,18 +68,22 @@ class LineIndex(Generic[S]):
     _start: S
     _carry: Callable[[S, bytes], S]
     #: Line breaks so far, and the size up to which they were counted.
-    breaks: int = field(default=0, init=False)
-    size: int = field(default=0, init=False)
+    breaks: int = field(init=False)
+    size: int = field(init=False)
     #: Where the last line begins that has begun.
-    last: int = field(default=0, init=False)
+    last: int = field(init=False)
     _marks: list[_Mark[S]] = field(init=False)
     _carried: S = field(init=False)
     #: What of the line that is not complete yet has not been carried.
-    _tail: bytes = field(default=b"", init=False)
+    _tail: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self.breaks = self.size = self.last = 0
         self._marks = [_Mark(1, 0, self._start)]
-        self._carried = self._start
+        self._carried, self._tail = self._start, b""
 
     @property
     def total(self) -> int:
@@ -87,7 +91,12 @@ class LineIndex(Generic[S]):
         return self.breaks + (self.size > self.last)
 
     def grow(self, until: int, most: int = 64 * CHUNK) -> bool:
-        """Index more of the log, up to `until`; False where that was cut short after `most` bytes."""
+        """Index more of the log, up to `until`; False where that was cut short after `most` bytes.
+
+        One that is shorter than before was emptied by its script, and is indexed anew.
+        """
+        if until < self.size:
+            self._begin()
         end = min(until, self.size + most)
         while self.size < end:
             piece = self._logs.read(self._deploy, self.size, end)
@@ -177,7 +186,9 @@ class LineIndex(Generic[S]):
         wanted = text.encode("utf-8", "surrogateescape").lower()
         found: list[int] = []
         mark = self._marks[bisect_right(self._marks, after + 1, key=lambda one: one.line) - 1]
-        number, position, rest, size = mark.line, mark.offset, b"", self.size
+        number, position, rest = mark.line, mark.offset, b""
+        # It may grow meanwhile, and the last line of now, too: that is looked at again.
+        size, complete = self.size, self.breaks
         deadline = time.monotonic() + SEARCH
         while position < size:
             if len(found) >= MOST_FOUND or time.monotonic() > deadline:
@@ -203,4 +214,4 @@ class LineIndex(Generic[S]):
                 line_end = plain.find(b"\n", hit)
                 counted = line_end if line_end >= 0 else len(plain)
             number += plain.count(b"\n", counted)
-        return Found(found, max(after, self.total), more=False)
+        return Found(found, max([after, complete, *found[-1:]]), more=False)

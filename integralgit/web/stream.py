@@ -215,6 +215,8 @@ class LogText(Viewer):
         while self.ready:
             end = self._end()
             until = self._logs.size(self._deploy) if end is None else end
+            # A script may have emptied it.
+            self._offset = min(self._offset, until)
             chunk = self._logs.read(self._deploy, self._offset, until)
             if not chunk:
                 if end is not None:
@@ -284,6 +286,7 @@ class LogEvents(DeployEvents):
         while self.ready:
             end = None if self._ended is None else self._ended["log_size"] or 0
             until = self._logs.size(self._deploy) if end is None else end
+            self._offset = min(self._offset, until)
             chunk = self._logs.read(self._deploy, self._offset, until)
             at_end = end is not None and self._offset + len(chunk) >= until
             if not at_end:

@@ -69,6 +69,14 @@ class LineTests(LogCase):
         self.assertEqual(index.line_at(line.offset + 3), 150_000)
         self.assertLess(len(index._marks), len(data) // CHUNK + 3)
 
+    def test_a_log_that_was_emptied(self) -> None:
+        """One that is shorter than it was has the lines that it has now."""
+        index = self.index(b"one\n" * 1000)
+        (self.folder / "1.log").write_bytes(b"new\nlines\n")
+        self.assertTrue(index.grow(10))
+        self.assertEqual(index.total, 2)
+        self.assertEqual([line.data for line in index.lines(1, 9)], [b"new", b"lines"])
+
     def test_growth_in_turns(self) -> None:
         """A long log is indexed a part at a time, so that no turn takes long."""
         data = b"x\n" * 1000
@@ -118,6 +126,15 @@ class FindTests(LogCase):
         self.assertEqual(index.find("error", SKIP, after=1).lines, [3, 5])
         self.assertEqual(index.find("(b)", SKIP).lines, [3])
         self.assertEqual(index.find("nothing", SKIP).lines, [])
+
+    def test_find_in_a_line_that_goes_on(self) -> None:
+        """A line that was not complete is looked at once more, unless it was found."""
+        index = self.index(b"one\nconnecting ... ")
+        found = index.find("error", SKIP)
+        self.assertEqual((found.lines, found.through), ([], 1))
+        index = self.index(b"one\nconnecting ... error")
+        found = index.find("error", SKIP, found.through)
+        self.assertEqual((found.lines, found.through), ([2], 2))
 
     def test_find_far_away(self) -> None:
         """A text is found wherever it lies, across the borders of what is read at once."""

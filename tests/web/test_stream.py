@@ -245,6 +245,18 @@ class Events(Watching):
         self.events_viewer(1000).open()
         self.assertEqual(self.names(), ["state", "end"])
 
+    def test_a_log_that_is_emptied(self) -> None:
+        """Where its script has emptied it, a viewer goes on with what comes then."""
+        self.write(b"much that was said before\n")
+        self.events_viewer().open()
+        descriptor = self.logs.open(DEPLOY)
+        os.truncate(descriptor, 0)
+        os.close(descriptor)
+        self.tick()
+        self.write(b"new\n")
+        self.tick()
+        self.assertEqual(self.text(), "much that was said before\nnew\n")
+
     def test_characters_are_not_split(self) -> None:
         """However a script's output is cut, a viewer gets whole characters (threat 68)."""
         text = "aé€😀z"
