@@ -22,6 +22,10 @@ _SEGMENT = re.compile(r"[\w~.+][\w~.+ -]*")
 _REMOTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _NOT_IN_REFS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+#: Azure DevOps, its addresses for ssh, and the end of those that had the organisation in the host.
+AZURE = "dev.azure.com"
+_AZURE_SSH = ("ssh.dev.azure.com", "vs-ssh.visualstudio.com")
+_AZURE_BEFORE = ".visualstudio.com"
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!/)(.+)")
 
 
@@ -89,13 +93,30 @@ def repository_of_url(url: str) -> Repository | None:
     elif scp_like := _SCP_LIKE.fullmatch(url):
         host, path = scp_like.groups()
     path = path.strip("/").removesuffix(".git")
-    if host == "ssh.dev.azure.com":
-        host, path = "dev.azure.com", path.removeprefix("v3/")
-    path = path.replace("/_git/", "/", 1) if host == "dev.azure.com" else path
+    if host in _AZURE_SSH:
+        host, path = AZURE, unquote(path.removeprefix("v3/"))
+    elif host == AZURE or host.endswith(_AZURE_BEFORE):
+        host, path = azure_name(host, path)
     try:
         return repository(host, path)
     except ValueError:
         return None
+
+
+def azure_name(host: str, path: str) -> tuple[str, str]:
+    """The host and the full name for which the host and the path of an address at Azure DevOps stand.
+
+    The address leaves the project out where it is called like the repository;
+    older forms have the organisation in the host, and a default collection.
+    """
+    before, _, name = f"/{path}".partition("/_git/")
+    parts = [part for part in before.split("/") if part and part != "DefaultCollection"]
+    if host.endswith(_AZURE_BEFORE):
+        parts.insert(0, host.removesuffix(_AZURE_BEFORE))
+        host = AZURE
+    if host == AZURE and len(parts) < 2:
+        parts.append(name)
+    return host, "/".join([*parts, name])
 
 
 def https_url(repo: Repository, provider: str = "") -> str:
@@ -105,7 +126,7 @@ def https_url(repo: Repository, provider: str = "") -> str:
     Center: below `/scm/`; sourcehut: without `.git`.
     """
     path = quote(repo.full_name, safe="/~")
-    if provider == "azure" or repo.host == "dev.azure.com":
+    if provider == "azure" or repo.host == AZURE:
         before, _, name = path.rpartition("/")
         return f"https://{repo.host}/{before}/_git/{name}"
     if provider == "bitbucket-server":

@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -67,7 +68,12 @@ class Trust:
         """The URL that this trust sets for the repository, which never comes from a delivery."""
         if self.url is None:
             return None
-        return self.url.replace("{full_name}", repo.full_name).replace("{name}", repo.name)
+        # A path, and a name in the form of scp, are taken as they are.
+        full_name, name = (
+            quote(one, safe="/~") if "://" in self.url else one
+            for one in (repo.full_name, repo.name)
+        )
+        return self.url.replace("{full_name}", full_name).replace("{name}", name)
 
     def violation(
         self, location: str, branch: str, script: str | None, env: Iterable[str] = ()

@@ -194,8 +194,17 @@ class UrlTests(SynchronousTestCase):
             "https://dev.azure.com/org/project/_git/site",
             "https://org@dev.azure.com/org/project/_git/site",
             "git@ssh.dev.azure.com:v3/org/project/site",
+            "https://org.visualstudio.com/project/_git/site",
+            "https://org.visualstudio.com/DefaultCollection/project/_git/site",
+            "org@vs-ssh.visualstudio.com:v3/org/project/site",
         ):
             self.assertEqual(str(repository_of_url(url)), "dev.azure.com/org/project/site", url)
+        for url, name in (
+            ("https://dev.azure.com/org/_git/site", "org/site/site"),
+            ("https://org.visualstudio.com/_git/site", "org/site/site"),
+            ("git@ssh.dev.azure.com:v3/org/My%20Web/site", "org/My Web/site"),
+        ):
+            self.assertEqual(str(repository_of_url(url)), f"dev.azure.com/{name}", url)
 
     def test_the_url_names_the_repository_again(self) -> None:
         """A repository's own URL names that repository."""

@@ -363,6 +363,15 @@ class TrustTests(SynchronousTestCase):
             ("https://mirror.example.com/one.git", "https://mirror.example.com/one.git"),
         ):
             self.assertEqual(evolve(TRUST, url=url).clone_url(SITE), wanted)
+        spaced = Repository("dev.azure.com", "org/My Web/site")
+        for url, wanted in (
+            (
+                "https://proxy.example.com/{full_name}.git",
+                "https://proxy.example.com/org/My%20Web/site.git",
+            ),
+            ("/srv/git/{full_name}.git", "/srv/git/org/My Web/site.git"),
+        ):
+            self.assertEqual(evolve(TRUST, url=url).clone_url(spaced), wanted)
 
     def test_no_bounds_no_violation(self) -> None:
         """A trust without bounds allows any location, branch, script and variable."""

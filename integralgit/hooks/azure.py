@@ -23,20 +23,12 @@ from integralgit.hooks.delivery import (
     shown,
 )
 from integralgit.hooks.signatures import basic_password
-from integralgit.names import Repository
-
-HOST = "dev.azure.com"
-_OLD_HOST = ".visualstudio.com"
-
-
-class _Project(msgspec.Struct):
-    name: str
+from integralgit.names import Repository, azure_name
 
 
 class _Repository(msgspec.Struct):
     name: str
     remote_url: str = msgspec.field(name="remoteUrl")
-    project: _Project
 
 
 class _RefUpdate(msgspec.Struct):
@@ -76,20 +68,9 @@ class _Event(msgspec.Struct):
 
 
 def _repository(told: _Repository) -> Repository:
-    """`dev.azure.com/<organisation>/<project>/<repository>`, from the URL of the repository.
-
-    That URL leaves the project out where it is called like the repository;
-    older forms have the organisation in the host, and a default collection.
-    """
-    host = host_of(told.remote_url)
-    before = f"/{path_of(told.remote_url)}".partition("/_git/")[0]
-    parts = [part for part in before.split("/") if part and part != "DefaultCollection"]
-    if host.endswith(_OLD_HOST):
-        parts.insert(0, host.removesuffix(_OLD_HOST))
-        host = HOST
-    if host == HOST and len(parts) < 2:
-        parts.append(told.project.name)
-    return named(host, "/".join([*parts, told.name]))
+    """`dev.azure.com/<organisation>/<project>/<repository>`, from the URL of the repository."""
+    host, full_name = azure_name(host_of(told.remote_url), path_of(told.remote_url))
+    return named(host, f"{full_name.rpartition('/')[0]}/{told.name}")
 
 
 def _claims(incoming: Incoming) -> bool:

@@ -598,7 +598,6 @@ class AzureTests(SynchronousTestCase):
             {"repository": {**repo, "remoteUrl": "site"}},
             {"repository": {**repo, "remoteUrl": "https://["}},
             {"repository": {**repo, "remoteUrl": "https://dev.azure.com/%2e%2e/web/_git/site"}},
-            {"repository": {**repo, "project": None}},
             {"refUpdates": {}},
             {"refUpdates": [None]},
             {"refUpdates": [{"oldObjectId": OLD, "newObjectId": NEW}]},
