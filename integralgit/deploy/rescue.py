@@ -100,12 +100,16 @@ def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
             yield from (os.path.relpath(one, root) for one in files_in(full))
 
 
-async def _stored(git: Git, paths: Iterable[str]) -> list[str]:
+async def ids_of(git: Git, paths: Iterable[str], *options: str) -> list[str]:
     """The ids of files as they are, byte for byte; git's filters might leave something out."""
     ids: list[str] = []
     for some in _batches(paths):
-        ids += (await git.run("hash-object", "-w", "--no-filters", "--", *some)).split("\n")
+        ids += (await git.run("hash-object", *options, "--no-filters", "--", *some)).split("\n")
     return ids
+
+
+async def _stored(git: Git, paths: Iterable[str]) -> list[str]:
+    return await ids_of(git, paths, "-w")
 
 
 def _batches(items: Iterable[str]) -> Iterator[list[str]]:

@@ -36,7 +36,7 @@ from integralgit.deploy.rescue import remove, rescue, staged, with_identity
 from integralgit.deploy.room import hindrance
 from integralgit.deploy.submodules import Submodules
 from integralgit.deploy.unfinished import Completed, Keep, Unfinished
-from integralgit.deploy.way import in_the_way, occupied
+from integralgit.deploy.way import in_the_way, occupied, untouched
 
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
@@ -258,13 +258,26 @@ class Update:
             if not _was_refused(error):
                 raise
             status = await self.checkout.status()
-            await self._see_that_nothing_is_in_the_way(status, to)
-            hidden = await self._hidden(status, to)
-            if not hidden:
-                raise
-            raise self._would_overwrite(hidden, []) from None
+            anew = await untouched(self.checkout.git, status, to, self.in_thread)
+            if not anew:
+                await self._see_that_nothing_is_in_the_way(status, to)
+                hidden = await self._hidden(status, to)
+                if not hidden:
+                    raise
+                raise self._would_overwrite(hidden, []) from None
+            await self._change_anew(anew, found, branch, to)
         if found.local is None:
             await self._follow_remote(branch)
+
+    async def _change_anew(self, paths: list[str], found: Found, branch: str, to: str) -> None:
+        """Let git change files that it holds for edited: it brings anew what is not there."""
+        await self.in_thread(remove, self.checkout.location, paths)
+        try:
+            await self._change(found, branch, to, keep=True)
+        except Exception:
+            literal = self.checkout.git.with_environment(GIT_LITERAL_PATHSPECS="1")
+            await literal.try_("checkout", "--force", found.head or "HEAD", "--", *paths)
+            raise
 
     def _is_sparse(self) -> bool:
         """Whether git leaves tracked files out of the checkout (git-sparse-checkout(1))."""

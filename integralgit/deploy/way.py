@@ -10,7 +10,7 @@ from integralgit.background import InThread
 from integralgit.deploy.changes import changes
 from integralgit.deploy.checkout import Status, is_submodule_of
 from integralgit.deploy.git import Git
-from integralgit.deploy.rescue import files_in
+from integralgit.deploy.rescue import AT_ONCE, Found, files_in, find, ids_of
 
 
 def occupied(
@@ -80,3 +80,25 @@ async def in_the_way(
     staying = [path for path in changed if path not in gone]
     others = await in_thread(occupied, root, added, gone, staying)
     return edited, others
+
+
+async def untouched(git: Git, status: Status, to: str, in_thread: InThread) -> list[str]:
+    """The edited files that the way to a commit would change, if nobody has edited any of them.
+
+    They are as HEAD has them, byte for byte, and git calls them edited for line
+    ends that `.gitattributes` would have otherwise (gitattributes(5), `text`).
+    None where something else is in the way, or they are many.
+    """
+    edited, others = await in_the_way(git, status, to, in_thread)
+    if others or not 0 < len(edited) <= AT_ONCE:
+        return []
+    there: Found = await in_thread(find, git.folder or "", edited)
+    staged = (await git.run("diff", "--cached", "--name-only", "-z")).split("\0")
+    if not all(path in there.files and path not in staged for path in edited):
+        return []
+    listed = (await git.run("ls-tree", "-r", "-z", status.head or "HEAD")).split("\0")[:-1]
+    entries = (entry.partition("\t") for entry in listed)
+    committed = {path: how.split(" ")[::2] for how, _, path in entries}
+    ids = zip(edited, await ids_of(git, edited), strict=True)
+    same = all(committed.get(path) == [there.files[path], one] for path, one in ids)
+    return edited if same else []

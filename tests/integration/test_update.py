@@ -351,6 +351,27 @@ class Updates(TestCase):
             self.assertEqual((self.www / "c" / "d.txt").read_text(), "in a folder\n")
             self.assertEqual(git(self.www, "status", "--porcelain"), "")
 
+    async def test_line_ends_that_git_calls_edits(self) -> None:
+        """Files that nobody has touched are no edits, whatever `.gitattributes` says of their line ends."""
+        windows = self.upstream.work / "w.txt"
+        windows.write_bytes(b"one\r\n")
+        git(self.upstream.work, "add", "w.txt")
+        first = await self.start(**{".gitattributes": ""})
+        blob = git(self.upstream.work, "rev-parse", "HEAD:w.txt")
+        second = self.upstream.commit({".gitattributes": "*.txt text\n"})
+        self.assertEqual((await self.update()).updated, Updated(first, second))
+        self.assertEqual(git(self.www, "rev-parse", "HEAD:w.txt"), blob)
+        (self.www / "w.txt").unlink()
+        (self.www / "w.txt").write_bytes(b"one\r\n")
+        self.assertIn("w.txt", git(self.www, "status", "--porcelain"))
+        third = self.upstream.commit({"w.txt": "two\n"})
+        self.assertEqual((await self.update()).updated, Updated(second, third))
+        self.assertEqual(self.tree()["w.txt"], b"two\n")
+        (self.www / "w.txt").write_text("mine\n")
+        self.upstream.commit({"w.txt": "three\n"})
+        self.assertIn("overwrite files: w.txt", (await self.update()).refused or "")
+        self.assertEqual(self.tree()["w.txt"], b"mine\n")
+
     async def test_git_gives_up_before_it_changes_anything(self) -> None:
         """Nothing is half done then, and nothing to be completed: what somebody edits stays (threat 40)."""
         await self.start(**{"b.txt": "one\n"})
