@@ -25,6 +25,8 @@ BASE = "base"
 MOST_WARNINGS = 20
 #: How many errors are told at once.
 MOST_ERRORS = 5
+#: How many shell patterns the host groups may hold: each takes a moment, in which nothing else is done.
+MOST_PATTERNS = 500
 
 
 class ConfigError(Exception):
@@ -70,11 +72,11 @@ class HostConfig(msgspec.Struct, frozen=True):
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
+    unique: dict[str, object] = {}
+    for key, value in pairs:
+        if key in unique:
+            raise ValueError(f"the key {key!r} stands there twice")
+        unique[key] = value
     return unique
 
 
@@ -121,6 +123,11 @@ def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]]
             raise ConfigError(
                 "a host group must not be called `base`: that is the entry for all hosts"
             )
+    patterns = {m for members in groups.values() for m in members if _is_pattern(m)}
+    if len(patterns) > MOST_PATTERNS:
+        raise ConfigError(
+            f"`hostgroups` holds more than {MOST_PATTERNS} shell patterns; name the hosts instead"
+        )
     for name, entry in configs.items():
         if not isinstance(entry, dict):
             raise ConfigError(f"the entry `{name}` of `configs` must be an object")
@@ -138,12 +145,18 @@ def _is_host(name: str, host: str) -> bool:
     return name in (host, host.partition(".")[0])
 
 
+def _is_pattern(member: str) -> bool:
+    return any(c in "*?[" for c in member)
+
+
 def _in_group(members: Sequence[str], host: str) -> bool:
     host = host.lower()
+    names = (host, host.partition(".")[0])
     return any(
-        fnmatchcase(name, member.lower())
+        any(fnmatchcase(name, member.lower()) for name in names)
+        if _is_pattern(member)
+        else member.lower() in names
         for member in members
-        for name in (host, host.partition(".")[0])
     )
 
 
@@ -203,13 +216,28 @@ def _resolve_host(
     return HostConfig(host, shown, deployment, tuple(warnings), tuple(errors))
 
 
-@lru_cache(maxsize=256)
 def resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:
     """What a config file says to each of this host's names, in their order.
 
     Raises `ConfigError` where the file cannot be read at all; what is wrong
     for one host only is in its `errors`.
     """
+    found = _known(text, host_names)
+    if isinstance(found, ConfigError):
+        raise ConfigError(*found.args)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _known(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...] | ConfigError:
+    """What `resolve` gives or raises: every deploy asks, and a fault is not looked for twice either."""
+    try:
+        return _resolve(text, host_names)
+    except ConfigError as error:
+        return ConfigError(*error.args)
+
+
+def _resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:
     groups, configs, notices = _read(text)
     resolved = [_resolve_host(name, groups, configs, notices) for name in host_names]
     seen: dict[str, HostConfig] = {}

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.hostconfig import resolve as resolve_module
 from integralgit.hostconfig.resolve import (
     MOST_ERRORS,
+    MOST_PATTERNS,
     ConfigError,
     Deployment,
     HostConfig,
@@ -675,6 +677,50 @@ class ComplaintTests(SynchronousTestCase):
         error = unusable('{"configs": {"base": {"branch": "main", "branch": "dev"}}}')
         self.assertIn("'branch'", error)
         self.assertIn("twice", error)
+
+    def test_a_key_twice_among_many(self) -> None:
+        """Each key is looked at once: a key twice is found as soon as any other fault."""
+        looks = 0
+
+        class Key(str):
+            __slots__ = ()
+
+            def __eq__(self, other: object) -> bool:
+                nonlocal looks
+                looks += 1
+                return str.__eq__(self, other)
+
+            __hash__ = str.__hash__
+
+        pairs: list[tuple[str, object]] = [(Key(number), 1) for number in (*range(1000), 999)]
+        raised = self.assertRaises(ValueError, resolve_module._unique, pairs)
+        self.assertEqual(str(raised), "the key '999' stands there twice")
+        self.assertLess(looks, 10)
+
+    def test_a_fault_is_remembered(self) -> None:
+        """A file that cannot be used is read once, as one that can is, and told of anew each time."""
+        read: list[str] = []
+        original = resolve_module._read
+
+        def counted(text: str) -> Any:
+            read.append(text)
+            return original(text)
+
+        self.patch(resolve_module, "_read", counted)
+        text = '{"configs": "a fault that no other test has"}'
+        first, second = (self.assertRaises(ConfigError, resolve, text, ("web1",)) for _ in "ab")
+        self.assertEqual((str(first), read), (str(second), [text]))
+        self.assertIsNot(first, second)
+
+    def test_many_patterns(self) -> None:
+        """So many names may stand in host groups as there is room for, but not so many patterns."""
+        names = [f"web{number}" for number in range(MOST_PATTERNS + 1)]
+        configs = {"base": {"location": "/srv/site"}, "web": {"branch": "dev"}}
+        self.assertEqual(deployment(configs, {"web": [*names, "web1"]}).branch, "dev")
+        patterns = [f"{name}*" for name in names]
+        self.assertEqual(deployment(configs, {"web": patterns[1:] * 2}).branch, "dev")
+        told = unusable({"configs": configs, "hostgroups": {"web": patterns}})
+        self.assertIn("more than 500 shell patterns; name the hosts", told)
 
     def test_entries_and_groups_are_named(self) -> None:
         """An entry or a group of a wrong type is named."""
