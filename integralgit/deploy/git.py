@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
@@ -49,6 +49,10 @@ _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
 _ERROR = re.compile(rb"^error: ", re.MULTILINE)
 _LEVEL = re.compile(r"^(fatal|error): ")
+#: What git says when ssh has failed, which has said why before.
+_SSH_FAILED = "fatal: Could not read from remote repository."
+#: What is said, in part, where the key or the password is missing.
+_NO_KEY = re.compile(r"Permission denied \(|Host key verification failed|could not read Username")
 
 
 class GitError(Exception):
@@ -68,9 +72,20 @@ class GitError(Exception):
             reason = "it printed more than could be kept"
         else:
             lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-            telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
-            reason = (telling or lines or [f"exit code {ended.code}"])[0]
-        super().__init__(f"git {command} failed: {_LEVEL.sub('', reason)}")
+            reason = _telling(lines) or f"exit code {ended.code}"
+        super().__init__(f"git {command} failed: {reason}")
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """What of the lines that git has printed tells why it failed, and what to do about a key."""
+    telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    told = (*telling, *lines, "")[0]
+    if told == _SSH_FAILED:
+        # The last words before: GitLab says its own between lines without any.
+        before = [line.removeprefix("remote:").strip() for line in lines[: lines.index(told)]]
+        told = ([line for line in before if re.search("[A-Za-z]", line)] or [told])[-1]
+    hint = "; see 'Private repositories' in docs/debian.md" if _NO_KEY.search(told) else ""
+    return _LEVEL.sub("", told).removesuffix(".") + hint
 
 
 def complains(ended: Exit) -> bool:

@@ -47,6 +47,35 @@ class Errors(SynchronousTestCase):
         )
         self.assertEqual(error(said), "git fetch failed: couldn't find remote ref main")
 
+    def test_what_ssh_says(self) -> None:
+        """Where ssh has failed, its own last words are the reason, and a missing key has a hint."""
+        last = b"fatal: Could not read from remote repository.\n\nPlease make sure you have the\n"
+        hint = "; see 'Private repositories' in docs/debian.md"
+        for said, told in (
+            (b"ssh: Could not resolve hostname h: Name or service not known\r\n",
+             "ssh: Could not resolve hostname h: Name or service not known"),
+            (b"Warning: Permanently added 'h'.\ngit@h: Permission denied (publickey).\r\n",
+             f"git@h: Permission denied (publickey){hint}"),
+            (b"No ED25519 host key is known for h.\nHost key verification failed.\n",
+             f"Host key verification failed{hint}"),
+            (b"ERROR: Repository not found.\n\n", "ERROR: Repository not found"),
+            (b"remote: \nremote: ====\nremote: No such project.\nremote:\nremote: ====\n",
+             "No such project"),
+            (b"", "Could not read from remote repository"),
+            (b"fatal: '/x' does not appear to be a git repository\n",
+             "'/x' does not appear to be a git repository"),
+        ):  # fmt: skip
+            self.assertEqual(error(said + last), f"git fetch failed: {told}")
+
+    def test_a_missing_password(self) -> None:
+        """Where git would have to ask for a password, the reason has the hint, too."""
+        said = b"fatal: could not read Username for 'https://h': terminal prompts disabled\n"
+        self.assertIn("prompts disabled; see 'Private repositories'", error(said))
+        said = b"error: unable to create file x: Permission denied\n"
+        self.assertEqual(
+            error(said), "git fetch failed: unable to create file x: Permission denied"
+        )
+
     def test_an_error_that_is_not_fatal(self) -> None:
         """A line that begins with `error:` tells too."""
         self.assertEqual(
