@@ -13,6 +13,20 @@ import integralgit
 from tests.integration.harness import PATIENCE, TWISTD, Daemon, Integration, eventually, own_port
 
 UNITS = Path(integralgit.__file__).parent / "systemd"
+#: What implies NoNewPrivileges=yes where there is a User=, by systemd.exec(5) of systemd 252.
+IMPLY = {
+    *("DynamicUser", "LockPersonality", "MemoryDenyWriteExecute", "PrivateDevices"),
+    *("ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "RestrictAddressFamilies", "RestrictNamespaces"),
+    *("RestrictRealtime", "RestrictSUIDSGID", "SystemCallArchitectures", "SystemCallFilter"),
+    *("SystemCallLog", "NoNewPrivileges"),
+}
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """What a unit sets."""
+    lines = (UNITS / name).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
 
 
 def tool(name: str) -> str:
@@ -52,7 +66,32 @@ class Systemd(Integration):
         found = re.search(r"exposure level for integralgit.service: ([\d.]+)", rated.stdout)
         assert found is not None, rated
         self.assertLess(float(found[1]), 2.5)
-        self.assertIn("\nKillMode=process\n", (UNITS / "integralgit.service").read_text())
+
+    def test_what_a_script_keeps(self) -> None:
+        """A stop leaves a script alone, and its files in /tmp, which it may write to."""
+        unit = settings_of("integralgit.service")
+        self.assertEqual((unit["KillMode"], unit["PrivateTmp"]), ("process", "no"))
+        self.assertLessEqual({"-/tmp", "-/var/tmp"}, set(unit["ReadWritePaths"].split()))
+
+    def test_the_drop_in_for_scripts(self) -> None:
+        """With the drop-in, nothing of the unit keeps scripts from sudo, and systemd takes it."""
+        unit, more = settings_of("integralgit.service"), settings_of("integralgit-scripts.conf")
+        kept = {name for name in IMPLY & unit.keys() if more.get(name) not in ("no", "")}
+        self.assertEqual(kept, set())
+        analyze, (service, _) = tool("systemd-analyze"), self.units()
+        folder = self.folder / "integralgit.service.d"
+        folder.mkdir()
+        (folder / "scripts.conf").write_text((UNITS / "integralgit-scripts.conf").read_text())
+        done = subprocess.run(
+            [analyze, "verify", service], capture_output=True, text=True, check=False
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_places_that_are_not_there(self) -> None:
+        """The service starts where a place that may be written to is missing."""
+        for name in ("integralgit.service", "integralgit-scripts.conf"):
+            for place in settings_of(name)["ReadWritePaths"].split():
+                self.assertTrue(place.startswith("-"), (name, place))
 
     def test_a_socket_of_systemd(self) -> None:
         """The server adopts the socket that systemd holds by the name of the socket unit."""
