@@ -165,6 +165,14 @@ def pause_of(tx: Transaction, receiver: str, now: float) -> Pause | None:
     return Pause(*row) if row else None
 
 
+def try_again(tx: Transaction, mark: str) -> None:
+    """End the pauses and the waits whose problem holds that mark."""
+    tx.execute("DELETE FROM pauses WHERE instr(problem, ?)", (mark,))
+    tx.execute(
+        "UPDATE outbox SET next_try = 0 WHERE state = 'waiting' AND instr(problem, ?)", (mark,)
+    )
+
+
 def give_up_old(tx: Transaction, receiver: str, before: float, now: float, problem: str) -> None:
     """Give up whatever has waited for that receiver since before that time."""
     tx.execute(

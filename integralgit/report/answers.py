@@ -19,6 +19,8 @@ MOST_ASKED = 10 * DAY
 FIRST, LONGEST = 2.0, 900.0
 #: Seconds until the next try of what needs a person to mend it: a token, or its rights.
 SELDOM = 3600.0
+#: What such a problem holds, by which a restart knows it: tokens and secrets are read at the start.
+MEND = "(a restart tries again at once)"
 #: After how many failures of the receiver's something does not hold up the rest any more.
 ALONE = 6
 #: How much of a receiver's own words is kept.
@@ -154,13 +156,15 @@ def judge(
     chance: float,
     in_order: bool = True,
     strike: Strike = str,
+    question: str = "are the settings right?",
 ) -> Verdict:
     """What becomes of an item after that answer; `item.tries` are those before it.
 
     Where `in_order`, nothing else is told before it is told, to some at least, or given up.
-    The receiver's words come through `strike`.
+    The receiver's words come through `strike`; the `question` is what a
+    person may have to mend where it refuses us.
     """
-    verdict = _judge(told, item, now, chance, strike)
+    verdict = _judge(told, item, now, chance, strike, question)
     if item.doubt:
         verdict = evolve(verdict, doubt=verdict.state is ItemState.WAITING)
     if verdict.alone and in_order and not isinstance(told, Partly):
@@ -171,7 +175,9 @@ def judge(
     return verdict
 
 
-def _judge(told: Told, item: Item, now: float, chance: float, strike: Strike) -> Verdict:
+def _judge(
+    told: Told, item: Item, now: float, chance: float, strike: Strike, question: str
+) -> Verdict:
     if isinstance(told, Hopeless):
         return Verdict(ItemState.GIVEN_UP, told.reason)
     later = back_off(item.tries, now, chance)
@@ -195,12 +201,12 @@ def _judge(told: Told, item: Item, now: float, chance: float, strike: Strike) ->
         return Verdict(ItemState.WAITING, problem, at, doubt=True, pause=at)
     seldom = now + SELDOM * (1 + chance / 10)
     if told.status == 401:
-        problem += "; is the token right?"
+        problem += f"; {question} {MEND}"
         return Verdict(ItemState.WAITING, problem, seldom, pause=seldom)
     if 300 <= told.status < 400:
-        problem = f"the answer was {told.status}, a redirect, and redirects are not followed"
+        problem = f"the answer was {told.status}, a redirect, and redirects are not followed {MEND}"
         return Verdict(ItemState.WAITING, problem, seldom, alone=True)
     if told.status in (403, 404):
-        problem += "; may the token do this there?"
+        problem += f"; {question} {MEND}"
         return Verdict(ItemState.WAITING, problem, seldom, alone=True)
     return Verdict(ItemState.GIVEN_UP, problem)

@@ -57,6 +57,7 @@ class GitHost:
     """The receiver that is one git host; of its accounts, the first that covers a repository counts."""
 
     in_order: ClassVar[bool] = False
+    question: ClassVar[str] = "is the token right, and may it do this there?"
 
     host: str
     _accounts: tuple[Account, ...]

@@ -108,6 +108,7 @@ class Mail:
     in_order: ClassVar[bool] = True
     spacing: ClassVar[float] = 0.0
     secrets: ClassVar[tuple[str, ...]] = ()
+    question: ClassVar[str] = "is its relay right?"
 
     _notify: Notify
     _send: Send

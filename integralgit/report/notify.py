@@ -102,6 +102,12 @@ class Webhook:
         texts = [self._bell.url, path, parts.path, self._bell.secret.decode("latin-1")]
         return tuple(text for text in texts if len(text) > 1)
 
+    @property
+    def question(self) -> str:
+        """What to look at where it refuses us: there is no token."""
+        is_signed = self._bell.notify.form == "json"
+        return "are its URL and its secret_file right?" if is_signed else "is its URL right?"
+
     async def tell(self, item: Item, line: Line) -> Told:
         """Send a message in the receiver's form."""
         message = msgspec.json.decode(item.wanted, type=Message)

@@ -14,7 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from integralgit.background import Background
 from integralgit.deploy.child import cancel
@@ -24,7 +24,7 @@ from integralgit.journal import outbox
 from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pause
 from integralgit.journal.hub import Hub
 from integralgit.journal.store import Store, Transaction
-from integralgit.report.answers import DAY, Told, Verdict, judge
+from integralgit.report.answers import DAY, MEND, Told, Verdict, judge
 
 log = Logger()
 
@@ -51,7 +51,8 @@ class Receiver(Protocol):
     """Somebody who is told things.
 
     `spacing` is the least time between two things told, in seconds; `secrets`
-    must never be repeated. Where `in_order`, nothing passes what fails.
+    must never be repeated. Where `in_order`, nothing passes what fails. The
+    `question` is what to look at where it refuses us.
     """
 
     @property
@@ -62,6 +63,8 @@ class Receiver(Protocol):
     def in_order(self) -> bool: ...
     @property
     def secrets(self) -> tuple[str, ...]: ...
+    @property
+    def question(self) -> str: ...
     async def tell(self, item: Item, line: Line) -> Told: ...
 
 
@@ -131,7 +134,11 @@ class Outbox(Service):
             self._lanes.wake(receiver)
 
     async def _recover(self) -> None:
-        """Go on where the server before us stopped; give up what nobody is there for any more."""
+        """Go on where the server before us stopped; give up what nobody is there for any more.
+
+        What a person had to mend may be mended now, and is tried at once.
+        """
+        await self._store.write(lambda tx: outbox.try_again(tx, MEND))
         for name in await self._store.read(outbox.receivers_waited_for):
             if name in self._receivers:
                 self.wake(name)
@@ -180,9 +187,11 @@ class Outbox(Service):
         def strike(text: str) -> str:
             return without(text, receiver.secrets)
 
-        verdict = judge(told, item, self._now(), self._chance(), receiver.in_order, strike)
+        order, question = receiver.in_order, receiver.question
+        verdict = judge(told, item, self._now(), self._chance(), order, strike, question)
         if verdict.problem is not None:
-            log.info(
+            log.emit(
+                LogLevel.warn if MEND in verdict.problem else LogLevel.info,
                 "{receiver} was not told {subject}: {problem}",
                 receiver=name,
                 subject=item.subject,

@@ -77,6 +77,7 @@ class FakeReceiver:
     spacing: float = 0.0
     in_order: bool = True
     secrets: tuple[str, ...] = ()
+    question: str = "is it set up right?"
     told: list[tuple[str, str]] = field(factory=list)
 
     async def tell(self, item: Item, line: Line) -> Told:

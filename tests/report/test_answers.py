@@ -10,6 +10,7 @@ from integralgit.journal.events import ItemState
 from integralgit.report.answers import (
     DAY,
     LONGEST,
+    MEND,
     MOST_ASKED,
     Answer,
     Hopeless,
@@ -127,11 +128,18 @@ class Verdicts(SynchronousTestCase):
     def test_what_a_person_has_to_mend(self) -> None:
         """It is tried seldom, and says what may be wrong; a wrong token concerns all that waits."""
         token = verdict(answer(401, {"message": "Bad credentials"}))
-        self.assertEqual(token.problem, "the answer was 401: Bad credentials; is the token right?")
+        self.assertEqual(
+            token.problem,
+            "the answer was 401: Bad credentials; are the settings right?"
+            " (a restart tries again at once)",
+        )
         self.assertEqual((token.at, token.pause), (NOW + 3960, NOW + 3960))
         for status in (301, 307, 403, 404):
             one = verdict(answer(status))
             self.assertEqual((one.alone, one.at, one.pause), (True, NOW + 3960, 0.0), status)
+            self.assertIn(MEND, one.problem or "")
+        asked = judge(answer(403), item(created=NOW), NOW, 1.0, question="is the token right?")
+        self.assertIn("403; is the token right? (a restart", asked.problem or "")
         self.assertIn("redirects are not followed", verdict(answer(307)).problem or "")
 
     def test_what_cannot_heal(self) -> None:

@@ -25,6 +25,17 @@ MESSAGE = Message(
 )
 
 
+class Questions(SynchronousTestCase):
+    def test_what_may_be_wrong(self) -> None:
+        """Where a receiver refuses, a person is asked for what the settings have for it."""
+        for form, asked in (
+            ("json", "are its URL and its secret_file right?"),
+            ("slack", "is its URL right?"),
+        ):
+            bell = Doorbell(Notify("n", form), "https://h/x")
+            self.assertEqual(Webhook(bell, FakeHttp([]), lambda: 0.0).question, asked)
+
+
 class Forms(SynchronousTestCase):
     def test_slack(self) -> None:
         """One text with a link to the deploy; what has a meaning to Slack is escaped."""

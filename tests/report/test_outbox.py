@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.journal import outbox
@@ -256,6 +257,26 @@ class Restarts(Office):
         self.successResultOf(stopped)
         self.start()
         self.assertEqual(len(self.a.told), 1)
+
+    def test_what_a_person_has_mended(self) -> None:
+        """What waited for a person is told at once by the next server; what was asked for is kept."""
+        self.b.in_order = False
+        self.replies = [answer(401), answer(403)]
+        with capturedLogs() as logged:
+            self.want("1")
+            self.want("2", receiver="b")
+        warned = [formatEvent(one) for one in logged if one["log_level"] is LogLevel.warn]
+        problem = "was not told {}: the answer was {}; is it set up right? (a restart tries again"
+        self.assertIn(problem.format(1, 401), warned[0])
+        self.assertIn(problem.format(2, 403), warned[1])
+        self.pass_time(600)
+        self.assertEqual((len(self.a.told), len(self.b.told)), (1, 1))
+        self.replies = [answer(429, retry_after="3000")]
+        self.restart()
+        self.assertEqual((len(self.a.told), len(self.b.told)), (2, 2))
+        self.restart()
+        self.assertEqual(len(self.a.told), 2)
+        self.assertEqual(self.item("2", "b").state, ItemState.SENT)
 
     def test_a_clock_that_was_ahead(self) -> None:
         """What it put off too far is told now; the longest wait that may be asked for is kept (threat 72)."""
