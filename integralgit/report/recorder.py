@@ -209,7 +209,8 @@ class Recorder:
         before = deploys.result_before(tx, deploy)
         was_bad = before is not None and before.state is not State.SUCCEEDED
         if deploy.state is not State.SUCCEEDED:
-            events = [] if was_bad and deploy.rolls_back is None else [words.FAILED]
+            is_known = was_bad and deploy.trigger is not Trigger.ROLLBACK
+            events = [] if is_known else [words.FAILED]
         else:
             events = [words.RECOVERED, words.SUCCEEDED] if was_bad else [words.SUCCEEDED]
         for one in self.notifies:

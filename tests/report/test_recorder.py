@@ -260,6 +260,13 @@ class Messages(Recording):
             self.run_deploy(state)
             self.assertEqual(self.told()[len(before) :], news, state)
 
+    def test_a_roll_back_that_fails(self) -> None:
+        """It is always told, whoever has asked for it."""
+        self.run_deploy(State.FAILED)
+        before = self.told()
+        self.run_deploy(State.FAILED, trigger=Trigger.ROLLBACK)
+        self.assertEqual(self.told()[len(before) :], [("team", "failed"), ("all", "failed")])
+
     def test_what_is_told(self) -> None:
         """A message has its own id for ever, the words of the page, and the facts of the API."""
         number = self.run_deploy(State.FAILED)
