@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from integralgit.names import matches
-from integralgit.values import address, flag, host, line, text, texts
+from integralgit.values import address, flag, host, line, repositories, text, texts
 
 KINDS = ("github", "gitlab", "bitbucket", "bitbucket-server", "gitea", "forgejo")
 #: The kinds of git hosts that everybody knows.
@@ -110,7 +110,7 @@ FORGE_READERS: dict[str, Callable[[object], Any]] = {
     "kind": _one_of(KINDS),
     "token_file": text,
     "api": address,
-    "repos": texts,
+    "repos": repositories,
     "deployments": flag,
     "allow_http": flag,
 }
@@ -118,7 +118,7 @@ NOTIFY_READERS: dict[str, Callable[[object], Any]] = {
     "name": line,
     "form": _one_of(FORMS),
     "events": _events,
-    "repos": texts,
+    "repos": repositories,
     "url": address,
     "url_file": text,
     "secret_file": text,

@@ -20,7 +20,7 @@ from attrs import frozen
 from integralgit import quantities
 from integralgit.names import Repository, matches
 from integralgit.receivers import FORGE_READERS, NOTIFY_READERS, Forge, Notify, forge, notify
-from integralgit.values import HOST_NAME, flag, text, texts
+from integralgit.values import HOST_NAME, flag, repositories, text, texts
 
 T = TypeVar("T")
 
@@ -162,14 +162,11 @@ def _clone_url(value: object) -> str:
     return url
 
 
-def _repositories(value: object) -> tuple[str, ...]:
-    """Patterns of identities, which begin with the git host."""
+def _branches(value: object) -> tuple[str, ...]:
     patterns = texts(value)
     for pattern in patterns:
-        if "://" in pattern:
-            raise ValueError(
-                f"has {pattern!r}; write the git host and the full name, such as github.com/acme/*"
-            )
+        if pattern.startswith("refs/"):
+            raise ValueError(f"has {pattern!r}; write the name of the branch alone, such as main")
     return patterns
 
 
@@ -272,13 +269,14 @@ _READERS: dict[str, Callable[[object], Any]] = {
 }
 _TRUST_READERS: dict[str, Callable[[object], Any]] = {
     "secret_file": texts,
-    "repos": _repositories,
+    "repos": repositories,
     "locations": _locations,
-    "branches": texts,
+    "branches": _branches,
     "scripts": texts,
     "env": _any_texts,
     "url": _clone_url,
     "allow_sha1": flag,
+    "allow_http": flag,
 }
 
 
@@ -301,7 +299,9 @@ def _read(
 def _trust(values: Mapping[str, Any]) -> Trust:
     if "repos" not in values:
         raise ValueError("`repos` is missing")
-    bounds = {key: value for key, value in values.items() if key != "secret_file"}
+    if values.get("url", "").startswith("http://") and not values.get("allow_http"):
+        raise ValueError("`url` must begin with https://, or be allowed by `allow_http = true`")
+    bounds = {key: v for key, v in values.items() if key not in ("secret_file", "allow_http")}
     return Trust(values.get("secret_file", (WEBHOOK_SECRET,)), **bounds)
 
 

@@ -30,6 +30,22 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in value)
 
 
+def repositories(value: object) -> tuple[str, ...]:
+    """Patterns of identities, which begin with the git host.
+
+    A bare name may be a git host of one's own network, but then more than one name follows.
+    """
+    patterns = texts(value)
+    for pattern in patterns:
+        git_host, *rest = pattern.split("/")
+        is_host = git_host == "localhost" or any(c in git_host for c in ".:*?")
+        if "://" in pattern or not (is_host or len(rest) > 1 or "**" in rest):
+            raise ValueError(
+                f"has {pattern!r}; write the git host and the full name, such as github.com/acme/*"
+            )
+    return patterns
+
+
 def flag(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):

@@ -273,7 +273,6 @@ class TrustTableTests(SynchronousTestCase):
         for url in (
             "https://git.example.com/{full_name}.git",
             "https://git.example.com/a@b/{name}",
-            "http://127.0.0.1:8000/{full_name}",
             "ssh://git@git.example.com:7999/{full_name}.git",
             "git@deploy-key-host:{full_name}.git",
             "key-host:{name}",
@@ -283,6 +282,14 @@ class TrustTableTests(SynchronousTestCase):
         ):
             table = {"repos": ["github.com/acme/*"], "url": url}
             self.assertEqual(make_settings({"trust": [table]}, {}).trusts[0].url, url)
+
+    def test_a_url_in_the_clear(self) -> None:
+        """Over http anybody on the way could change what is deployed: that has to be allowed."""
+        table = {"repos": ["git.example.com/*"], "url": "http://127.0.0.1:8000/{full_name}"}
+        told = complaint({"trust": [table]})
+        self.assertIn("must begin with https://, or be allowed by `allow_http = true` in", told)
+        (trust,) = make_settings({"trust": [{**table, "allow_http": True}]}, {}).trusts
+        self.assertEqual(trust.url, table["url"])
 
     def test_urls_with_secrets(self) -> None:
         """A password, or a token in the place of a user, is refused and not repeated (threats 46 and 61)."""
@@ -305,6 +312,10 @@ class TrustTableTests(SynchronousTestCase):
         """A bound or a URL that could never mean a repository or a location stops the start."""
         for key, value, said in (
             ("repos", ["https://github.com/acme/*"], "write the git host and the full name"),
+            ("repos", ["acme/site"], "write the git host and the full name"),
+            ("repos", ["acme/*"], "such as github.com/acme/*"),
+            ("repos", ["site"], "write the git host and the full name"),
+            ("branches", ["refs/heads/main"], "write the name of the branch alone, such as main"),
             ("locations", ["srv/*"], "matches no location"),
             ("locations", ["/srv/www/"], "matches no location"),
             ("url", "git/{name}.git", "or an absolute path"),
@@ -313,7 +324,17 @@ class TrustTableTests(SynchronousTestCase):
             told = complaint({"trust": [{"repos": ["github.com/acme/*"], key: value}]})
             self.assertIn(f"the setting `{key}` in [[trust]] number 1 ", told)
             self.assertIn(said, told)
-        for key, pattern in (("repos", "gitea/*"), ("locations", "**"), ("locations", "*/www")):
+        for key, pattern in (
+            ("repos", "gitea/acme/*"),
+            ("repos", "gitea/**"),
+            ("repos", "gitea:3000/site"),
+            ("repos", "localhost/site"),
+            ("repos", "*/site"),
+            ("repos", "**"),
+            ("branches", "release/*"),
+            ("locations", "**"),
+            ("locations", "*/www"),
+        ):
             table = {"repos": ["github.com/**"], key: [pattern]}
             make_settings({"trust": [table]}, {})
         self.assertIn("write the name of the host", complaint({"allowed_hosts": ["https://x.y"]}))
