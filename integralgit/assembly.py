@@ -189,7 +189,10 @@ def assemble(
     try:
         endpoints = [serverFromString(reactor, text) for text in settings.listen]
     except Exception as error:  # whatever the parsers of endpoints raise for a wrong text
-        raise SettingsError(f"the setting `listen` is not a usable endpoint: {error}") from None
+        raise SettingsError(
+            f"the setting `listen` is not a usable endpoint: {error};"
+            " write it as tcp:8080:interface=127.0.0.1, for example"
+        ) from None
     database = state / "integralgit.sqlite"
     try:
         store.create(str(database))

@@ -29,7 +29,7 @@ def _quantity(value: object, units: dict[str, int], example: str) -> float:
         )
     result = number * units[unit]
     if not 0 <= result < 1e15:
-        raise ValueError(f"is out of range: {repr(value)[:80]}")
+        raise ValueError(f"is out of range (0 to 1e15): {repr(value)[:80]}")
     return result
 
 

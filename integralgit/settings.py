@@ -34,6 +34,9 @@ KNOWN_HOSTS = (
     "git.sr.ht",
 )
 
+#: The longest time between two looks at the remotes, in seconds.
+MOST_POLL = 30 * 86400
+
 #: Files in the state folder, made on the first start.
 WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a file
 ACCESS_TOKEN = "access-token"  # noqa: S105 - the name of a file
@@ -235,7 +238,20 @@ def _max_log(value: object) -> int:
 
 def _networks(value: object) -> tuple[str, ...]:
     """Addresses and networks, such as `10.0.0.0/8`."""
-    return tuple(str(ipaddress.ip_network(text)) for text in texts(value))
+    given = texts(value)
+    try:
+        return tuple(str(ipaddress.ip_network(one)) for one in given)
+    except ValueError as error:
+        raise ValueError(
+            f"must be addresses such as 127.0.0.1 or networks such as 10.0.0.0/8: {error}"
+        ) from None
+
+
+def _poll(value: object) -> float:
+    number = quantities.seconds(value)
+    if number and not 1 <= number <= MOST_POLL:
+        raise ValueError(f"must be 0 for never, or from 1 second to 30 days, not {value!r}")
+    return number
 
 
 def _positive_seconds(value: object) -> float:
@@ -262,7 +278,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "umask": _umask,
     "workers": _whole,
     "git_timeout": _positive_seconds,
-    "poll": quantities.seconds,
+    "poll": _poll,
     "max_body": _max_body,
     "max_log": _max_log,
     "allow_root": flag,
@@ -321,7 +337,7 @@ def _tables(
         try:
             made.append(make(values))
         except ValueError as error:
-            raise SettingsError(f"{error}{where}") from None
+            raise SettingsError(f"[[{name}]] number {number}: {error}") from None
     return tuple(made)
 
 

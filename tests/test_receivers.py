@@ -68,7 +68,7 @@ class ForgeTests(SynchronousTestCase):
         """What is wrong is said in one sentence, with the number of the table."""
         for values, reason in (
             ({}, "`host` is missing"),
-            ({"host": "git.example.com"}, "`kind` is missing; it is one of github, gitlab,"),
+            ({"host": "git.example.com"}, "[[forge]] number 1: `kind` is missing; it is one of"),
             ({"host": "a/b"}, "`host` in [[forge]] number 1 must be the name of a host"),
             ({"host": "github.com", "kind": "gogs"}, "must be one of github"),
             ({"host": "github.com", "token": "x"}, "unknown setting `token` in [[forge]] number 1"),

@@ -193,7 +193,18 @@ class ValueTests(SynchronousTestCase):
         for value in wrong:
             told = complaint({"trusted_proxies": value})
             self.assertIn("`trusted_proxies`", told)
+            if value and isinstance(value, str):
+                self.assertIn("must be addresses such as 127.0.0.1 or networks such as", told)
             self.assertNotIn("\n", told)
+
+    def test_poll(self) -> None:
+        """The remotes are looked at never, or every second at most; what is wrong names the range."""
+        for value, wanted in ((0, 0), (1, 1), ("5m", 300), ("30d", 2_592_000)):
+            self.assertEqual(make_settings({"poll": value}, {}).poll, wanted)
+        wrong: list[Any] = [0.5, "31d"]
+        for value in wrong:
+            told = complaint({"poll": value})
+            self.assertIn("`poll` must be 0 for never, or from 1 second to 30 days, not", told)
 
     def test_a_number_beyond_all_bounds(self) -> None:
         """A number too large to reckon with is out of range, and named as other wrong ones are."""
@@ -258,7 +269,7 @@ class TrustTableTests(SynchronousTestCase):
         self.assertIn("[[trust]]", complaint({"trust": ["x"]}))
         good = {"repos": ["github.com/acme/*"]}
         cases: list[tuple[dict[str, Any], str]] = [
-            ({}, "`repos` is missing in [[trust]] number 2"),
+            ({}, "[[trust]] number 2: `repos` is missing"),
             ({"repos": []}, "`repos` in [[trust]] number 2"),
             ({"repos": 5}, "`repos` in [[trust]] number 2"),
             ({"repo": ["x"]}, "`repo` in [[trust]] number 2; did you mean `repos`?"),
@@ -287,7 +298,9 @@ class TrustTableTests(SynchronousTestCase):
         """Over http anybody on the way could change what is deployed: that has to be allowed."""
         table = {"repos": ["git.example.com/*"], "url": "http://127.0.0.1:8000/{full_name}"}
         told = complaint({"trust": [table]})
-        self.assertIn("must begin with https://, or be allowed by `allow_http = true` in", told)
+        self.assertIn(
+            "number 1: `url` must begin with https://, or be allowed by `allow_http = true`", told
+        )
         (trust,) = make_settings({"trust": [{**table, "allow_http": True}]}, {}).trusts
         self.assertEqual(trust.url, table["url"])
 

@@ -127,7 +127,7 @@ class Reading(SynchronousTestCase):
             ('public = "yes"', "the setting `public` must be true or false, not 'yes'"),
             ("listen = []", "the setting `listen` must be a list of texts, not []"),
             ("[trust]\n", "`trust` must be written as [[trust]] tables"),
-            ("[[trust]]\n", "`repos` is missing in [[trust]] number 1"),
+            ("[[trust]]\n", "[[trust]] number 1: `repos` is missing"),
         ]
         for toml, expected in cases:
             with self.assertRaises(SettingsError) as raised:
@@ -299,6 +299,7 @@ class Assembling(SynchronousTestCase):
             wanted = "integralgit: the setting `listen` is not a usable endpoint: "
             self.assertTrue(told.startswith(wanted), told)
             self.assertIn(reason, told)
+            self.assertIn("; write it as tcp:8080:interface=127.0.0.1", told)
             self.assertNotIn("\n", told)
             self.assertFalse((state / "integralgit.sqlite").exists())
 
