@@ -80,6 +80,14 @@ class Examples(SynchronousTestCase):
         known = {f"{name}.{key}" for name, readers in tables.items() for key in readers}
         self.assertEqual(shown, set(_READERS) | known)
 
+    def test_defaults(self) -> None:
+        """Every line of the settings' page says its default, or that it is required."""
+        page = (ROOT / "docs" / "settings.md").read_text()
+        (block,) = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        lines = [line for line in block.splitlines() if line]
+        silent = [line for line in lines if not re.search(r"#.*(default: |required)", line)]
+        self.assertEqual(silent, [])
+
     def test_keys(self) -> None:
         """Every key of a config stands in its page."""
         page = (ROOT / "docs" / "config.md").read_text()
