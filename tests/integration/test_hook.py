@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -107,6 +109,31 @@ class Hook(Integration):
     def test_a_long_secret(self) -> None:
         """A secret longer than HMAC's block is hashed first (RFC 2104)."""
         self.deploys_by_push(secret=os.urandom(70).hex().encode() + b"\n")
+
+    def test_a_sender_of_ones_own(self) -> None:
+        """What the page about webhooks says to send by hand deploys."""
+        daemon = Daemon(
+            self.folder / "server",
+            f'host_names = ["web1"]\n[[trust]]\nrepos = ["git.example.com/**"]\n'
+            f'url = "{self.folder / "githost" / "{full_name}.git"}"\n',
+        )
+        self.addCleanup(daemon.stop)
+        daemon.start()
+        www = str(self.folder / "www")
+        self.upstream.configure({"configs": {"base": {"location": www, "branch": "main"}}})
+        self.upstream.commit({"index.html": "one"})
+        page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+        (example,) = re.findall(r"```sh\n(cat > push.json.*?)```", page, re.DOTALL)
+        example = example.replace("/srv/git/webhook-secret", str(daemon.state / "webhook-secret"))
+        example = example.replace("https://deploy.example.com", daemon.url)
+        done = subprocess.run(
+            ["sh", "-ec", example],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=self.upstream.work,
+        )
+        self.assertEqual(json.loads(done.stdout)["outcome"], "accepted", done)
 
     def test_wrong_settings(self) -> None:
         """A push succeeds, and says which setting of the hook is wrong."""
