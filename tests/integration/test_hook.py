@@ -92,6 +92,16 @@ class Hook(Integration):
         (main,) = self.said("main")
         page = f"{daemon.url}/git.example.com/acme/site/deploys/"
         self.assertTrue(main.startswith(f"integralgit: main: deploys, see {page}"), main)
+        (quoted,) = self.said('main:refs/heads/c"d')
+        said = 'integralgit: c"d: branch c"d is not deployed here (main is)'
+        self.assertEqual(quoted, said)
+        self.said(':refs/heads/c"d')
+        freeze = "/git.example.com/acme/site/freeze"
+        self.assertEqual(daemon.request("POST", freeze, b"reason=the+%22fair%22").status, 200)
+        git(self.upstream.work, "commit", "--quiet", "--allow-empty", "-m", "Next")
+        (frozen,) = self.said("main")
+        said = 'integralgit: main: the repository is frozen and its newest push waits: the "fair"'
+        self.assertTrue(frozen.startswith(f"{said}, see {page}"), frozen)
         marker = self.folder / "ran"
         (other,) = self.said(f"main:refs/heads/x|e`touch${{IFS}}{marker}`&$(id)")
         self.assertTrue(other.endswith("is not deployed here (main is)"), other)
@@ -109,6 +119,10 @@ class Hook(Integration):
     def test_a_long_secret(self) -> None:
         """A secret longer than HMAC's block is hashed first (RFC 2104)."""
         self.deploys_by_push(secret=os.urandom(70).hex().encode() + b"\n")
+
+    def test_white_space_around_the_secret(self) -> None:
+        """It is no part of the secret, whichever tools sign."""
+        self.deploys_by_push(secret=b" \thook-secret of a friend \t\r\n")
 
     def test_a_sender_of_ones_own(self) -> None:
         """What the page about webhooks says to send by hand deploys."""
