@@ -135,8 +135,13 @@ def _read(text: str) -> tuple[dict[str, list[str]], dict[str, dict[str, object]]
 
 
 def _suggestion(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key.lower(), known, n=1)
     return f": did you mean `{near[0]}`?" if near else ""
+
+
+def _looks_like_base(name: str) -> bool:
+    """Whether a name differs from `base` in case or in the order of its letters only."""
+    return len(name) == len(BASE) and name != BASE and sorted(name.lower()) == sorted(BASE)
 
 
 def _is_host(name: str, host: str) -> bool:
@@ -167,13 +172,19 @@ def _resolve_host(
     notices: Sequence[str],
 ) -> HostConfig:
     warnings, errors, wrong = list(notices), [], set[str]()
-    mine = sorted(name for name, members in groups.items() if _in_group(members, host))
+    mine = [name for name, members in groups.items() if _in_group(members, host)]
+    mine.sort(key=lambda name: (name.casefold(), name))
     warnings += [
         f"host group `{name}` is called like the host and applies before its entry"
         for name in groups
         if _is_host(name, host) and name in configs
     ]
     own = sorted((name for name in configs if _is_host(name, host)), key=len)
+    warnings += [
+        f"the entry `{name}` is read as that of a host: did you mean `base`?"
+        for name in configs
+        if _looks_like_base(name) and name not in groups and name not in own
+    ]
     layers = [name for name in [BASE, *mine] if name in configs and name not in own] + own
     values = {key: Value(known.default, DEFAULT) for key, known in KEYS.items()}
     env: dict[str, Value] = {}

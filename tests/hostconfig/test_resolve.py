@@ -118,6 +118,17 @@ class LayerTests(SynchronousTestCase):
             one = entries(configs, hostgroups)
             self.assertEqual(one.values["branch"], Value(f"of-{layers[last]}", layers[last]))
 
+    def test_the_alphabet_knows_no_case(self) -> None:
+        """Groups apply in alphabetical order, in which capital letters do not come first."""
+        for first, second in (("app", "Web"), ("App", "web"), ("Web", "web")):
+            configs = {
+                "base": {"location": "/srv/site"},
+                second: {"branch": "second"},
+                first: {"branch": "first"},
+            }
+            found = deployment(configs, {second: ["web1"], first: ["web1"]})
+            self.assertEqual(found.branch, "second", first)
+
     def test_keys_of_different_layers_are_united(self) -> None:
         """What one layer does not say stays as another said it."""
         found = deployment(
@@ -416,10 +427,23 @@ class ComplaintTests(SynchronousTestCase):
             ("locaton", "location"),
             ("time_out", "timeout"),
             ("Branch", "branch"),
+            ("LOCATION", "location"),
             ("submodule", "submodules"),
         ):
             (warning,) = entries({"base": {"location": "/srv/site", wrong: "x"}}).warnings
             self.assertIn(f"did you mean `{meant}`?", warning)
+
+    def test_a_near_miss_of_base(self) -> None:
+        """An entry that is almost called `base` speaks for no host, and a warning asks about it."""
+        for wrong in ("Base", "BASE", "bsae"):
+            one = entries({wrong: {"location": "/srv/site"}})
+            self.assertIsNone(one.deployment)
+            (warning,) = one.warnings
+            self.assertIn(f"the entry `{wrong}` is read as that of a host: did you mean", warning)
+            self.assertEqual(entries({wrong: {}}, host=wrong).warnings, ())
+        self.assertEqual(
+            entries({"base1": {}, "database": {}, "sabe": {}}, {"sabe": []}).warnings, ()
+        )
 
     def test_an_unknown_key_of_the_file(self) -> None:
         """An unknown key beside `configs` is a warning with a suggestion too."""
