@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import define, field
+from twisted.internet import error as errors
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError, SSLError
@@ -36,6 +37,14 @@ CONNECT, WHOLE = 10.0, 30.0
 MOST, LISTED = 64 * 1024, 1024 * 1024
 #: How much a connection may bring in all, with what is around a body: then it is cut.
 ALL = LISTED + MOST
+#: What keeps a connection from being there, as people say it.
+_WORDS: dict[type[Exception], str] = {
+    errors.ConnectionRefusedError: "connection refused",
+    DNSLookupError: "the name of the host is not known",
+    errors.NoRouteError: "no route to the host",
+    errors.TCPTimedOutError: "it took too long",
+    errors.TimeoutError: "it took too long",
+}
 USER_AGENT = f"IntegralGit/{__version__}"
 
 
@@ -178,6 +187,8 @@ class _MeteredEndpoint:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         metered = WrappingFactory(protocolFactory)
         metered.protocol = _Metered
+        # Their starts and stops would be four lines in the log for each request.
+        metered.noisy = cast(Any, protocolFactory).noisy = False
         connecting: Deferred[Any] = self._endpoint.connect(metered)
         return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
@@ -246,6 +257,11 @@ def _plain(headers: Headers) -> dict[str, str]:
     }
 
 
+def in_words(error: Exception) -> str:
+    """Why there is no connection, as people say it."""
+    return _WORDS.get(type(error), type(error).__name__)
+
+
 def no_answer(error: Exception) -> NoAnswer:
     """Why there was no answer, in words that hold nothing of the request."""
     if isinstance(error, DNSLookupError):
@@ -263,5 +279,5 @@ def no_answer(error: Exception) -> NoAnswer:
             return NoAnswer(f"the headers of the answer exceed {ALL // 1024} KB", heard=True)
         return NoAnswer("the connection was cut before the answer", heard=True)
     if isinstance(error, ConnectError):
-        return NoAnswer(f"there is no connection: {type(error).__name__}", heard=False)
+        return NoAnswer(f"there is no connection: {in_words(error)}", heard=False)
     return NoAnswer(f"the request failed: {type(error).__name__}", heard=True)

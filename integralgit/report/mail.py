@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from integralgit.journal.events import Item
 from integralgit.receivers import Notify
 from integralgit.report.answers import Answer, Hopeless, NoAnswer, Partly, Told
+from integralgit.report.http import in_words
 from integralgit.report.outbox import Line
 from integralgit.report.recorder import notify_queue
 from integralgit.report.statuses import shorten
@@ -127,7 +128,7 @@ class Mail:
         try:
             answers = await self._hand_over(message, to) if to else {}
         except Exception as error:
-            return NoAnswer(f"the relay could not be reached: {type(error).__name__}", heard=True)
+            return NoAnswer(f"the relay could not be reached: {in_words(error)}", heard=True)
         # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
         later = {one: _said(*answer) for one, answer in answers.items() if 300 <= answer[0] < 500}
         refused = {one: _said(*answer) for one, answer in answers.items() if answer[0] >= 500}

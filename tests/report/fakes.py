@@ -115,4 +115,4 @@ def answer(status: int = 200, body: Any = None, **headers: str) -> Answer:
 
 
 CUT = NoAnswer("the connection was cut before the answer", heard=True)
-REFUSED = NoAnswer("there is no connection: ConnectionRefusedError", heard=False)
+REFUSED = NoAnswer("there is no connection: connection refused", heard=False)

@@ -8,9 +8,12 @@ from typing import Any
 from attrs import define, field
 from OpenSSL import SSL
 from treq.testing import RequestTraversalAgent, _SynchronousProducer
+from twisted.internet import error as errors
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
@@ -18,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from integralgit.report.answers import Answer, NoAnswer, Told
-from integralgit.report.http import MOST, Http, TooLong, no_answer, over
+from integralgit.report.http import MOST, Http, TooLong, client, no_answer, over
 
 
 class Elsewhere(Resource):
@@ -146,12 +149,28 @@ class Failing:
         return failed
 
 
+class Noise(SynchronousTestCase):
+    def test_factories(self) -> None:
+        """The log does not tell of the factories behind each request."""
+        reactor: Any = MemoryReactorClock()
+        with capturedLogs() as logged:
+            client(reactor).request("GET", "http://127.0.0.1:1/", reactor=reactor)
+            ((_, _, factory, *_),) = reactor.tcpClients
+            factory.doStart()
+            factory.doStop()
+        told = [formatEvent(event) for event in logged]
+        self.assertEqual([line for line in told if "factory" in line], [])
+
+
 class NoAnswers(SynchronousTestCase):
     def test_reasons(self) -> None:
         """Why there is none, and whether the request may have been received; nothing of the URL."""
         for error, said, heard in (
             (DNSLookupError("canary"), "the name of the host is not known", False),
             (ConnectError("canary"), "there is no connection", False),
+            (errors.ConnectionRefusedError("canary"), "no connection: connection refused", False),
+            (errors.NoRouteError("canary"), "no connection: no route to the host", False),
+            (errors.TimeoutError("canary"), "no connection: it took too long", False),
             (ResponseNeverReceived([Failure(OSError("canary"))]), "the connection was cut", True),
             (ResponseNeverReceived([Failure(SSL.Error([]))]), "TLS failed", False),
             (
