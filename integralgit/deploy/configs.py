@@ -45,8 +45,12 @@ class Configs:
         return list(dict.fromkeys(warning for one in found for warning in one.warnings))
 
     async def known(self, repo: Repository) -> RepositoryRecord:
-        """What is known of a repository that was heard of."""
-        return await self._store.read(lambda tx: deliveries.known(tx, str(repo)))
+        """What is known of a repository; one that was not heard of is, from now on."""
+        name = str(repo)
+        record = await self._store.read(lambda tx: deliveries.repository(tx, name))
+        if record is not None:
+            return record
+        return await self._store.write(lambda tx: deliveries.known_again(tx, name, self._now()))
 
     async def refresh(
         self,

@@ -119,8 +119,13 @@ def _add_pushes(
 
 
 def forget(tx: Transaction, repo: str) -> None:
-    """Know nothing more of a repository, of which nothing has come in yet."""
-    tx.execute("DELETE FROM repositories WHERE repo = ?", (repo,))
+    """Know nothing more of a repository, unless something of it has come in, or is deployed."""
+    tx.execute(
+        "DELETE FROM repositories WHERE repo = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE repo = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM deploys WHERE repo = ?1)",
+        (repo,),
+    )
     tx.emit(RepositoryChanged(repo))
 
 
@@ -265,6 +270,13 @@ def known(tx: Transaction, repo: str) -> RepositoryRecord:
     found = repository(tx, repo)
     assert found is not None
     return found
+
+
+def known_again(tx: Transaction, repo: str, now: float) -> RepositoryRecord:
+    """The same of one that may have been forgotten too early, as earlier versions did."""
+    row = tx.one("SELECT provider FROM deliveries WHERE repo = ? ORDER BY id DESC LIMIT 1", (repo,))
+    hear_of(tx, repo, row[0] if row else "", now)
+    return known(tx, repo)
 
 
 def identity_of(tx: Transaction, name: str) -> str | None:

@@ -194,3 +194,13 @@ class Looking(SynchronousTestCase):
         look = Looks(configs, mirrors, Settings()).look(SITE)
         record = self.successResultOf(Deferred.fromCoroutine(look))
         self.assertEqual((record.config_commit, record.good_text), ("3" * 40, GOOD))
+
+    def test_a_repository_that_was_forgotten(self) -> None:
+        """A look at one that something waits for, and that was forgotten all the same, finds it."""
+        memory = MemoryStore()
+        configs = Configs(memory.store, ("web1",), lambda: 1.0)
+        nothing: Any = None
+        mirrors = Moving(nothing, nothing, nothing, [ONE])
+        look = Looks(configs, mirrors, Settings()).look(SITE)
+        record = self.successResultOf(Deferred.fromCoroutine(look))
+        self.assertEqual((record.repo, record.good_text), (str(SITE), GOOD))

@@ -374,6 +374,23 @@ class Configs(Archive):
         self.add(repo=OTHER)
         self.assertIsNone(self.write(lambda tx: deliveries.repository(tx, str(SITE))))
 
+    def test_forgetting_a_repository(self) -> None:
+        """One of which something has come in, or waits, stays known; and is found again if not."""
+        name = str(SITE)
+        for what in (lambda tx: stored(tx, Delivery("github", "ping", "", SITE)), queued):
+            self.write(lambda tx: deliveries.hear_of(tx, name, "", 1.0))
+            self.write(lambda tx: deliveries.forget(tx, name))
+            self.assertEqual(self.write(deliveries.repository_names), [])
+            self.write(lambda tx: deliveries.hear_of(tx, name, "", 1.0))
+            self.write(what)
+            self.write(lambda tx: deliveries.forget(tx, name))
+            self.assertEqual(self.write(deliveries.repository_names), [name])
+            self.write(lambda tx: tx.execute("DELETE FROM deliveries"))
+        self.write(lambda tx: stored(tx, Delivery("gitea", "ping", "", SITE)))
+        self.write(lambda tx: tx.execute("DELETE FROM repositories"))
+        found = self.write(lambda tx: deliveries.known_again(tx, name, 2.0))
+        self.assertEqual((found.repo, found.provider), (name, "gitea"))
+
     def test_a_config_that_was_never_read(self) -> None:
         """Of a repository that is new, only the name is known."""
         self.add()
