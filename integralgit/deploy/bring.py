@@ -24,7 +24,6 @@ from integralgit.deploy.update import Changing, Update, Updated
 from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.names import Repository
 from integralgit.settings import Trust
@@ -205,8 +204,6 @@ class Bring:
         """Fetch, unless that was done, and again for a while if the pushed commit is not there yet."""
         if tips is None:
             tips = await checkout.fetch(branch)
-        repo, tip = run.deploy.repo, tips.branch
-        run.record(lambda tx: deliveries.see(tx, repo, branch, tip))
         wanted = run.deploy.wanted
         if wanted is None or wanted == tips.branch:
             return tips

@@ -1,7 +1,8 @@
 """Looking for pushes that nobody told of: one cheap look per repository, now and then.
 
-Compared is what the remote has with what was last seen there, by a delivery,
-a deploy or a look; a tip that none of them knew is deployed.
+Compared is what the remote has with what a delivery or a look has last told of,
+and with what each location was brought to; a tip that is new to both is deployed.
+What is fetched for one location counts for no other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from integralgit.deploy.source import source_of
 from integralgit.deploy.workshop import Workshop
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Trigger
+from integralgit.journal.events import Deploy, Trigger
 from integralgit.journal.store import Store, Transaction
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
 from integralgit.settings import Settings
@@ -35,20 +36,34 @@ FIRST = 3.0
 
 
 def belongs_to_another(
-    tx: Transaction, repo: str, location: str, host_names: tuple[str, ...]
+    tx: Transaction, repo: str, last: Deploy, host_names: tuple[str, ...]
 ) -> bool:
     """Whether another repository was deployed there last, and its config in use still says so.
 
     So it is after a repository was renamed at its git host, which answers to the old name, too.
     """
-    last = deploys.deployed_at(tx, location)
-    if last is None or last == repo:
+    if last.repo == repo:
         return False
     try:
-        theirs = known_deployments(deliveries.repository(tx, last), host_names) or ()
+        theirs = known_deployments(deliveries.repository(tx, last.repo), host_names) or ()
     except ConfigError:
         return False
-    return location in {one.location for one in theirs}
+    return last.location in {one.location for one in theirs}
+
+
+def is_news(
+    tx: Transaction, repo: str, to: Deployment, tip: str, host_names: tuple[str, ...]
+) -> bool:
+    """Whether a tip of the branch that is deployed there is one that nobody knew of."""
+    seen = deliveries.seen(tx, repo, to.branch)
+    if tip == seen:
+        return False
+    last = deploys.deployed_at(tx, to.location)
+    if last is None:
+        return seen is not None or not deploys.has_any(tx, to.location)
+    if tip == last.commit or belongs_to_another(tx, repo, last, host_names):
+        return False
+    return seen is not None or (last.repo, last.branch) == (repo, to.branch)
 
 
 def compare(
@@ -64,6 +79,7 @@ def compare(
 
     A branch that is looked at for the first time, because the config names
     it now, counts as seen; but a location that never had a deploy gets one.
+    A location that was rolled back stays where it is until there is news.
     `before` is what was known when the look began: a branch of which more is
     known by now was told of meanwhile.
     """
@@ -74,12 +90,8 @@ def compare(
     }
     woken = []
     for one in found:
-        tip, seen = tips.get(one.branch), deliveries.seen(tx, repo, one.branch)
-        if tip is None or tip == seen:
-            continue
-        if seen is None and deploys.has_any(tx, one.location):
-            continue
-        if belongs_to_another(tx, repo, one.location, host_names):
+        tip = tips.get(one.branch)
+        if tip is None or not is_news(tx, repo, one, tip, host_names):
             continue
         waiting = deploys.waiting_at(tx, one.location)
         if (

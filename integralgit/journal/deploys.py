@@ -311,14 +311,15 @@ def has_any(tx: Transaction, location: str) -> bool:
     return tx.one("SELECT 1 FROM deploys WHERE location = ?", (location,)) is not None
 
 
-def deployed_at(tx: Transaction, location: str) -> str | None:
-    """The repository of which a commit was deployed at a location last, or None."""
-    row = tx.one(
-        "SELECT repo FROM deploys WHERE location = ? AND commit_id IS NOT NULL"
+def deployed_at(tx: Transaction, location: str) -> Deploy | None:
+    """The newest deploy that brought the newest commit to a location, as a roll-back does not; or None."""
+    found = _deploys(
+        tx,
+        "WHERE location = ? AND commit_id IS NOT NULL AND trigger <> 'rollback'"
         " ORDER BY id DESC LIMIT 1",
         (location,),
     )
-    return row[0] if row else None
+    return found[0] if found else None
 
 
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.poll import Poll, compare
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deliveries, deploys
+from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
@@ -40,6 +41,59 @@ class Comparing(SynchronousTestCase):
         """What waits there brings the newest commit of its branch, and of no other."""
         self.assertEqual(self.waiting("dev"), ["dev"])
         self.assertEqual(self.waiting("main"), ["main", "dev"])
+
+
+class News(SynchronousTestCase):
+    """What a look finds to deploy, where a branch was told of at `seen` and is at `tip`."""
+
+    def setUp(self) -> None:
+        self.write = MemoryStore().store.write
+        self.number = 0
+
+    def brought(self, location: str, commit: str, trigger: Trigger = Trigger.MANUAL) -> None:
+        """Let a deploy have brought a commit there."""
+
+        def work(tx: Transaction) -> None:
+            number = queued(tx, location=location, trigger=trigger).id
+            deploys.note(tx, number, commit=commit)
+            deploys.end(tx, number, State.SUCCEEDED, 1.0)
+
+        self.successResultOf(self.write(work))
+
+    def look(self, tip: str, seen: str | None = None, branch: str = "main") -> list[str]:
+        """The locations, of two, that a look finds something for."""
+        found = tuple(Deployment("web1", one, branch) for one in ("/srv/a", "/srv/b"))
+
+        def work(tx: Transaction) -> list[str]:
+            deliveries.hear_of(tx, SITE, "github", 0.0)
+            if seen is not None:
+                deliveries.see(tx, SITE, branch, seen)
+            before = {branch: deliveries.seen(tx, SITE, branch)}
+            return compare(tx, SITE, ("web1",), found, {branch: tip}, before, 1.0)
+
+        return self.successResultOf(self.write(work))
+
+    def test_one_location_has_it(self) -> None:
+        """A tip that nobody told of, and that was fetched for one location, is deployed at the other."""
+        self.brought("/srv/a", NEW)
+        self.brought("/srv/b", OLD)
+        self.assertEqual(self.look(NEW, seen=OLD), ["/srv/b"])
+        self.assertEqual(self.look(NEW), [])
+
+    def test_a_roll_back(self) -> None:
+        """A location that was rolled back from a tip stays there, and goes on with the next one."""
+        for location in ("/srv/a", "/srv/b"):
+            self.brought(location, NEW)
+            self.brought(location, OLD, Trigger.ROLLBACK)
+        self.assertEqual(self.look(NEW, seen=OLD), [])
+        self.assertEqual(self.look("3" * 40), ["/srv/a", "/srv/b"])
+
+    def test_nothing_was_told_of_the_branch(self) -> None:
+        """What was deployed of it counts; another branch that is named now is where it should be."""
+        self.brought("/srv/a", OLD)
+        self.brought("/srv/b", NEW)
+        self.assertEqual(self.look("3" * 40, branch="dev"), [])
+        self.assertEqual(self.look(NEW), ["/srv/a"])
 
 
 class Spelling(SynchronousTestCase):
