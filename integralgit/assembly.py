@@ -234,7 +234,7 @@ def assemble(
         prober(http),
     )
     workshop = Workshop(
-        reactor, settings, archive, logs, configs, looks, visits, deployer, children, time.time
+        reactor, settings, archive, hub, logs, configs, looks, visits, deployer, children, time.time
     )
 
     poll = Poll(reactor, settings, archive, mirrors, workshop, names, time.time, random.random)

@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
 from integralgit.deploy.mirror import Mirrors, Outdated
+from integralgit.deploy.settle import share
 from integralgit.deploy.source import source_of
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
 from integralgit.journal import deliveries
@@ -60,6 +61,7 @@ class Configs:
     ) -> RepositoryRecord:
         """What is known once the config of that commit is, which `read` gives the text of.
 
+        Pushes that wait are shared with the locations that it has besides.
         `record` is what was known before the remote was asked; where somebody
         else has asked it meanwhile, what he found stays. `commit` is None
         where the repository has no config branch. A commit that is known
@@ -79,7 +81,9 @@ class Configs:
 
         def put(tx: Transaction) -> RepositoryRecord:
             if _newest(deliveries.known(tx, record.repo)) == _newest(record):
-                deliveries.set_config(tx, record.repo, commit, text, error, self._now())
+                now = self._now()
+                deliveries.set_config(tx, record.repo, commit, text, error, now)
+                share(tx, deliveries.known(tx, record.repo), self.host_names, now)
             return deliveries.known(tx, record.repo)
 
         return await self._store.write(put)

@@ -98,19 +98,25 @@ def why_failed(error: Exception, location: str) -> str:
     return said
 
 
+def heading(deploy: Deploy, found: Sequence[Deployment]) -> Deployment | None:
+    """Where a deploy goes by the config: its location, or its host's; best where its branch goes."""
+    here = [one for one in found if one.location == deploy.location]
+    moved = [one for one in found if one.host == deploy.host]
+    goals = here + moved
+    return next((one for one in goals if one.branch == deploy.branch), next(iter(goals), None))
+
+
 def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]) -> Deployment:
     """What the config says about a deploy.
 
     Raises `Skipped` where it says nothing, `Moved` where it names another
     location, and `Refused` where the server's settings do not allow it.
     """
-    here = [one for one in found if one.location == deploy.location]
-    moved = [one for one in found if one.host == deploy.host]
-    if not here and not moved:
+    one = heading(deploy, found)
+    if one is None:
         elsewhere = any(one.branch == deploy.branch for one in found)
         reason = f"the config has nothing for {deploy.location} any more"
         raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
-    one = (here or moved)[0]
     if one.branch != deploy.branch and deploy.trigger in (Trigger.PUSH, Trigger.ROLLBACK):
         raise Skipped(why_not(deploy.branch, [one]))
     violations = [
@@ -120,6 +126,6 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
         raise Refused("no [[trust]] of the server's settings covers the repository")
     if None not in violations:
         raise Refused(str(violations[0]))
-    if not here:
+    if one.location != deploy.location:
         raise Moved(one)
     return one

@@ -181,10 +181,7 @@ class Poll(Service):
         await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", now))
         record = await self._store.read(lambda tx: deliveries.known(tx, identity))
         source = source_of(repo, self._settings.trusts_for(repo), record.provider)
-        try:
-            found = known_deployments(record, self._host_names) or ()
-        except ConfigError:
-            found = ()
+        found = await self._store.read(lambda tx: self._found(tx, identity))
         branches = {one.branch for one in found}
         before = await self._store.read(
             lambda tx: {branch: deliveries.seen(tx, identity, branch) for branch in branches}
@@ -196,7 +193,19 @@ class Poll(Service):
             return
         if tips.get(CONFIG_BRANCH) != record.config_commit:
             self._workshop.look(identity)
-        for location in await self._store.write(
-            lambda tx: compare(tx, identity, self._host_names, found, tips, before, now)
-        ):
+
+        def work(tx: Transaction) -> list[str]:
+            # A look may have brought a new config meanwhile.
+            return compare(
+                tx, identity, self._host_names, self._found(tx, identity), tips, before, now
+            )
+
+        for location in await self._store.write(work):
             self._workshop.wake(location)
+
+    def _found(self, tx: Transaction, identity: str) -> tuple[Deployment, ...]:
+        """This host's deployments by the config in use, as far as it can be used."""
+        try:
+            return known_deployments(deliveries.known(tx, identity), self._host_names) or ()
+        except ConfigError:
+            return ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_no_config, why_not
 from integralgit.deploy.inbox import as_sent, entries_of, known_deployments
+from integralgit.deploy.outcome import heading
 from integralgit.hooks.delivery import Push
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import RepositoryRecord, State
+from integralgit.journal.events import Deploy, RepositoryRecord, State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.names import CONFIG_BRANCH
 
@@ -60,6 +61,37 @@ def settle(
         deploys.enqueue_all(tx, entries_of(repo, sent, push.id, decision.targets), now)
         woken += [target.location for target in decision.targets if target.location]
     return tuple(dict.fromkeys(woken))
+
+
+def share(
+    tx: Transaction, record: RepositoryRecord, host_names: tuple[str, ...], now: float
+) -> None:
+    """With a new config: pushes that were decided by the one before go to all its locations, too.
+
+    These are the ones that have not been fetched yet, for the config may have
+    been pushed together with them. Nothing is queued where the push is already.
+    """
+    try:
+        known = known_deployments(record, host_names) or ()
+    except ConfigError:
+        return
+    waiting = sorted(
+        (one for one in deploys.unfinished(tx) if one.repo == record.repo and _is_shared(one)),
+        key=lambda one: one.id,
+    )
+    goals = [(one.branch, heading(one, known)) for one in waiting]
+    for deploy in {one.branch: one for one in waiting}.values():
+        for one in known:
+            if one.branch != deploy.branch or (one.branch, one) in goals:
+                continue
+            if not deploys.was_there(tx, deploy, one.location):
+                deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
+
+
+def _is_shared(deploy: Deploy) -> bool:
+    """Whether a deploy is one of those that go wherever the config has their branch."""
+    is_told = deploy.trigger in (Trigger.PUSH, Trigger.POLL)
+    return is_told and deploy.location is not None and deploy.commit is None
 
 
 def give_up(tx: Transaction, repo: str, reason: str, now: float) -> None:

@@ -29,7 +29,8 @@ from integralgit.deploy.visit import Place, Visit
 from integralgit.deploy.visits import Visits
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
-from integralgit.journal.events import Deploy, Freeze, RunningScript, State
+from integralgit.journal.events import ConfigRead, Deploy, Event, Freeze, RunningScript, State
+from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
 from integralgit.names import parse_repository
@@ -66,6 +67,7 @@ class Workshop(Service):
     _reactor: Any
     _settings: Settings
     _store: Store
+    _hub: Hub
     _logs: Logs
     _configs: Configs
     _config_looks: Looks
@@ -96,6 +98,7 @@ class Workshop(Service):
 
     def startService(self) -> None:
         super().startService()
+        self._hub.watch(self._heard)
         self._background.spawn(self._recover())
 
     def stopService(self) -> Deferred[Any]:
@@ -153,6 +156,17 @@ class Workshop(Service):
         """There is something to do at a location; before the recovery, it finds that itself."""
         if self._recovered and not self._stopping:
             self._locations.wake(location)
+
+    async def _wake_all(self) -> None:
+        """Wake the locations at which something waits."""
+        locations, _ = await self._store.read(deploys.queue_heads)
+        for location in locations:
+            self.wake(location)
+
+    def _heard(self, event: Event) -> None:
+        """A new config may have brought something for a location."""
+        if isinstance(event, ConfigRead) and not self._stopping:
+            self._background.spawn(self._wake_all())
 
     async def _recover(self) -> None:
         """Make true again what the archive says: queued deploys run, running ones are followed."""
@@ -271,9 +285,7 @@ class Workshop(Service):
     async def unfreeze(self, repo: str) -> bool:
         """Lift a freeze, and deploy what has waited; False where there is none."""
         lifted = await self._store.write(lambda tx: freezes.lift(tx, repo))
-        locations, _ = await self._store.read(deploys.queue_heads)
-        for location in locations:
-            self.wake(location)
+        await self._wake_all()
         return lifted
 
     async def deploy_now(self, identity: str) -> list[Deploy]:

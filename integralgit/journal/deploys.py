@@ -311,6 +311,16 @@ def has_any(tx: Transaction, location: str) -> bool:
     return tx.one("SELECT 1 FROM deploys WHERE location = ?", (location,)) is not None
 
 
+def was_there(tx: Transaction, deploy: Deploy, location: str) -> bool:
+    """Whether the push or commit of a deploy has one at that location, too, whatever came of it."""
+    row = tx.one(
+        "SELECT 1 FROM deploys WHERE location = ? AND repo = ? AND branch = ?"
+        " AND (push = ? OR coalesce(commit_id, wanted) = ?)",
+        (location, deploy.repo, deploy.branch, deploy.push, deploy.wanted),
+    )
+    return row is not None
+
+
 def deployed_at(tx: Transaction, location: str) -> Deploy | None:
     """The newest deploy that brought the newest commit to a location, as a roll-back does not; or None."""
     found = _deploys(

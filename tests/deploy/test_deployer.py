@@ -113,6 +113,13 @@ class Choosing(SynchronousTestCase):
         self.assertEqual(raised.exception.deployment, moved)
         self.assertEqual(str(raised.exception), "the config moved it to /srv/new")
 
+    def test_locations_that_change_places(self) -> None:
+        """A deploy goes where its branch goes, though its location is there for another one."""
+        main, dev = Deployment("web1", "/srv/new", "main"), Deployment("web2", "/srv/site", "dev")
+        with self.assertRaises(Moved) as raised:
+            choose(deploy(), [main, dev], [ANYTHING])
+        self.assertEqual(raised.exception.deployment, main)
+
     def test_moved_to_another_branch_too(self) -> None:
         """A push does not move to a location that deploys another branch."""
         moved = Deployment("web1", "/srv/new", "release")

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy import inbox
+from integralgit.deploy import acts, inbox
 from integralgit.deploy.inbox import Receipt, replay, take_in
-from integralgit.deploy.settle import give_up, settle
+from integralgit.deploy.settle import give_up, settle, share
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import Deploy, Freeze, State, StoredDelivery, Trigger
@@ -523,6 +523,84 @@ class Forgetting(Door):
             kept,
             [[1], [1, 2], [1, 2, 3], [3, 4], [3, 4, 5], [3, 4, 5, 6], [3, 4, 5, 6, 7], [7, 8]],
         )
+
+
+class Sharing(Door):
+    """A push that waits by an old config, when a new one becomes known."""
+
+    BOTH = config(base={"branch": "main"}, web1={"location": "/srv/a"}, web2={"location": "/srv/b"})
+
+    def share(self, text: str) -> list[tuple[str, str | None, State]]:
+        """Let a new config be known; the deploys there are then, oldest first."""
+        self.configure(text, commit="d" * 40)
+        record = self.write(lambda tx: deliveries.known(tx, str(SITE)))
+        self.write(lambda tx: share(tx, record, ("web1", "web2"), self.now))
+        return self.all()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.configure(config(web1={"location": "/srv/a", "branch": "main"}))
+
+    def test_another_location(self) -> None:
+        """It goes to the location that the new config has besides, once, and with what it is of."""
+        (first,) = self.push(commits=(Commit(AFTER, "Title", "Ann"),), pusher="ann").deploys
+        both = [("main", "/srv/a", State.QUEUED), ("main", "/srv/b", State.QUEUED)]
+        self.assertEqual(self.share(self.BOTH), both)
+        self.assertEqual(self.share(self.BOTH), both)
+        second = self.get(first.id + 1)
+        self.assertEqual(
+            (second.host, second.trigger, second.push, second.wanted, second.pusher),
+            ("web2", Trigger.PUSH, first.push, AFTER, "ann"),
+        )
+        self.assertEqual(second.commits, first.commits)
+
+    def test_the_newest_of_several(self) -> None:
+        """Of several pushes that wait, the newest goes to the new location."""
+        (runs,) = self.push().deploys
+        self.write(lambda tx: deploys.begin(tx, runs, self.now))
+        (waits,) = self.take_in(delivery(Push("refs/heads/main", AFTER, "3" * 40))).deploys
+        self.share(self.BOTH)
+        self.assertEqual(len(self.all()), 3)
+        self.assertEqual(self.get(waits.id + 1).wanted, "3" * 40)
+
+    def test_the_config_alone(self) -> None:
+        """Nothing is queued for a push that has been fetched, has ended, or is of another branch."""
+        (first,) = self.push().deploys
+        self.write(lambda tx: deploys.begin(tx, first, self.now))
+        self.write(lambda tx: deploys.note(tx, first.id, commit=AFTER))
+        self.assertEqual(len(self.share(self.BOTH)), 1)
+        self.end(first, State.SUCCEEDED)
+        self.assertEqual(len(self.share(self.BOTH)), 1)
+        self.push("main", sent_id="again")
+        dev = config(
+            web1={"location": "/srv/a", "branch": "main"},
+            web2={"location": "/srv/b", "branch": "dev"},
+        )
+        self.assertEqual(len(self.share(dev)), 2)
+
+    def test_a_location_that_moves(self) -> None:
+        """Where the push goes on at another location by itself, none is queued besides."""
+        self.push()
+        moved = config(web1={"location": "/srv/new", "branch": "main"})
+        self.assertEqual(self.share(moved), [("main", "/srv/a", State.QUEUED)])
+
+    def test_the_branch_goes_to_another_host(self) -> None:
+        """Where its own location gets another branch, it goes to the host that has its branch now."""
+        self.push()
+        swapped = config(
+            web1={"location": "/srv/a", "branch": "dev"},
+            web2={"location": "/srv/b", "branch": "main"},
+        )
+        both = [("main", "/srv/a", State.QUEUED), ("main", "/srv/b", State.QUEUED)]
+        self.assertEqual(self.share(swapped), both)
+
+    def test_what_a_person_asked_for(self) -> None:
+        """A retry stays where it is."""
+        (first,) = self.push().deploys
+        self.end(first, State.FAILED)
+        failed = self.get(first.id)
+        self.write(lambda tx: acts.retry(tx, failed, self.now))
+        self.assertEqual(len(self.share(self.BOTH)), 2)
 
 
 class Settling(Door):

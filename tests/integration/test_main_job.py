@@ -287,6 +287,27 @@ class MainJob(Integration):
         delivery = daemon.get("/github.com/acme/site")["deliveries"][0]
         self.assertEqual(delivery["outcome"], "accepted")
 
+    def test_a_config_that_is_pushed_with_a_push(self) -> None:
+        """The push goes to the locations that the new config has besides, and at once."""
+        one, two = ({"location": str(self.folder / name)} for name in ("one", "two"))
+        config: dict[str, Any] = {"base": {"branch": "main"}, "web1": one}
+        self.upstream.configure({"configs": config})
+        waits = "#!/bin/sh\nwhile [ -e ../wait ]; do sleep 0.05; done\n"
+        daemon = self.daemon('host_names = ["web1", "web2"]')
+        daemon.push(self.upstream.commit({"deploy.sh": waits}))
+        daemon.ended(1)
+        (self.folder / "wait").touch()
+        one["script"] = "./deploy.sh"
+        self.upstream.configure({"configs": {**config, "web2": two}})
+        second = self.upstream.commit({"x": "2"})
+        self.assertEqual(len(daemon.push(second).json["deploys"]), 1)
+        deploy = self.ended(daemon, 3)
+        self.assertEqual((deploy["location"], deploy["commit"]), (two["location"], second))
+        self.assertEqual(daemon.deploy(2)["state"], "running")
+        (self.folder / "wait").unlink()
+        self.assertEqual(daemon.ended(2)["state"], "succeeded")
+        self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 3)
+
     def test_twenty_pushes_at_once(self) -> None:
         """They end in the newest commit, with one script at a time and few deploys."""
         script = """#!/bin/sh
