@@ -15,6 +15,8 @@ from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.settings import Trust
 
+#: What asks for the commit of a branch, and not for whatever is deployed at a location.
+_OF_A_BRANCH = (Trigger.PUSH, Trigger.POLL, Trigger.ROLLBACK)
 #: Why a script is ended by us.
 TIMEOUT, TOO_MUCH, CANCEL = "timeout", "max_log", "cancel"
 #: What a shell means by an exit code (sh(1), "Exit Status for Commands").
@@ -117,7 +119,7 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
         elsewhere = any(one.branch == deploy.branch for one in found)
         reason = f"the config has nothing for {deploy.location} any more"
         raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
-    if one.branch != deploy.branch and deploy.trigger in (Trigger.PUSH, Trigger.ROLLBACK):
+    if one.branch != deploy.branch and deploy.trigger in _OF_A_BRANCH:
         raise Skipped(why_not(deploy.branch, [one]))
     violations = [
         trust.violation(one.location, one.branch, one.script, one.env) for trust in trusts

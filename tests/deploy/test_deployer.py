@@ -93,11 +93,15 @@ class Choosing(SynchronousTestCase):
             self.assertEqual(str(raised.exception), reason)
 
     def test_a_push_to_a_branch_that_is_no_longer_deployed(self) -> None:
-        """A push is skipped where the fresh config deploys another branch at its location."""
+        """A push is skipped where the fresh config deploys another branch at its location.
+
+        One that was found by looking is, too, and a roll-back.
+        """
         changed = Deployment("web1", "/srv/site", "release")
-        with self.assertRaises(Skipped) as raised:
-            choose(deploy(), [changed], [ANYTHING])
-        self.assertEqual(str(raised.exception), "branch main is not deployed here (release is)")
+        for trigger in (Trigger.PUSH, Trigger.POLL, Trigger.ROLLBACK):
+            with self.assertRaises(Skipped) as raised:
+                choose(deploy(trigger=trigger), [changed], [ANYTHING])
+            self.assertEqual(str(raised.exception), "branch main is not deployed here (release is)")
 
     def test_other_triggers_follow_the_branch(self) -> None:
         """What a person asked for is deployed from the branch of the fresh config."""
