@@ -175,7 +175,9 @@ class Bring:
                 if (now.remote, now.branch) != (place.deployment.remote, branch):
                     tips = None
                     continue
-            run.note(branch=branch, commit=tips.branch, config_commit=record.good_commit)
+            # The location may have been handed on to another name of this host.
+            host = visit.place.deployment.host
+            run.note(branch=branch, host=host, commit=tips.branch, config_commit=record.good_commit)
             return tips
 
     async def _prepare(self, run: Run, visit: Visit, trusts: Sequence[Trust]) -> None:

@@ -427,6 +427,7 @@ def note(
     deploy: int,
     *,
     branch: str | None = None,
+    host: str | None = None,
     commit: str | None = None,
     previous_commit: str | None = None,
     head: str | None = None,
@@ -438,10 +439,10 @@ def note(
     _change(
         tx,
         deploy,
-        "branch = coalesce(?, branch), commit_id = coalesce(?, commit_id),"
+        "branch = coalesce(?, branch), host = coalesce(?, host), commit_id = coalesce(?, commit_id),"
         " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
         " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits)",
-        (branch, commit, previous_commit, head, config_commit, told),
+        (branch, host, commit, previous_commit, head, config_commit, told),
     )
 
 

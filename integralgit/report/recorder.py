@@ -101,19 +101,22 @@ class Recorder:
             for item in outbox.of_deploy(tx, deploy.id):
                 if item.receiver == queue and item.subject.startswith(f"{STATUS} "):
                     # The name of a repository may hold spaces, what is behind it does not.
-                    told = item.subject.rsplit(" ", 2)[1]
-                    if told != commit:
-                        self._passed_over(tx, forge, deploy, told, host)
+                    _, told, context = item.subject.rsplit(" ", 2)
+                    if (told, context) != (commit, _context(host)):
+                        before = context.removeprefix(_context(""))
+                        self._passed_over(tx, forge, deploy, told, before)
 
     def _passed_over(
         self, tx: Transaction, forge: Forge, deploy: Deploy, commit: str, host: str
     ) -> None:
-        """A commit that was announced, but is not what was deployed, gets its end, too."""
+        """A commit or host that was announced, but is not what was deployed, gets its end, too."""
         other = deploys.telling(tx, deploy.repo, host, commit)
         if other is not None:
             self._status(tx, forge, other, commit, host)
             return
-        text = f"{words.what(deploy)} went on to {(deploy.commit or '')[:12]}, which is newer"
+        newer = f"{(deploy.commit or '')[:12]}, which is newer"
+        goal = newer if commit != deploy.commit else f"{deploy.host}, which has its location now"
+        text = f"{words.what(deploy)} went on to {goal}"
         self._want_status(tx, forge, deploy, commit, host, State.SUPERSEDED, text)
 
     def _status(self, tx: Transaction, forge: Forge, one: Deploy, commit: str, host: str) -> None:

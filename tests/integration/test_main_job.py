@@ -308,6 +308,20 @@ class MainJob(Integration):
         self.assertEqual(daemon.ended(2)["state"], "succeeded")
         self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 3)
 
+    def test_a_location_that_another_host_name_gets(self) -> None:
+        """The deploy is told as that name's, to its script and to everybody else."""
+        base = {"branch": "main", "script": "./deploy.sh"}
+        www = {"location": str(self.folder / "www")}
+        self.upstream.configure({"configs": {"base": base, "web1": www}})
+        script = "#!/bin/sh\necho to $INTEGRALGIT_HOST\n"
+        daemon = self.daemon('host_names = ["web1", "web2"]')
+        daemon.push(self.upstream.commit({"deploy.sh": script}))
+        self.assertEqual(daemon.ended(1)["host"], "web1")
+        self.upstream.configure({"configs": {"base": base, "web2": www}})
+        daemon.push(self.upstream.commit({"x": "2"}))
+        self.assertEqual(daemon.ended(2)["host"], "web2")
+        self.assertIn("to web2\n", daemon.log(2))
+
     def test_twenty_pushes_at_once(self) -> None:
         """They end in the newest commit, with one script at a time and few deploys."""
         script = """#!/bin/sh

@@ -126,6 +126,22 @@ class Statuses(Recording):
             },
         )
 
+    def test_another_host(self) -> None:
+        """The status is of the host that has the location by now, and the one before has an end."""
+        number = self.queue(A)
+        self.begin(number)
+        self.write(lambda tx: deploys.note(tx, number, host="web2", commit=A))
+        self.end(number)
+        told = {one.context: (one.state, one.description) for one in self.wanted("status")}
+        went_on = "Deploy 1 went on to web2, which has its location now"
+        self.assertEqual(
+            told,
+            {
+                "integralgit/web1": (State.SUPERSEDED, went_on),
+                "integralgit/web2": (State.SUCCEEDED, "Deployed to web2 in 2 s"),
+            },
+        )
+
     def test_superseded(self) -> None:
         """A commit whose deploy was superseded says by what; one that nobody was told of, nothing."""
         self.queue(A)
