@@ -223,10 +223,18 @@ def enqueue_again(
 
 
 def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
-    """Queue a deploy again that the machine went down under, unless a newer one waits for the same."""
+    """Queue a deploy again that the machine went down under, unless a newer one waits for the same.
+
+    Whichever it is, its script is told of what this one has brought.
+    """
     one = known(tx, number)
-    if waiting_for_the_same(tx, one) is None:
-        enqueue_again(tx, one, now, host=one.host, location=one.location)
+    next_one = waiting_for_the_same(tx, one)
+    if next_one is None:
+        next_one = enqueue_again(tx, one, now, host=one.host, location=one.location)
+    tx.execute(
+        "UPDATE deploys SET previous_commit = ?, head = ? WHERE id = ? AND head IS NULL",
+        (one.previous_commit, one.head, next_one),
+    )
 
 
 def _is_newer(deploy: int) -> str:

@@ -314,6 +314,21 @@ class Queue(Archive):
         newer = self.enqueue()
         self.assertEqual(interrupt(again), [newer, other])
 
+    def test_what_an_interrupted_deploy_has_brought(self) -> None:
+        """Where HEAD was before it is known to the deploy that takes its place, a newer one, too."""
+        brought = partial(deploys.note, previous_commit=ONE, head=TWO)
+        for newer in (False, True):
+            number = self.enqueue()
+            self.begin(number)
+            self.write(partial(brought, deploy=number))
+            if newer:
+                self.enqueue()
+            self.end(number, State.INTERRUPTED)
+            self.write(partial(deploys.enqueue_interrupted, number=number, now=200.0))
+            found = self.get(number + 1)
+            self.assertEqual((found.previous_commit, found.head), (ONE, TWO))
+            self.assertEqual(found.state, State.QUEUED)
+
     def test_unfinished(self) -> None:
         """The deploys that run come before those that wait, each group oldest first."""
         a, b, c, d, e = (self.enqueue(f"/srv/{name}") for name in "abcde")
