@@ -156,10 +156,14 @@ class Bring:
                 visit.begin()
                 if await visit.refill():
                     run.say("all objects were fetched once more, for some were lost")
-            tips = await self._fetch_wanted(run, visit.checkout, branch, tips)
-            record = await self._configs.refresh(
-                record, tips.config, partial(read_config, visit.checkout.git)
-            )
+            try:
+                tips = await self._fetch_wanted(run, visit.checkout, branch, tips)
+            except (Refused, GitError) as error:
+                tips = await self._without_fetch(run, visit, error)
+            else:
+                record = await self._configs.refresh(
+                    record, tips.config, partial(read_config, visit.checkout.git)
+                )
             if record.good_text is None:
                 raise Skipped(why_no_config(str(place.repo), record.config_error))
             if record.config_error is not None:
@@ -228,6 +232,25 @@ class Bring:
                 f" {wanted[:12]}; the newest is deployed"
             )
         return tips
+
+    async def _without_fetch(self, run: Run, visit: Visit, error: Refused | GitError) -> Tips:
+        """What a roll-back needs where nothing can be fetched; raises the error where that is not here.
+
+        It goes on with the config that was read last.
+        """
+        wanted, checkout = run.deploy.wanted, visit.checkout
+        visit.fail(error)
+        self._go_on(run)
+        if run.deploy.trigger is not Trigger.ROLLBACK or wanted is None:
+            raise error
+        if isinstance(error, GitError) and error.was_ended:
+            await visit.clear(self._in_thread)
+        if not await checkout.has_commit(wanted):
+            raise error
+        run.say(f"{error}; the commit to go back to is here, so nothing needs to be fetched")
+        remote = checkout.tracking(visit.place.deployment.branch)
+        here = (await checkout.refs(remote)).get(remote)
+        return Tips(wanted, here, None, rollback=True)
 
     async def _update(
         self, run: Run, turn: Turn, visit: Visit, tips: Tips, changing: Changing

@@ -94,6 +94,28 @@ class Acts(Integration):
         self.assertEqual(daemon.ended(5)["commit"], third)
         self.assertEqual(self.act(daemon, "/deploys/99/retry").status, 404)
 
+    def test_a_roll_back_without_the_git_host(self) -> None:
+        """It goes on with the commit that is there, where the host or the branch is away."""
+        daemon = self.start()
+        commits = [self.first, *(self.upstream.commit({"x": str(n)}) for n in (2, 3))]
+        for number, commit in enumerate(commits, 1):
+            git(self.upstream.bare, "update-ref", "refs/heads/main", commit)
+            daemon.push(commit)
+            daemon.ended(number)
+        away = self.upstream.bare.with_name("away")
+        self.upstream.bare.rename(away)
+        back = self.deployed(daemon, self.act(daemon, "/deploys/2/rollback"))
+        self.assertEqual(
+            (back["state"], back["commit"], back["reason"]), ("succeeded", commits[1], None)
+        )
+        self.assertIn("the commit to go back to is here", daemon.log(4))
+        failed = self.deployed(daemon, self.act(daemon, "/deploys/3/retry"))
+        self.assertEqual(failed["state"], "failed")
+        away.rename(self.upstream.bare)
+        git(self.upstream.bare, "update-ref", "-d", "refs/heads/main")
+        back = self.deployed(daemon, self.act(daemon, "/deploys/1/rollback"))
+        self.assertEqual((back["state"], back["head"]), ("succeeded", self.first))
+
     def test_a_roll_back_under_local_commits(self) -> None:
         """It says that it cannot be done, and changes nothing."""
         daemon = self.start()
