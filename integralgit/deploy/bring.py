@@ -269,7 +269,12 @@ class Bring:
         run.note(previous_commit=updated.previous, head=updated.head)
 
         async def note_commits() -> None:
-            run.note(commits=await checkout.commits(updated.previous, updated.head))
+            commits = await checkout.commits(updated.previous, updated.head)
+            # Nothing new: what is there is told, as by the deploy that is rolled back to.
+            if not commits and not run.deploy.commits:
+                commits = await checkout.commits(None, updated.head)
+            if commits:
+                run.note(commits=commits)
 
         if turn.told != (updated.previous, updated.head):
             run.put_off(note_commits)

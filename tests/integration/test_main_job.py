@@ -254,7 +254,10 @@ class MainJob(Integration):
             self.assertEqual(git(www, "symbolic-ref", "--short", "HEAD"), branch)
 
     def test_where_the_commits_come_from(self) -> None:
-        """From the push, where it tells all that the deploy brings; else from the repository."""
+        """From the push, where it tells all that the deploy brings; else from the repository.
+
+        Where nothing is new, it is the commit that is there.
+        """
         self.upstream.configure(self.config(script=None))
         first = self.upstream.commit({"x": "1"}, "First")
         daemon = self.daemon()
@@ -269,6 +272,12 @@ class MainJob(Integration):
         daemon.push(fourth, before=third)
         commits = daemon.ended(3)["commits"]
         self.assertEqual([one["message"] for one in commits], ["Fourth", "Third"])
+        site = "/github.com/acme/site/deploys"
+        daemon.request("POST", site)
+        (commit,) = daemon.ended(4)["commits"]
+        self.assertEqual((commit["id"], commit["message"]), (fourth, "Fourth"))
+        daemon.request("POST", f"{site}/2/rollback")
+        self.assertEqual(daemon.ended(5)["commits"], [told])
 
     def test_a_config_push_that_was_missed(self) -> None:
         """A push that the known config would ignore is deployed if the config has changed."""
