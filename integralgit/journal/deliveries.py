@@ -205,12 +205,24 @@ def refs_to_look_at(tx: Transaction, repo: str) -> list[tuple[str, bool]]:
 
 def ignore_pushes(tx: Transaction, repo: str, ref: str, deleted: bool, reason: str) -> None:
     """After a look, all pushes to a ref that waited for it are still ignored, for that reason."""
+    which, values = "repo = ? AND look AND ref = ? AND deleted = ?", (repo, ref, deleted)
     tx.execute(
-        "UPDATE pushes SET outcome = 'ignored', reason = ?, look = 0"
-        " WHERE repo = ? AND look AND ref = ? AND deleted = ?",
-        (reason, repo, ref, deleted),
+        f"UPDATE pushes SET outcome = 'ignored', reason = ? WHERE {which}", (reason, *values)
     )
+    _tell_why_ignored(tx, f"SELECT delivery FROM pushes WHERE {which}", values)
+    tx.execute(f"UPDATE pushes SET look = 0 WHERE {which}", values)
     tx.emit(RepositoryChanged(repo))
+
+
+def _tell_why_ignored(tx: Transaction, which: str, values: Sequence[object]) -> None:
+    """Let those deliveries that are ignored say why their pushes are, each reason once."""
+    tx.execute(
+        "UPDATE deliveries SET reason = (SELECT coalesce(group_concat(reason, '; '), '') FROM"
+        " (SELECT reason FROM pushes WHERE delivery = deliveries.id AND reason <> ''"
+        " GROUP BY reason ORDER BY min(id)))"
+        f" WHERE outcome = 'ignored' AND id IN ({which})",
+        values,
+    )
 
 
 def repositories_to_look_at(tx: Transaction) -> list[str]:
@@ -229,6 +241,8 @@ def decide_push(tx: Transaction, push: StoredPush, outcome: str, reason: str) ->
             "UPDATE deliveries SET outcome = 'accepted', reason = ? WHERE id = ?",
             (reason, push.delivery),
         )
+    else:
+        _tell_why_ignored(tx, "?", (push.delivery,))
     tx.emit(RepositoryChanged(push.repo))
 
 

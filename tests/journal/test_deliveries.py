@@ -346,14 +346,30 @@ class FreshLooks(Archive):
         self.assertEqual(self.events, [RepositoryChanged(str(SITE))])
 
     def test_a_push_that_is_ignored_after_a_look(self) -> None:
-        """A push that a look ignores again waits no more, and its delivery stays as it was."""
+        """A push that a look ignores again waits no more, and its delivery says why, too."""
         self.add("", ignored(Push("refs/heads/dev"), look=True), outcome="ignored")
         (push,) = self.waiting()
         self.write(lambda tx: deliveries.decide_push(tx, push, "ignored", "still not here"))
         (delivery,) = self.write(lambda tx: deliveries.newest_deliveries(tx, None, 9))
-        self.assertEqual((delivery.outcome, delivery.reason), ("ignored", "was ignored"))
+        self.assertEqual((delivery.outcome, delivery.reason), ("ignored", "still not here"))
         self.assertEqual(delivery.pushes[0].reason, "still not here")
         self.assertEqual(self.write(deliveries.repositories_to_look_at), [])
+
+    def test_all_pushes_to_a_ref(self) -> None:
+        """What waited is ignored at once; a delivery says why its pushes are, if none was accepted."""
+        name = str(SITE)
+        dev, tag = (Push(f"refs/heads/{one}") for one in ("dev", "tag"))
+        waits = ignored(dev, look=True)
+        self.add("", ignored(tag), waits, waits, outcome="ignored")
+        self.add("", waits, ignored(tag), outcome="ignored")
+        self.add("", waits, outcome="accepted")
+        self.write(lambda tx: deliveries.ignore_pushes(tx, name, dev.ref, False, "dev is not"))
+        found = self.write(lambda tx: deliveries.newest_deliveries(tx, None, 9))[::-1]
+        self.assertEqual(
+            [one.reason for one in found],
+            ["not here; dev is not", "dev is not; not here", "was accepted"],
+        )
+        self.assertEqual(self.waiting(), [])
 
 
 class Configs(Archive):
