@@ -26,6 +26,7 @@ from integralgit.deploy.outcome import (
     Outcome,
     ScriptFailed,
     Skipped,
+    not_again,
     why_failed,
 )
 from integralgit.deploy.plan import Refused
@@ -173,7 +174,7 @@ class Deployer:
     ) -> tuple[str, ...]:
         """Record a deploy's end, at that time or now, after what was found out earlier.
 
-        It is queued again if the machine went down. Gives its location if something waits there.
+        It is queued again if the machine went down, once. Gives its location if something waits there.
         """
         number, location, size = deploy.id, deploy.location, self._logs.size(deploy.id)
         finished = self._now() if at is None else at
@@ -182,6 +183,10 @@ class Deployer:
             reason = outcome.reason
             if outcome.roll_back:
                 reason = f"{reason}; {go_back(tx, deploys.known(tx, number), self._now())}"
+            if outcome.state is State.INTERRUPTED:
+                before = deploys.enqueue_interrupted(tx, number, self._now())
+                if before is not None:
+                    reason = f"{reason}; {not_again(before)}"
             deploys.end(
                 tx,
                 number,
@@ -191,8 +196,6 @@ class Deployer:
                 exit_code=outcome.exit_code,
                 log_size=size,
             )
-            if outcome.state is State.INTERRUPTED:
-                deploys.enqueue_interrupted(tx, number, self._now())
             return location is not None and deploys.waiting_at(tx, location) is not None
 
         def all_of_it(tx: Transaction) -> bool:

@@ -82,6 +82,15 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
     return Outcome(State.SUCCEEDED, None, 0)
 
 
+def not_again(before: int) -> str:
+    """Why an interrupted deploy is not queued again, after that one was interrupted, too."""
+    return (
+        f"so it was in deploy {before}, and it is not queued again; if the script restarts this"
+        " server, let what supervises it end the server only, and not the script (for systemd:"
+        " KillMode=process)"
+    )
+
+
 def why_failed(error: Exception, location: str) -> str:
     """One sentence about what kept a deploy from its end; of a full disk it says where."""
     said = str(error)

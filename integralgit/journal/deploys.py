@@ -222,19 +222,38 @@ def enqueue_again(
     return enqueue(tx, entry, now)
 
 
-def enqueue_interrupted(tx: Transaction, number: int, now: float) -> None:
+def enqueue_interrupted(tx: Transaction, number: int, now: float) -> int | None:
     """Queue a deploy again that the machine went down under, unless a newer one waits for the same.
 
-    Whichever it is, its script is told of what this one has brought.
+    Whichever it is, its script is told of what this one has brought. Where the
+    deploy before it was interrupted at the same commit, the script may be what
+    ends everything, and would for ever: none is queued, and that deploy is given.
     """
     one = known(tx, number)
     next_one = waiting_for_the_same(tx, one)
     if next_one is None:
+        before = _interrupted_before(tx, one)
+        if before is not None:
+            return before
         next_one = enqueue_again(tx, one, now, host=one.host, location=one.location)
     tx.execute(
         "UPDATE deploys SET previous_commit = ?, head = ? WHERE id = ? AND head IS NULL",
         (one.previous_commit, one.head, next_one),
     )
+    return None
+
+
+def _interrupted_before(tx: Transaction, deploy: Deploy) -> int | None:
+    """The deploy that ran before this one at its location, if it was interrupted at the same commit."""
+    row = tx.one(
+        "SELECT id, state, commit_id FROM deploys WHERE location = ? AND id < ?"
+        " AND started IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (deploy.location, deploy.id),
+    )
+    if row is None or deploy.commit is None or row[1:] != (State.INTERRUPTED, deploy.commit):
+        return None
+    number: int = row[0]
+    return number
 
 
 def _is_newer(deploy: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,28 +211,49 @@ class ScriptOutcomes(SynchronousTestCase):
 
 
 class Ending(SynchronousTestCase):
-    def test_what_it_found_out_cannot_be_written(self) -> None:
-        """The end itself is recorded all the same; the fault is in the server's log."""
-        reactor, store = FakeProcesses(), MemoryStore().store
-        folder = Path(self.mktemp())
+    def setUp(self) -> None:
+        self.store = MemoryStore().store
+        reactor, folder = FakeProcesses(), Path(self.mktemp())
         folder.mkdir()
         nothing: Any = None
-        deployer = Deployer(
+        self.deployer = Deployer(
             reactor,
             Settings(),
-            *(nothing, nothing, store, Logs(folder), nothing),
+            *(nothing, nothing, self.store, Logs(folder), nothing),
             Children(reactor, reactor.spawn),
             {},
             *(nothing, reactor.seconds, lambda deploy: "", nothing),
         )
 
+    def test_interrupted_twice(self) -> None:
+        """A deploy that is cut off, and was before, is not queued again, and says what may end it."""
+        self.successResultOf(self.store.write(queued))
+        for number, waits in ((1, ("/srv/site",)), (2, ())):
+            begun = self.successResultOf(
+                self.store.write(
+                    partial(
+                        lambda tx, one: deploys.begin(tx, deploys.known(tx, one), 1.0), one=number
+                    )
+                )
+            )
+            found_out = partial(deploys.note, deploy=number, commit="1" * 40)
+            ending = self.deployer._end(begun, script_outcome(ScriptEnd(None)), earlier=found_out)
+            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(ending)), waits)
+        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, 2)))
+        self.assertEqual(ended.state, State.INTERRUPTED)
+        self.assertIn("so it was in deploy 1", ended.reason or "")
+        self.assertIn("KillMode=process", ended.reason or "")
+
+    def test_what_it_found_out_cannot_be_written(self) -> None:
+        """The end itself is recorded all the same; the fault is in the server's log."""
+        store = self.store
         begun = self.successResultOf(store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0)))
 
         def found_out(tx: Transaction) -> None:
             deploys.note(tx, begun.id, commit="1" * 40)
             raise ValueError("a fault of ours")
 
-        ending = deployer._end(begun, Outcome(State.SUCCEEDED), earlier=found_out)
+        ending = self.deployer._end(begun, Outcome(State.SUCCEEDED), earlier=found_out)
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(ending)), ())
         ended = self.successResultOf(store.read(lambda tx: deploys.known(tx, begun.id)))
         self.assertEqual((ended.state, ended.commit), (State.SUCCEEDED, None))
