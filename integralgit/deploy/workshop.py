@@ -281,10 +281,12 @@ class Workshop(Service):
         """Let what is pushed wait, until that time or until it is lifted."""
         one = Freeze(repo, reason, self._now(), until)
         await self._store.write(lambda tx: freezes.freeze(tx, one))
+        # What waits already has a timer for the end of the freeze that this one may replace.
+        await self._wake_all()
 
     async def unfreeze(self, repo: str) -> bool:
         """Lift a freeze, and deploy what has waited; False where there is none."""
-        lifted = await self._store.write(lambda tx: freezes.lift(tx, repo))
+        lifted = await self._store.write(lambda tx: freezes.lift(tx, repo, self._now()))
         await self._wake_all()
         return lifted
 

@@ -15,11 +15,12 @@ def freeze(tx: Transaction, freeze: Freeze) -> None:
     tx.emit(RepositoryChanged(freeze.repo))
 
 
-def lift(tx: Transaction, repo: str) -> bool:
-    """End a repository's freeze; False where it has none."""
-    lifted = tx.execute("DELETE FROM freezes WHERE repo = ?", (repo,)).rowcount
+def lift(tx: Transaction, repo: str, now: float) -> bool:
+    """End a repository's freeze; False where it has none, or one that is over."""
+    is_frozen = freeze_of(tx, repo, now) is not None
+    tx.execute("DELETE FROM freezes WHERE repo = ?", (repo,))
     tx.emit(RepositoryChanged(repo))
-    return lifted > 0
+    return is_frozen
 
 
 def freeze_of(tx: Transaction, repo: str, now: float) -> Freeze | None:

@@ -160,7 +160,8 @@ class Acts(Integration):
         self.assertEqual(self.act(daemon, "/unfreeze").json["frozen"], None)
         self.assertEqual(daemon.ended(4)["commit"], commits[-1])
         self.assertEqual(self.act(daemon, "/unfreeze").status, 409)
-        self.assertEqual(self.act(daemon, "/freeze", b"for=ever").status, 400)
+        for length in (b"for=ever", b"for=0", b"for=3661d"):
+            self.assertEqual(self.act(daemon, "/freeze", length).status, 400, length)
         headers = {
             "Accept": "application/json",
             "Authorization": f"Bearer {daemon.token()}",

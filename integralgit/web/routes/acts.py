@@ -89,8 +89,8 @@ async def freeze(web: Pages, request: Request, repo: str) -> Any:
         length = quantities.seconds(form["for"]) if form.get("for") else None
     except ValueError as error:
         raise HTTPError(400, f"`for` {error}.") from None
-    if length is not None and length > LONGEST_FREEZE:
-        raise HTTPError(400, "`for` must not be longer than ten years.")
+    if length is not None and not 0 < length <= LONGEST_FREEZE:
+        raise HTTPError(400, "`for` must be longer than nothing, and at most ten years.")
     until = None if length is None else web.now() + length
     reason = form.get("reason", "").strip()[:500] or "no reason was given"
     await web.workshop.freeze(record.repo, reason, until)

@@ -1,0 +1,110 @@
+"""What the workshop does with time: a freeze that ends."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from integralgit.deploy.turn import Turn
+from integralgit.deploy.workshop import Workshop
+from integralgit.journal import deliveries
+from integralgit.journal.store import Store, Transaction, Work
+from integralgit.settings import Settings
+from integralgit.testing import MemoryStore
+from tests.archive import queued
+
+SITE = "github.com/acme/site"
+
+
+@define
+class FakeDeployer:
+    """Deploys nothing, and remembers the numbers of what it was to deploy."""
+
+    store: Store
+    deployed: list[int] = field(factory=list, init=False)
+
+    async def record(self, work: Work[Any], *, durable: bool = True) -> Any:
+        return await self.store.write(work)
+
+    async def deploy(self, turn: Turn, *_: object) -> tuple[str, ...]:
+        self.deployed.append(turn.deploy.id)
+        return ()
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+class Freezes(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.memory = Clock(), MemoryStore()
+        self.deployer = FakeDeployer(self.memory.store)
+        others: Any = SimpleNamespace(stop=lambda: None)
+        self.workshop = Workshop(
+            self.clock,
+            Settings(),
+            self.memory.store,
+            others,
+            others,
+            others,
+            others,
+            cast(Any, self.deployer),
+            others,
+            self.clock.seconds,
+        )
+        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+        self.workshop.startService()
+        self.addCleanup(lambda: self.successResultOf(self.workshop.stopService()))
+
+    def write(self, work: Work[Any]) -> Any:
+        return self.successResultOf(self.memory.store.write(work))
+
+    def freeze(self, until: float | None) -> None:
+        """Freeze the repository until that second."""
+        self.successResultOf(Deferred.fromCoroutine(self.workshop.freeze(SITE, "a fair", until)))
+
+    def push(self) -> int:
+        """A push that waits from now on; its number."""
+
+        def work(tx: Transaction) -> int:
+            return queued(tx, self.clock.seconds()).id
+
+        number: int = self.write(work)
+        self.workshop.wake("/srv/site")
+        return number
+
+    def test_another_end(self) -> None:
+        """What waits is deployed at the end of the newest freeze, be that earlier or later."""
+        for before in (None, 50.0):
+            self.freeze(before and self.clock.seconds() + before)
+            number = self.push()
+            self.freeze(self.clock.seconds() + 20.0)
+            self.clock.advance(19.0)
+            self.assertNotIn(number, self.deployer.deployed)
+            self.clock.advance(1.0)
+            self.assertIn(number, self.deployer.deployed)
+        self.freeze(self.clock.seconds() + 20.0)
+        number = self.push()
+        self.freeze(None)
+        self.clock.pump([30.0] * 4)
+        self.assertNotIn(number, self.deployer.deployed)
+
+    def test_lifting_one(self) -> None:
+        """What waits is deployed at once; there is nothing to lift where a freeze is over."""
+        self.freeze(None)
+        number = self.push()
+        self.assertTrue(self.unfreeze())
+        self.clock.advance(0)
+        self.assertEqual(self.deployer.deployed, [number])
+        self.freeze(self.clock.seconds() + 10.0)
+        self.clock.advance(10.0)
+        self.assertFalse(self.unfreeze())
+
+    def unfreeze(self) -> bool:
+        """Lift the freeze; whether there was one."""
+        lifted: bool = self.successResultOf(Deferred.fromCoroutine(self.workshop.unfreeze(SITE)))
+        return lifted
