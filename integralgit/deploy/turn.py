@@ -25,13 +25,11 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
-    """Begin with what waits first for a location, and is not frozen; or None for nothing.
+    """Begin with what waits first for a location, and is not held back by a freeze; or None for nothing.
 
-    Where all that waits is frozen, the freeze that ends first.
+    Where all that waits is held back, the freeze that ends first.
     """
-    found = [
-        (one, freezes.freeze_of(tx, one.repo, now)) for one in deploys.all_waiting_at(tx, location)
-    ]
+    found = [(one, freezes.holding(tx, one, now)) for one in deploys.all_waiting_at(tx, location)]
     free = [one for one, freeze in found if freeze is None]
     if not free:
         held = [freeze for _, freeze in found if freeze is not None]

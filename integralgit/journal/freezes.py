@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integralgit.journal.events import Freeze, RepositoryChanged
+from integralgit.journal.events import Deploy, Freeze, RepositoryChanged
 from integralgit.journal.store import Transaction
 
 
@@ -31,3 +31,12 @@ def freeze_of(tx: Transaction, repo: str, now: float) -> Freeze | None:
         (repo, now),
     )
     return Freeze(*row) if row else None
+
+
+def holding(tx: Transaction, deploy: Deploy, now: float) -> Freeze | None:
+    """The freeze that a deploy which waits is held back by, or None.
+
+    What brings the last good commit back is not: a freeze keeps new commits
+    away, and is no reason to leave a site broken.
+    """
+    return None if deploy.rolls_back is not None else freeze_of(tx, deploy.repo, now)

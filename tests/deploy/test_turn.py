@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.turn import Turn, take
 from integralgit.journal import deliveries, freezes
-from integralgit.journal.events import Freeze
+from integralgit.journal.events import Freeze, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.testing import MemoryStore
 from tests.archive import queued
@@ -57,3 +57,19 @@ class Turns(SynchronousTestCase):
         self.freeze(SITE, None)
         first = self.freeze(OTHER, 20.0)
         self.assertEqual(self.take(), first)
+
+    def test_a_roll_back_of_what_is_not_healthy(self) -> None:
+        """A freeze does not keep the last good commit from coming back, as it does the others."""
+        self.freeze(SITE, None)
+        self.freeze(OTHER, None)
+
+        def work(tx: Transaction) -> int:
+            unhealthy = queued(tx, location="/srv/elsewhere")
+            back = queued(tx, trigger=Trigger.ROLLBACK, rolls_back=unhealthy.id)
+            return back.id
+
+        number = self.successResultOf(self.memory.store.write(work))
+        turn = self.take()
+        assert isinstance(turn, Turn)
+        self.assertEqual(turn.deploy.id, number)
+        self.assertIsInstance(self.take(), Freeze)

@@ -11,8 +11,9 @@ from msgspec.structs import asdict
 from twisted.web.server import Request
 
 from integralgit.journal import deploys, freezes
-from integralgit.journal.events import DeployChanged, State
+from integralgit.journal.events import DeployChanged, Freeze, State
 from integralgit.journal.lines import Found
+from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
@@ -71,7 +72,7 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
         "wanted": wanted,
         "after": after,
         "hits": _cut(hits) if hits else None,
-        "frozen": await _frozen(web, found),
+        "frozen": await _frozen(web, deploy),
         "waits_for": await _waits_for(web, found),
         "provider": (await web.repository(request, found["repo"])).provider,
     }
@@ -84,12 +85,14 @@ def _cut(found: Found) -> Found:
     return found if lines == found.lines else Found(lines, lines[-1], more=True)
 
 
-async def _frozen(web: Pages, deploy: pages.Json) -> pages.Json | None:
+async def _frozen(web: Pages, number: int) -> pages.Json | None:
     """The freeze for whose end a deploy waits, or None."""
-    if deploy["state"] != State.QUEUED:
-        return None
-    now, repo = web.now(), deploy["repo"]
-    return pages.freeze_json(await web.store.read(lambda tx: freezes.freeze_of(tx, repo, now)))
+
+    def work(tx: Transaction) -> Freeze | None:
+        deploy = deploys.known(tx, number)
+        return freezes.holding(tx, deploy, web.now()) if deploy.state is State.QUEUED else None
+
+    return pages.freeze_json(await web.store.read(work))
 
 
 async def _waits_for(web: Pages, deploy: pages.Json) -> pages.Json | None:
