@@ -359,6 +359,26 @@ def deployed_at(tx: Transaction, location: str) -> Deploy | None:
     return found[0] if found else None
 
 
+def last_good_at(tx: Transaction, repo: str, location: str) -> Deploy | None:
+    """The newest deploy of a repository that succeeded at a location, or None."""
+    where = "WHERE repo = ? AND location = ? AND state = 'succeeded' ORDER BY id DESC LIMIT 1"
+    found = _deploys(tx, where, (repo, location))
+    return found[0] if found else None
+
+
+def changed_since(tx: Transaction, repo: str, location: str, good: int) -> Deploy | None:
+    """The newest deploy after that one which moved the checkout and did not succeed, or None."""
+    found = _deploys(
+        tx,
+        "WHERE repo = ? AND location = ? AND id > ? AND head IS NOT NULL"
+        " AND head IS NOT previous_commit"
+        " AND state IN ('failed', 'timed_out', 'cancelled', 'interrupted')"
+        " ORDER BY id DESC LIMIT 1",
+        (repo, location, good),
+    )
+    return found[0] if found else None
+
+
 def commits_deployed_at(tx: Transaction, location: str, limit: int = 50) -> list[str]:
     """The remote commits that were deployed at a location, newest first."""
     row = tx.one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import re
 from html import unescape
@@ -43,6 +44,13 @@ T = TypeVar("T")
 ORIGIN = "http://127.0.0.1"
 REPO = "github.com/acme/site"
 SITE = f"/{REPO}"
+#: The commit of a config.
+CONFIG = "c" * 40
+
+
+def words(html: str) -> str:
+    """The text of a piece of a page."""
+    return unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", "", html))).strip()
 
 
 def in_thread(work: Any, *arguments: Any) -> Deferred[Any]:
@@ -100,13 +108,29 @@ class Routes(SynchronousTestCase):
         self.assertEqual(answer.code, 200)
         return self.successResultOf(treq.text_content(answer))
 
-    def deployed(self, state: State = State.SUCCEEDED, printed: bytes = b"", **changes: Any) -> int:
-        """A deploy that has ended, and what it has printed; its number."""
+    def json(self, path: str) -> Any:
+        """The page at a path, for programs."""
+        answer = self.successResultOf(
+            self.client.get(f"{ORIGIN}{path}", headers=Headers({"Accept": ["application/json"]}))
+        )
+        return self.successResultOf(treq.json_content(answer))
+
+    def deployed(
+        self,
+        state: State = State.SUCCEEDED,
+        printed: bytes = b"",
+        *,
+        previous: str | None = None,
+        head: str | None = None,
+        **changes: Any,
+    ) -> int:
+        """A deploy that has ended, what it has printed, and from where to where HEAD went; its number."""
 
         def work(tx: Transaction) -> int:
             deploy = queued(tx, **changes)
             deploys.begin(tx, deploy, 1.0)
-            deploys.note(tx, deploy.id, commit=f"{deploy.id:040x}")
+            commit = f"{deploy.id:010x}" * 4
+            deploys.note(tx, deploy.id, commit=commit, previous_commit=previous, head=head)
             descriptor = self.logs.open(deploy.id)
             os.write(descriptor, printed)
             os.close(descriptor)
@@ -142,17 +166,63 @@ class Badge(Routes):
 
 
 class Repository(Routes):
+    def configure(self, *locations: str, branch: str = "main", commit: str = CONFIG) -> None:
+        """The config in use has these locations, each for a name of this host."""
+        self.pages.host_names = tuple(f"web{n}" for n, _ in enumerate(locations, 1))
+        configs = {
+            host: {"location": location, "branch": branch}
+            for host, location in zip(self.pages.host_names, locations, strict=True)
+        }
+        text = json.dumps({"configs": configs})
+        self.write(lambda tx: deliveries.set_config(tx, REPO, commit, text, None, 0.0))
+
+    def said(self, query: str = "") -> str:
+        """What the repository's page says before its lists, as text."""
+        page = self.page(SITE + query)
+        return words(page[page.index("<main") : page.index("<section")])
+
     def test_what_is_live(self) -> None:
         """It is the newest deploy that succeeded, wherever the reader has paged to."""
-        self.assertNotIn("Live is", self.page(SITE))
+        self.assertNotIn("Last good", self.said())
+        self.configure("/srv/site")
+        self.assertIn("No deploy has succeeded yet in /srv/site.", self.said())
         older, live = self.deployed(), self.deployed()
         self.deployed(State.FAILED)
         for _ in range(40):
             self.write(queued)
         for query in ("", "?limit=1", f"?before={live}", f"?before={older}"):
-            page = self.page(SITE + query)
-            said = page[page.index("Live is") : page.index("<section")]
-            self.assertIn(f">deploy {live}<", said, query)
+            said = self.said(query)
+            last = f"Last good in /srv/site: {live:010x}, by deploy {live} of"
+            self.assertIn(last, said, query)
+            self.assertNotIn("The checkout has", said, query)
+
+    def test_what_is_live_at_several_locations(self) -> None:
+        """Each of them has its own line, and none that the config has left."""
+        self.deployed(location="/srv/old")
+        one = self.deployed(location="/srv/one")
+        self.configure("/srv/one", "/srv/two")
+        said = self.said()
+        self.assertRegex(said, rf"Last good in /srv/one: \w+, by deploy {one} of")
+        self.assertIn("No deploy has succeeded yet in /srv/two.", said)
+        self.assertNotIn("/srv/old", said)
+        told = [(at["location"], at["host"], at["branch"]) for at in self.json(SITE)["live"]]
+        self.assertEqual(told, [("/srv/one", "web1", "main"), ("/srv/two", "web2", "main")])
+
+    def test_what_a_failed_deploy_has_left(self) -> None:
+        """Where it moved the checkout, the page says so until one succeeds, or moves it on."""
+        self.configure("/srv/site")
+        self.deployed(head="a" * 40)
+        failed = self.deployed(State.TIMED_OUT, previous="a" * 40, head="b" * 40)
+        self.deployed(State.FAILED, previous="b" * 40, head="b" * 40)
+        self.deployed(State.FAILED)
+        left = f"The checkout has bbbbbbbbbb since deploy {failed}, which timed out."
+        self.assertIn(left, self.said())
+        (at,) = self.json(SITE)["live"]
+        self.assertEqual((at["last_good"]["id"], at["changed_by"]["id"]), (1, failed))
+        good = self.deployed(previous="b" * 40, head="b" * 40)
+        self.assertNotIn("The checkout has", self.said())
+        (at,) = self.json(SITE)["live"]
+        self.assertEqual((at["last_good"]["id"], at["changed_by"]), (good, None))
 
     def test_a_silent_webhook(self) -> None:
         """It is told of while the newest deploy of all was found by looking, and then no more."""

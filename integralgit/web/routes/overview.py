@@ -6,8 +6,10 @@ from typing import Any
 
 from twisted.web.server import Request
 
+from integralgit.deploy.inbox import known_deployments
+from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
@@ -136,6 +138,7 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
         return {
             "repo": repo,
             "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, web.now())),
+            "live": _live(web, tx, record),
             "config": pages.config_json(record, web.host_names),
             "deploys": [
                 web.deploy_json(tx, one.id) for one in deploys.newest(tx, repo, limit, before)
@@ -146,12 +149,8 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
         }
 
     def for_people(tx: Transaction) -> dict[str, Any]:
-        live = deploys.newest_in(tx, repo, (State.SUCCEEDED,))
         newest = deploys.newest(tx, repo, 1)
-        return {
-            "live": web.deploy_json(tx, live.id) if live else None,
-            "silent": bool(newest) and _was_silent(tx, newest[0]),
-        }
+        return {"silent": bool(newest) and _was_silent(tx, newest[0])}
 
     values = await web.store.read(work)
     if not wants_json(request):
@@ -165,6 +164,28 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
             "before": before,
         }
     return web.show(request, "repository.html", values)
+
+
+def _live(web: Pages, tx: Transaction, record: RepositoryRecord) -> list[pages.Json]:
+    """How it stands at each location of the config in use."""
+    try:
+        found = known_deployments(record, web.host_names) or ()
+    except ConfigError:
+        return []
+    return [_live_at(web, tx, record.repo, one) for one in found]
+
+
+def _live_at(web: Pages, tx: Transaction, repo: str, deployment: Deployment) -> pages.Json:
+    """What succeeded last at a location, and what has changed the checkout since and did not."""
+    good = deploys.last_good_at(tx, repo, deployment.location)
+    changed = deploys.changed_since(tx, repo, deployment.location, good.id if good else 0)
+    return {
+        "host": deployment.host,
+        "location": deployment.location,
+        "branch": deployment.branch,
+        "last_good": web.deploy_json(tx, good.id) if good else None,
+        "changed_by": web.deploy_json(tx, changed.id) if changed else None,
+    }
 
 
 def _was_silent(tx: Transaction, deploy: Deploy) -> bool:
