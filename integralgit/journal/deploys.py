@@ -79,6 +79,16 @@ def of_delivery(tx: Transaction, delivery: int) -> list[Deploy]:
     )
 
 
+def numbers_of_delivery(tx: Transaction, delivery: int) -> list[int]:
+    """The numbers of the deploys that a delivery caused, oldest first."""
+    rows = tx.execute(
+        "SELECT id FROM deploys WHERE push IN (SELECT id FROM pushes WHERE delivery = ?)"
+        " ORDER BY id",
+        (delivery,),
+    )
+    return [number for (number,) in rows]
+
+
 def newest(
     tx: Transaction, repo: str | None, limit: int, before: int | None = None
 ) -> list[Deploy]:

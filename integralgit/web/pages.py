@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from integralgit.deploy.decide import IGNORED
 from integralgit.hostconfig.resolve import ConfigError, HostConfig, resolve
 from integralgit.journal.events import (
     Deploy,
@@ -93,8 +94,8 @@ def deploy_json(
     }
 
 
-def delivery_json(delivery: StoredDelivery) -> Json:
-    """A delivery with its pushes and what was decided."""
+def delivery_json(delivery: StoredDelivery, deploys: Sequence[int] = ()) -> Json:
+    """A delivery with its pushes, what was decided, and the numbers of the deploys that it caused."""
     return {
         "id": delivery.id,
         "received_at": timestamp(delivery.received),
@@ -104,6 +105,7 @@ def delivery_json(delivery: StoredDelivery) -> Json:
         "repo": delivery.repo,
         "outcome": delivery.outcome,
         "reason": delivery.reason,
+        "deploys": deploys,
         "pushes": [
             {
                 "ref": push.ref,
@@ -118,6 +120,19 @@ def delivery_json(delivery: StoredDelivery) -> Json:
             for push in delivery.pushes
         ],
     }
+
+
+def why_not_deployed(delivery: StoredDelivery | None, deploy: Deploy | None) -> list[Json]:
+    """Why the newest push, or the newest deploy, has changed nothing; each names which it is about."""
+    found: list[Json] = []
+    if delivery is not None and delivery.outcome == IGNORED:
+        # A look at the config, after the delivery, has its say on each push.
+        reasons = dict.fromkeys(push.reason for push in delivery.pushes if push.reason)
+        reason = "; ".join(reasons) or delivery.reason
+        found.append({"delivery": delivery.id, "deploy": None, "reason": reason})
+    if deploy is not None and deploy.state in (State.FAILED, State.SKIPPED) and not deploy.head:
+        found.append({"delivery": None, "deploy": deploy.id, "reason": deploy.reason})
+    return found
 
 
 def freeze_json(freeze: Freeze | None) -> Json | None:

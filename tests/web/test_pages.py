@@ -246,7 +246,7 @@ class DeliveryTests(SynchronousTestCase):
             reason="",
             pushes=(push, tag),
         )
-        told = shown(delivery_json(delivery))
+        told = shown(delivery_json(delivery, [7, 8]))
         self.assertEqual(
             {key: value for key, value in told.items() if key != "pushes"},
             {
@@ -258,6 +258,7 @@ class DeliveryTests(SynchronousTestCase):
                 "repo": SITE,
                 "outcome": "accepted",
                 "reason": "",
+                "deploys": [7, 8],
             },
         )
         self.assertEqual(

@@ -23,8 +23,9 @@ from twisted.web.http_headers import Headers
 
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
-from integralgit.hooks.delivery import Delivery
+from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal import deliveries, deploys, lines
+from integralgit.journal.deliveries import Change
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -122,6 +123,7 @@ class Routes(SynchronousTestCase):
         *,
         previous: str | None = None,
         head: str | None = None,
+        reason: str | None = None,
         **changes: Any,
     ) -> int:
         """A deploy that has ended, what it has printed, and from where to where HEAD went; its number."""
@@ -134,7 +136,7 @@ class Routes(SynchronousTestCase):
             descriptor = self.logs.open(deploy.id)
             os.write(descriptor, printed)
             os.close(descriptor)
-            deploys.end(tx, deploy.id, state, 2.0, log_size=len(printed))
+            deploys.end(tx, deploy.id, state, 2.0, reason=reason, log_size=len(printed))
             return deploy.id
 
         return self.write(work)
@@ -223,6 +225,49 @@ class Repository(Routes):
         self.assertNotIn("The checkout has", self.said())
         (at,) = self.json(SITE)["live"]
         self.assertEqual((at["last_good"]["id"], at["changed_by"]), (good, None))
+
+    def deliver(self, outcome: str, reason: str, *pushes: Push) -> int:
+        """A delivery with pushes about which that was decided; its number."""
+        sent = Delivery("github", "push", repo=parse_repository(REPO), pushes=pushes)
+        changes = [Change(push, outcome, reason) for push in pushes]
+        return self.write(lambda tx: stored(tx, sent, *changes, outcome=outcome, reason=reason))
+
+    def test_why_a_push_was_not_deployed(self) -> None:
+        """The page says why the newest push was ignored, also where something else came in since."""
+        reason = "branch dev is not deployed here (main is)"
+        number = self.deliver("ignored", reason, Push("refs/heads/dev", None, "1" * 40))
+        self.deliver("ignored", "a ping")
+        self.assertIn(f"The newest push was not deployed: {reason}.", self.said())
+        self.assertIn(f'href="#delivery-{number}"', self.page(SITE))
+        self.assertIn(f'id="delivery-{number}"', self.page(SITE))
+        told = [{"delivery": number, "deploy": None, "reason": reason}]
+        self.assertEqual(self.json(SITE)["not_deployed"], told)
+        self.deliver("accepted", "", Push("refs/heads/main", None, "2" * 40))
+        self.assertEqual(self.json(SITE)["not_deployed"], [])
+
+    def test_why_a_deploy_has_changed_nothing(self) -> None:
+        """The page says why the newest one was refused or skipped, but not that a script failed."""
+        for state, head, is_told in (
+            (State.FAILED, None, True),
+            (State.SKIPPED, None, True),
+            (State.FAILED, "a" * 40, False),
+            (State.CANCELLED, None, False),
+            (State.SUCCEEDED, "a" * 40, False),
+        ):
+            number = self.deployed(state, head=head, reason="nothing to do")
+            said = f"The newest deploy, {number}, has changed nothing: nothing to do."
+            self.assertEqual(said in self.said(), is_told, state)
+            self.assertEqual(len(self.json(SITE)["not_deployed"]), is_told, state)
+
+    def test_what_a_delivery_has_caused(self) -> None:
+        """The list of deliveries leads to the deploys of each."""
+        sent = self.deliver("accepted", "", Push("refs/heads/main", None, "2" * 40))
+        push = self.write(lambda tx: deliveries.newest_deliveries(tx, REPO, 1)[0].pushes[0].id)
+        number = self.deployed(push=push)
+        (told,) = self.json(f"{SITE}/deliveries")["deliveries"]
+        self.assertEqual((told["id"], told["deploys"]), (sent, [number]))
+        for path in (SITE, "/-/deliveries"):
+            self.assertIn(f'<a href="{SITE}/deploys/{number}">#{number}</a>', self.page(path))
 
     def test_a_silent_webhook(self) -> None:
         """It is told of while the newest deploy of all was found by looking, and then no more."""

@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
@@ -19,6 +19,8 @@ from integralgit.web.guards import limits, reading
 
 #: How many repositories the overview shows: those that were deployed last.
 SHOWN = 50
+#: How many deliveries a repository's page shows, and is the newest push looked for among.
+LATEST = 10
 
 
 @Pages.app.route("/", methods=["GET"])
@@ -94,7 +96,7 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
     def work(tx: Transaction) -> dict[str, Any]:
         found = deliveries.newest_deliveries(tx, repo, limit, before)
         values: dict[str, Any] = {"repo": repo}
-        values["deliveries"] = [pages.delivery_json(one) for one in found]
+        values["deliveries"] = [_delivery_json(tx, one) for one in found]
         if repo is None:
             values["refused"] = {
                 "counts": [pages.refusal_json(one) for one in refusals.counts(tx)],
@@ -138,13 +140,14 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
         return {
             "repo": repo,
             "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, web.now())),
+            "not_deployed": _not_deployed(tx, repo),
             "live": _live(web, tx, record),
             "config": pages.config_json(record, web.host_names),
             "deploys": [
                 web.deploy_json(tx, one.id) for one in deploys.newest(tx, repo, limit, before)
             ],
             "deliveries": [
-                pages.delivery_json(one) for one in deliveries.newest_deliveries(tx, repo, limit)
+                _delivery_json(tx, one) for one in deliveries.newest_deliveries(tx, repo, limit)
             ],
         }
 
@@ -157,6 +160,7 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
         values |= await web.store.read(for_people)
         values |= {
             "note": pages.config_note(record),
+            "latest": LATEST,
             "provider": record.provider,
             "hook": web.addresses.hook,
             "secret_file": web.secret_file,
@@ -164,6 +168,17 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
             "before": before,
         }
     return web.show(request, "repository.html", values)
+
+
+def _delivery_json(tx: Transaction, delivery: StoredDelivery) -> pages.Json:
+    return pages.delivery_json(delivery, deploys.numbers_of_delivery(tx, delivery.id))
+
+
+def _not_deployed(tx: Transaction, repo: str) -> list[pages.Json]:
+    """Why the newest push of a repository, or its newest deploy, has changed nothing."""
+    latest = deliveries.newest_deliveries(tx, repo, LATEST)
+    delivery = next((one for one in latest if one.pushes), None)
+    return pages.why_not_deployed(delivery, next(iter(deploys.newest(tx, repo, 1)), None))
 
 
 def _live(web: Pages, tx: Transaction, record: RepositoryRecord) -> list[pages.Json]:
