@@ -25,8 +25,8 @@ from integralgit import __version__
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
-from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, RepositoryRecord
+from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal.events import Deploy, RepositoryRecord, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, may_pass
@@ -162,7 +162,7 @@ class Pages:
             self.addresses,
             self.size(deploy),
             record.provider if record else "",
-        )
+        ) | _waiting(tx, deploy, self.now())
 
     def size(self, deploy: Deploy) -> int:
         """The size of a deploy's log: frozen at its end, if it ran to one, else as it is."""
@@ -248,6 +248,16 @@ class Pages:
         if wants_json(request):
             return json_bytes(request, {"error": text}, status)
         return self.page(request, "error.html", {"status": status, "text": text}, status)
+
+
+def _waiting(tx: Transaction, deploy: Deploy, now: float) -> pages.Json:
+    """What a deploy in the queue waits for: the end of a freeze, the deploy that runs there; or null."""
+    freeze, running = None, None
+    if deploy.state is State.QUEUED:
+        freeze = freezes.holding(tx, deploy, now)
+        there = (one for one in deploys.running(tx) if one.location == deploy.location)
+        running = next(({"id": one.id, "repo": one.repo} for one in there), None)
+    return {"frozen": pages.freeze_json(freeze), "waits_for": running}
 
 
 def _at_home(request: Request, name: str, identity: str) -> None:

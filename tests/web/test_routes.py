@@ -24,9 +24,9 @@ from twisted.web.http_headers import Headers
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery, Push
-from integralgit.journal import deliveries, deploys, lines
+from integralgit.journal import deliveries, deploys, freezes, lines
 from integralgit.journal.deliveries import Change
-from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.events import Deploy, Freeze, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
@@ -272,13 +272,57 @@ class Repository(Routes):
     def test_a_silent_webhook(self) -> None:
         """It is told of while the newest deploy of all was found by looking, and then no more."""
         silent = "the webhook may be broken"
+        self.assertIs(self.json(SITE)["silent"], False)
         self.deployed(trigger=Trigger.POLL, wanted="1" * 40)
+        self.assertIs(self.json(SITE)["silent"], True)
         found = self.deployed(trigger=Trigger.POLL, wanted="2" * 40)
         for query in ("", f"?before={found}", "?before=1"):
             self.assertIn(silent, self.page(SITE + query), query)
         pushed = self.deployed(wanted="3" * 40)
         for query in ("", f"?before={pushed}"):
             self.assertNotIn(silent, self.page(SITE + query), query)
+
+    def test_a_note_on_the_config(self) -> None:
+        """What the page says of the config as a whole, programs are told, too."""
+        note = self.json(SITE)["note"]
+        self.assertIn("No config is known yet", note)
+        self.assertIn(note, self.said())
+        self.configure("/srv/site")
+        self.assertEqual(self.json(SITE)["note"], "")
+
+
+class WhatADeployWaitsFor(Routes):
+    def waits(self, number: int) -> tuple[Any, Any, str]:
+        """What programs are told that a deploy waits for, and what its page says."""
+        found = self.json(f"{SITE}/deploys/{number}")
+        page = self.page(f"{SITE}/deploys/{number}")
+        return found["frozen"], found["waits_for"], words(page)
+
+    def test_another_deploy(self) -> None:
+        """One that runs at the same location, whatever its repository is."""
+        self.write(lambda tx: deliveries.hear_of(tx, "github.com/acme/b", "github", 0.0))
+        first = self.write(lambda tx: queued(tx, repo="github.com/acme/b"))
+        number = self.write(queued).id
+        self.assertEqual(self.waits(number)[:2], (None, None))
+        self.write(lambda tx: deploys.begin(tx, first, 1.0))
+        frozen, running, said = self.waits(number)
+        self.assertEqual((frozen, running), (None, {"id": first.id, "repo": "github.com/acme/b"}))
+        self.assertIn(f"It waits for deploy {first.id}, which runs there.", said)
+
+    def test_the_end_of_a_freeze(self) -> None:
+        """Only as long as it waits; what brings the last good commit back does not."""
+        ended, number = self.deployed(), self.write(queued).id
+        back = self.write(
+            lambda tx: queued(tx, location="/b", trigger=Trigger.ROLLBACK, rolls_back=ended).id
+        )
+        self.write(lambda tx: freezes.freeze(tx, Freeze(REPO, "a fair", 0.0, 2000.0)))
+        frozen, running, said = self.waits(number)
+        until = "1970-01-01T00:33:20.000Z"
+        told = {"reason": "a fair", "since": "1970-01-01T00:00:00.000Z", "until": until}
+        self.assertEqual((frozen, running), (told, None))
+        self.assertIn("It waits for the end of a freeze at 1970-01-01 00:33:20 UTC: a fair.", said)
+        for other in (ended, back):
+            self.assertIsNone(self.waits(other)[0])
 
 
 class ShortNames(Routes):

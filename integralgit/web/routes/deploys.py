@@ -10,10 +10,9 @@ from markupsafe import Markup
 from msgspec.structs import asdict
 from twisted.web.server import Request
 
-from integralgit.journal import deploys, freezes
-from integralgit.journal.events import DeployChanged, Freeze, State
+from integralgit.journal import deploys
+from integralgit.journal.events import DeployChanged, State
 from integralgit.journal.lines import Found
-from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
@@ -72,8 +71,6 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
         "wanted": wanted,
         "after": after,
         "hits": _cut(hits) if hits else None,
-        "frozen": await _frozen(web, deploy),
-        "waits_for": await _waits_for(web, found),
         "provider": (await web.repository(request, found["repo"])).provider,
     }
     return web.page(request, "deploy.html", values)
@@ -83,27 +80,6 @@ def _cut(found: Found) -> Found:
     """As much of what was found in a log as a page shows."""
     lines = found.lines[:MOST_HITS]
     return found if lines == found.lines else Found(lines, lines[-1], more=True)
-
-
-async def _frozen(web: Pages, number: int) -> pages.Json | None:
-    """The freeze for whose end a deploy waits, or None."""
-
-    def work(tx: Transaction) -> Freeze | None:
-        deploy = deploys.known(tx, number)
-        return freezes.holding(tx, deploy, web.now()) if deploy.state is State.QUEUED else None
-
-    return pages.freeze_json(await web.store.read(work))
-
-
-async def _waits_for(web: Pages, deploy: pages.Json) -> pages.Json | None:
-    """The deploy that runs where that one waits to, or None."""
-    if deploy["state"] != State.QUEUED or deploy["location"] is None:
-        return None
-    unfinished = await web.store.read(deploys.unfinished)
-    for one in unfinished:
-        if one.state is State.RUNNING and one.location == deploy["location"]:
-            return await web.look(one.id)
-    return None
 
 
 @Pages.app.route("/<path:repo>/deploys/<int:deploy>/events", methods=["GET"])

@@ -140,6 +140,8 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
         return {
             "repo": repo,
             "frozen": pages.freeze_json(freezes.freeze_of(tx, repo, web.now())),
+            "silent": any(_was_silent(tx, one) for one in deploys.newest(tx, repo, 1)),
+            "note": pages.config_note(record),
             "not_deployed": _not_deployed(tx, repo),
             "live": _live(web, tx, record),
             "config": pages.config_json(record, web.host_names),
@@ -151,15 +153,9 @@ async def _repository(web: Pages, request: Request, repo: str) -> bytes:
             ],
         }
 
-    def for_people(tx: Transaction) -> dict[str, Any]:
-        newest = deploys.newest(tx, repo, 1)
-        return {"silent": bool(newest) and _was_silent(tx, newest[0])}
-
     values = await web.store.read(work)
     if not wants_json(request):
-        values |= await web.store.read(for_people)
         values |= {
-            "note": pages.config_note(record),
             "latest": LATEST,
             "provider": record.provider,
             "hook": web.addresses.hook,
