@@ -369,6 +369,13 @@ def deployed_at(tx: Transaction, location: str) -> Deploy | None:
     return found[0] if found else None
 
 
+def newest_by_config(tx: Transaction, repo: str, host: str) -> Deploy | None:
+    """The newest deploy of a repository for a host that came as far as to have read its config."""
+    where = "WHERE repo = ? AND host = ? AND config_commit IS NOT NULL ORDER BY id DESC LIMIT 1"
+    found = _deploys(tx, where, (repo, host))
+    return found[0] if found else None
+
+
 def last_good_at(tx: Transaction, repo: str, location: str) -> Deploy | None:
     """The newest deploy of a repository that succeeded at a location, or None."""
     where = "WHERE repo = ? AND location = ? AND state = 'succeeded' ORDER BY id DESC LIMIT 1"

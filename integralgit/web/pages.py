@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from integralgit.deploy.decide import IGNORED
-from integralgit.hostconfig.resolve import ConfigError, HostConfig, resolve
+from integralgit.hostconfig.resolve import ConfigError, Deployment, HostConfig, resolve
 from integralgit.journal.events import (
     Deploy,
     Freeze,
@@ -208,6 +208,27 @@ def config_note(record: RepositoryRecord) -> str:
     if record.good_text is None:
         return f"No config is known yet: put one on the branch {CONFIG_BRANCH}, then push."
     return ""
+
+
+def coming_change(deployment: Deployment, config: str | None, before: Deploy | None) -> str | None:
+    """What the next deploy will do otherwise than the newest one of that host did, as a sentence.
+
+    `config` is the commit of the config in use. None where nothing is known to change.
+    """
+    if before is None:
+        return None
+    changes = []
+    if deployment.branch != before.branch:
+        changes.append(f"the branch {deployment.branch} instead of {before.branch}")
+    if deployment.location != before.location:
+        changes.append(f"to {deployment.location} instead of {before.location}")
+    start = f"The next push to {deployment.branch}, or “Deploy now”, will deploy"
+    if changes:
+        return f"{start} {', '.join(changes)}."
+    if config is None or before.config_commit == config:
+        return None
+    old = (before.config_commit or "")[:12]
+    return f"{start} by the config {config[:12]}; deploy {before.id} went by {old}."
 
 
 def duration(deploy: Json, now: float) -> str:

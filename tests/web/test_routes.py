@@ -123,6 +123,7 @@ class Routes(SynchronousTestCase):
         *,
         previous: str | None = None,
         head: str | None = None,
+        config: str | None = None,
         reason: str | None = None,
         **changes: Any,
     ) -> int:
@@ -132,7 +133,14 @@ class Routes(SynchronousTestCase):
             deploy = queued(tx, **changes)
             deploys.begin(tx, deploy, 1.0)
             commit = f"{deploy.id:010x}" * 4
-            deploys.note(tx, deploy.id, commit=commit, previous_commit=previous, head=head)
+            deploys.note(
+                tx,
+                deploy.id,
+                commit=commit,
+                previous_commit=previous,
+                head=head,
+                config_commit=config,
+            )
             descriptor = self.logs.open(deploy.id)
             os.write(descriptor, printed)
             os.close(descriptor)
@@ -225,6 +233,25 @@ class Repository(Routes):
         self.assertNotIn("The checkout has", self.said())
         (at,) = self.json(SITE)["live"]
         self.assertEqual((at["last_good"]["id"], at["changed_by"]), (good, None))
+
+    def test_what_the_next_deploy_will_change(self) -> None:
+        """After a change of the config, the page says what comes, until a deploy has gone by it."""
+        self.configure("/srv/site")
+        self.assertIsNone(self.json(SITE)["live"][0]["next"])
+        number = self.deployed(config=CONFIG)
+        self.assertIsNone(self.json(SITE)["live"][0]["next"])
+        for locations, branch, said in (
+            (["/srv/b"], "dev", "the branch dev instead of main, to /srv/b instead of /srv/site."),
+            (["/srv/b"], "main", "to /srv/b instead of /srv/site."),
+            (["/srv/site"], "dev", "the branch dev instead of main."),
+            (["/srv/site"], "main", f"by the config dddddddddddd; deploy {number} went by cccc"),
+        ):
+            self.configure(*locations, branch=branch, commit="d" * 40)
+            told = f"The next push to {branch}, or “Deploy now”, will deploy {said}"
+            self.assertIn(told, self.said())
+            self.assertIn(told, self.json(SITE)["live"][0]["next"])
+        self.deployed(config="d" * 40)
+        self.assertNotIn("The next push", self.said())
 
     def deliver(self, outcome: str, reason: str, *pushes: Push) -> int:
         """A delivery with pushes about which that was decided; its number."""

@@ -183,11 +183,14 @@ def _live(web: Pages, tx: Transaction, record: RepositoryRecord) -> list[pages.J
         found = known_deployments(record, web.host_names) or ()
     except ConfigError:
         return []
-    return [_live_at(web, tx, record.repo, one) for one in found]
+    return [_live_at(web, tx, record, one) for one in found]
 
 
-def _live_at(web: Pages, tx: Transaction, repo: str, deployment: Deployment) -> pages.Json:
-    """What succeeded last at a location, and what has changed the checkout since and did not."""
+def _live_at(
+    web: Pages, tx: Transaction, record: RepositoryRecord, deployment: Deployment
+) -> pages.Json:
+    """What succeeded last at a location, what has changed the checkout since, and what comes next."""
+    repo, before = record.repo, deploys.newest_by_config(tx, record.repo, deployment.host)
     good = deploys.last_good_at(tx, repo, deployment.location)
     changed = deploys.changed_since(tx, repo, deployment.location, good.id if good else 0)
     return {
@@ -196,6 +199,7 @@ def _live_at(web: Pages, tx: Transaction, repo: str, deployment: Deployment) -> 
         "branch": deployment.branch,
         "last_good": web.deploy_json(tx, good.id) if good else None,
         "changed_by": web.deploy_json(tx, changed.id) if changed else None,
+        "next": pages.coming_change(deployment, record.good_commit, before),
     }
 
 
