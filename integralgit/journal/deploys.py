@@ -270,6 +270,10 @@ def _is_newer(deploy: int) -> str:
     return f"deploy {deploy} waits for the same and is newer"
 
 
+def _rolls_back(deploy: int) -> str:
+    return f"deploy {deploy}, a roll-back, takes its place; that stays until the next push"
+
+
 def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now: float) -> int:
     """Of the deploys that wait for the same, of which there is one, leave the newest; its number."""
     where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
@@ -290,12 +294,14 @@ def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now
             (row[1], newest),
         )
     if older:
+        takes_back = known(tx, newest).trigger is Trigger.ROLLBACK
+        reason = _rolls_back(newest) if takes_back else _is_newer(newest)
         # They never began, so there is nothing else of them to end.
         tx.execute(
             "UPDATE deploys INDEXED BY deploys_waiting"
             " SET state = 'superseded', reason = ?, superseded_by = ?, finished = ?"
             f" WHERE state = 'queued' AND {where} AND id < ?",
-            (_is_newer(newest), newest, now, *values, newest),
+            (reason, newest, now, *values, newest),
         )
     for one in older:
         tx.emit(DeployChanged(one, repo, State.SUPERSEDED))

@@ -158,6 +158,15 @@ class Queue(Archive):
         self.assertEqual((one.superseded_by, one.finished, one.started), (second, 2.0, None))
         self.assertEqual(one.reason, f"deploy {second} waits for the same and is newer")
 
+    def test_a_roll_back_takes_the_place_of_a_push(self) -> None:
+        """The push was not superseded by a newer commit, and says so."""
+        first = self.enqueue()
+        second = self.write(lambda tx: queued(tx, trigger=Trigger.ROLLBACK).id)
+        one = self.get(first)
+        self.assertEqual((one.state, one.superseded_by), (State.SUPERSEDED, second))
+        said = f"deploy {second}, a roll-back, takes its place; that stays until the next push"
+        self.assertEqual(one.reason, said)
+
     def test_others_at_the_same_location(self) -> None:
         """Another branch's or repository's deploy displaces none; they wait in their order."""
         first = self.enqueue(now=1)
