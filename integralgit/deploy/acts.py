@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from integralgit.deploy.decide import why_no_config
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hooks.delivery import Commit
-from integralgit.hostconfig.resolve import ConfigError
+from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, State, Trigger
 from integralgit.journal.store import Transaction
 
 
@@ -24,10 +24,7 @@ class Conflict(Exception):
 def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: float) -> list[int]:
     """Queue the newest commit of every deployment that this host has of a repository."""
     record = deliveries.repository(tx, repo)
-    try:
-        found = known_deployments(record, host_names)
-    except ConfigError as error:
-        raise Conflict(str(error)) from None
+    found = _known_deployments(record, host_names)
     if not found:
         if record is None or record.good_text is None:
             raise Conflict(why_no_config(repo, record.config_error if record else None))
@@ -41,6 +38,16 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
         )
         for one in found
     ]
+
+
+def _known_deployments(
+    record: RepositoryRecord | None, host_names: tuple[str, ...]
+) -> tuple[Deployment, ...] | None:
+    """This host's deployments by the config in use, or None; raises `Conflict` where it is unusable."""
+    try:
+        return known_deployments(record, host_names)
+    except ConfigError as error:
+        raise Conflict(str(error)) from None
 
 
 def _queue_where(
@@ -75,10 +82,22 @@ def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
     return _queue_where(tx, deploy, Trigger.RETRY, now)
 
 
-def roll_back(tx: Transaction, deploy: Deploy, now: float) -> list[int]:
-    """Queue the commit of an earlier deploy that succeeded; it stays until the next push."""
+def roll_back(
+    tx: Transaction, deploy: Deploy, host_names: tuple[str, ...], now: float
+) -> list[int]:
+    """Queue the commit of an earlier deploy that succeeded; it stays until the next push.
+
+    Raises `Conflict` also where the config has moved since: another location is not rolled back.
+    """
     if deploy.state is not State.SUCCEEDED or deploy.commit is None:
         raise Conflict(f"deploy {deploy.id} did not succeed, so there is nothing to go back to")
+    found = _known_deployments(deliveries.known(tx, deploy.repo), host_names) or ()
+    if found and deploy.location not in {one.location for one in found}:
+        now_at = " and ".join(one.location for one in found)
+        raise Conflict(
+            f"the config has nothing for {deploy.location} any more, but for {now_at};"
+            " roll back to a deploy that went there"
+        )
     return _queue_where(tx, deploy, Trigger.ROLLBACK, now, deploy.commit, deploy.commits)
 
 

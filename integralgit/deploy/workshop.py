@@ -317,7 +317,8 @@ class Workshop(Service):
 
     async def roll_back(self, deploy: Deploy) -> list[Deploy]:
         """Go back to the commit of that deploy, until the next push; raises `Conflict`."""
-        return await self._queue(lambda tx: acts.roll_back(tx, deploy, self._now()))
+        names = self._configs.host_names
+        return await self._queue(lambda tx: acts.roll_back(tx, deploy, names, self._now()))
 
     async def cancel(self, number: int) -> None:
         """End a deploy that waits, or ask one that runs to end; raises `Conflict`."""
