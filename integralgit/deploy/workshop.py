@@ -295,8 +295,9 @@ class Workshop(Service):
 
         Raises `Conflict` where there is nothing to deploy.
         """
-        repo, names = parse_repository(identity), self._configs.host_names
-        identity = str(repo)
+        asked, names = str(parse_repository(identity)), self._configs.host_names
+        identity = await self._store.read(lambda tx: deliveries.spelling(tx, asked))
+        repo = parse_repository(identity)
         if not self._settings.trusts_for(repo):
             raise Conflict(f"no [[trust]] of the server's settings covers {identity}")
         is_new = await self._store.write(

@@ -293,15 +293,30 @@ def known_again(tx: Transaction, repo: str, now: float) -> RepositoryRecord:
     return known(tx, repo)
 
 
-def identity_of(tx: Transaction, name: str) -> str | None:
-    """The identity of the repository of that name, or of the only one of which it is the end."""
+def called(tx: Transaction, name: str) -> list[str]:
+    """The identities of the repositories that a name may mean, whatever its case.
+
+    The one that has that identity, or else all of which it is the end.
+    """
     if repository(tx, name) is not None:
-        return name
-    wanted = "/" + name.lower()
-    alike = [one for one in repository_names(tx) if f"/{one.lower()}".endswith(wanted)]
-    exact = [one for one in alike if one.lower() == name.lower()]
-    found = exact or alike
+        return [name]
+    known, wanted = spellings(tx), name.lower()
+    if wanted in known:
+        return [known[wanted]]
+    return sorted(repo for lower, repo in known.items() if lower.endswith(f"/{wanted}"))
+
+
+def identity_of(tx: Transaction, name: str) -> str | None:
+    """The identity of the only repository that a name may mean, or None."""
+    found = called(tx, name)
     return found[0] if len(found) == 1 else None
+
+
+def spelling(tx: Transaction, repo: str) -> str:
+    """An identity as it is known already, or as it is given where none is known that only case tells apart."""
+    if repository(tx, repo) is not None:
+        return repo
+    return spellings(tx).get(repo.lower(), repo)
 
 
 def repository_names(tx: Transaction) -> list[str]:

@@ -195,16 +195,22 @@ class Pages:
 
         Raises `Elsewhere` for the shorter name, and `HTTPError` where there is none.
         """
-
-        def work(tx: Transaction) -> RepositoryRecord | None:
-            identity = deliveries.identity_of(tx, name)
-            return deliveries.repository(tx, identity) if identity else None
-
-        found: RepositoryRecord | None = await self.store.read(work)
-        if found is None:
+        identity = await self.identity(name)
+        if identity is None:
             raise HTTPError(404, f"No push of a repository {name[:200]} has come in here.")
-        _at_home(request, name, found.repo)
-        return found
+        _at_home(request, name, identity)
+        return await self.store.read(lambda tx: deliveries.known(tx, identity))
+
+    async def identity(self, name: str) -> str | None:
+        """The identity of the repository that a name means, or None where it means none.
+
+        Raises `HTTPError` where it could mean several.
+        """
+        found = await self.store.read(lambda tx: deliveries.called(tx, name))
+        if len(found) > 1:
+            names = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+            raise HTTPError(404, f"Several repositories are called {name[:200]}: {names}.")
+        return found[0] if found else None
 
     # Errors
 

@@ -435,3 +435,42 @@ class Configs(Archive):
         self.set_config(ONE, "good", None)
         told = [ConfigRead(str(SITE)), RepositoryChanged(str(SITE))]
         self.assertEqual(self.events, told)
+
+
+class Names(Archive):
+    def hear_of(self, *repos: str) -> None:
+        """Know these repositories."""
+        for repo in repos:
+            self.write(partial(deliveries.hear_of, repo=repo, provider="", now=0.0))
+
+    def called(self, name: str) -> list[str]:
+        """The repositories that a name may mean."""
+        return self.write(lambda tx: deliveries.called(tx, name))
+
+    def spelling(self, repo: str) -> str:
+        """An identity as it is known."""
+        return self.write(lambda tx: deliveries.spelling(tx, repo))
+
+    def test_a_shorter_name(self) -> None:
+        """It means every repository of which it is the end, without regard to case."""
+        self.hear_of("github.com/acme/site", "github.com/Other/Site", "git.test/acme/site")
+        self.assertEqual(self.called("other/SITE"), ["github.com/Other/Site"])
+        self.assertEqual(self.called("acme/site"), ["git.test/acme/site", "github.com/acme/site"])
+        self.assertEqual(len(self.called("site")), 3)
+        for name in ("ite", "", "github.com/acme"):
+            self.assertEqual(self.called(name), [])
+
+    def test_another_spelling(self) -> None:
+        """An identity is one whatever its case, and keeps the spelling that is known."""
+        self.hear_of("github.com/Acme/Site", "mirror.test/github.com/acme/site")
+        self.assertEqual(self.called("github.com/acme/site"), ["github.com/Acme/Site"])
+        self.assertEqual(self.spelling("github.com/acme/SITE"), "github.com/Acme/Site")
+        self.assertEqual(self.spelling("github.com/acme/other"), "github.com/acme/other")
+
+    def test_two_spellings_that_are_known(self) -> None:
+        """Each of them is itself; any other means the one that was heard of last."""
+        both = ["github.com/acme/site", "github.com/Acme/Site"]
+        self.hear_of(*both)
+        self.assertEqual([self.spelling(one) for one in both], both)
+        self.assertEqual(self.spelling("github.com/ACME/site"), both[1])
+        self.assertEqual([self.called("ACME/site"), self.called(both[0])], [[both[1]], [both[0]]])

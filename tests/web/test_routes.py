@@ -361,10 +361,18 @@ class ShortNames(Routes):
 
     def test_acts(self) -> None:
         """An act is done by whatever name leads to the repository's page."""
-        for name in ("site", "acme/site", "Acme/Site", REPO):
+        names = ("site", "acme/site", "Acme/Site", REPO, "GitHub.com/Acme/Site")
+        for name in names:
             self.assertEqual(self.act(f"/{name}/deploys"), 409)
             self.assertEqual(self.act(f"/{name}/deliveries/7/replay"), 404)
-        self.assertEqual(self.acts.asked, [("deploy", REPO), ("replay", REPO)] * 4)
+        self.assertEqual(self.acts.asked, [("deploy", REPO), ("replay", REPO)] * len(names))
+
+    def test_a_name_with_a_dot(self) -> None:
+        """An owner whose name looks like that of a host is found by the shorter name, too."""
+        dotted = "git.example.com/my.team/site"
+        self.write(lambda tx: deliveries.hear_of(tx, dotted, "github", 0.0))
+        self.assertEqual(self.act("/my.team/site/deploys"), 409)
+        self.assertEqual(self.acts.asked, [("deploy", dotted)])
 
     def test_a_name_of_several(self) -> None:
         """A name that could be two repositories' is none, and nothing is done."""
@@ -372,13 +380,18 @@ class ShortNames(Routes):
         self.assertEqual(self.act("/site/deploys"), 404)
         self.assertEqual(self.act("/site/deliveries/7/replay"), 404)
         self.assertEqual(self.acts.asked, [])
+        headers = Headers({"Accept": ["application/json"]})
+        answer = self.successResultOf(self.client.get(f"{ORIGIN}/site", headers=headers))
+        error = self.successResultOf(treq.json_content(answer))["error"]
+        said = f"Several repositories are called site: {REPO}, github.com/other/site."
+        self.assertEqual((answer.code, error), (404, said))
 
     def test_one_that_was_never_heard_of(self) -> None:
-        """An identity in full is taken as it is, even where another one ends so."""
-        self.write(lambda tx: deliveries.hear_of(tx, "mirror.test/git.test/a/b", "", 0.0))
-        for identity in ("git.test/a/b", "githost/a/b"):
+        """An identity of which no known one is another name is taken as it is."""
+        for identity in ("git.test/acme/site", "githost/a/b"):
             self.assertEqual(self.act(f"/{identity}/deploys"), 409)
-        self.assertEqual(self.acts.asked, [("deploy", "git.test/a/b"), ("deploy", "githost/a/b")])
+        asked = [("deploy", "git.test/acme/site"), ("deploy", "githost/a/b")]
+        self.assertEqual(self.acts.asked, asked)
 
 
 class Lists(Routes):

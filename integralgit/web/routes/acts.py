@@ -8,7 +8,7 @@ from typing import Any
 from twisted.web.server import Request
 
 from integralgit import quantities
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deploys, freezes
 from integralgit.journal.events import Deploy
 from integralgit.names import parse_repository
 from integralgit.web import pages
@@ -41,11 +41,7 @@ def _queued(web: Pages, request: Request, queued: Sequence[Deploy]) -> bytes:
 @acting
 async def deploy_now(web: Pages, request: Request, repo: str) -> Any:
     """Deploy the newest commit, also of a repository that was never heard of."""
-    # A name that begins with a host is an identity in full, and never the end of another.
-    host, more, _ = repo.partition("/")
-    if not more or "." not in host:
-        known = await web.store.read(lambda tx: deliveries.identity_of(tx, repo))
-        repo = known or repo
+    repo = await web.identity(repo) or repo
     try:
         parse_repository(repo)
     except ValueError as error:
