@@ -243,6 +243,8 @@ class Deployer:
                 return CANCELLED_EARLY
             reason = why_failed(error, run.deploy.location or "")
             run.say(f"Failed: {reason}")
+            for way in error.ways_out if isinstance(error, Refused) else ():
+                run.say(way)
             return Outcome(State.FAILED, reason)
         except Exception as error:
             if may_pass(error) and run.deploy.id not in self._scripts:

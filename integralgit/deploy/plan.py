@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
 
 
 class Refused(Exception):
-    """The deploy cannot go on without harm, or is not allowed; the text is the reason."""
+    """The deploy cannot go on without harm, or is not allowed; the text is the reason.
+
+    `ways_out` are sentences that say how to go on, for the deploy's log.
+    """
+
+    def __init__(self, reason: str, ways_out: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.ways_out = ways_out
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -94,6 +102,39 @@ def plan(found: Found, branch: str, update: str) -> Step:
     if found.behind == 0:
         return Stay() if found.on_branch == branch else Move(found.local)
     return Merge(found.local, found.target)
+
+
+_FOLLOW = 'To have such things saved and put aside always: "update": "follow" in the config.'
+
+
+def out_of_the_way(location: str, edited: Sequence[str], others: Sequence[str]) -> list[str]:
+    """How to go on where an update would overwrite edited and other files of a checkout."""
+    there, found = shlex.quote(location), []
+    if edited:
+        files = _as_arguments(edited)
+        found.append(f"To discard the edits: git -C {there} checkout HEAD -- {files}")
+        found.append(f"To keep them: git -C {there} commit -- {files}")
+    if others:
+        found.append(f"What git does not track: move it out of {there}, or delete it.")
+    return [*found, _FOLLOW, "Then deploy again."]
+
+
+def out_of_a_conflict(location: str, target: str) -> list[str]:
+    """How to go on where local commits of a checkout conflict with the commit to deploy."""
+    there = shlex.quote(location)
+    return [
+        f"To keep the local commits, mend and commit what this leaves: git -C {there} merge {target[:12]}",
+        f"To discard them: git -C {there} reset --keep {target[:12]}",
+        _FOLLOW,
+        "Then deploy again.",
+    ]
+
+
+def _as_arguments(paths: Sequence[str], limit: int = 5) -> str:
+    """Files as a shell takes them; a word for them where they are many, or no text."""
+    if len(paths) > limit or any(readable(path) != path for path in paths):
+        return "FILES"
+    return " ".join(map(shlex.quote, paths))
 
 
 def _commits(count: int) -> str:

@@ -27,6 +27,8 @@ from integralgit.deploy.plan import (
     Refused,
     Stay,
     named,
+    out_of_a_conflict,
+    out_of_the_way,
     plan,
     readable,
     shortened,
@@ -297,7 +299,10 @@ class Update:
             parts.append(f"not tracked by git here:\n{shortened(others)}")
         self.say("The update would overwrite files.\n" + "\n".join(parts))
         names = named(edited + others)
-        return Refused(f"nothing was changed, for the update would overwrite files: {names}")
+        ways_out = out_of_the_way(self.checkout.location, edited, others)
+        return Refused(
+            f"nothing was changed, for the update would overwrite files: {names}", ways_out
+        )
 
     async def _hidden(self, status: Status, to: str) -> list[str]:
         """Files in the way that git does not call edited, for somebody has told it not to look.
@@ -407,7 +412,8 @@ class Update:
             self.say(f"These files conflict:\n{shortened(files)}")
             raise Refused(
                 f"nothing was changed, for local commits conflict with the new ones in:"
-                f" {named(files)}"
+                f" {named(files)}",
+                out_of_a_conflict(self.checkout.location, target),
             )
         if merged.code:
             raise Refused("the local commits could not be merged with the new ones; see the log")

@@ -17,6 +17,7 @@ from integralgit.deploy.plan import (
     Stay,
     Step,
     named,
+    out_of_the_way,
     plan,
     shortened,
 )
@@ -197,3 +198,18 @@ class ShortenedTests(SynchronousTestCase):
             shortened(["a\nb\x1b", "caf\udce9", "né 日"]), "  a\\nb\\x1b\n  caf\\xe9\n  né 日"
         )
         self.assertEqual(named(["a\nb", *"cdefg"]), "a\\nb, c, d, e, f …")
+
+
+class WaysOut(SynchronousTestCase):
+    def test_files_in_the_way(self) -> None:
+        """What is edited is named as a shell takes it, and what git does not track is told of."""
+        said = "\n".join(out_of_the_way("/srv/my site", ["it's", "b"], ["c"]))
+        self.assertIn("""git -C '/srv/my site' checkout HEAD -- 'it'"'"'s' b""", said)
+        self.assertIn("What git does not track", said)
+        self.assertNotIn("git -C", "\n".join(out_of_the_way("/srv", [], ["c"])))
+
+    def test_many_files(self) -> None:
+        """Where they are many, or their names are no text, there is a word for them."""
+        for files in ([str(n) for n in range(6)], ["a\nb"], ["\udcff"]):
+            said = "\n".join(out_of_the_way("/srv", files, []))
+            self.assertIn("checkout HEAD -- FILES\n", said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from tests.integration.harness import Answer, Daemon, Integration, eventually, git
@@ -132,6 +133,36 @@ class Acts(Integration):
         self.assertEqual(back["state"], "failed")
         self.assertIn("of its own on top of what is to be rolled back", back["reason"])
         self.assertEqual(git(www, "rev-parse", "HEAD"), head)
+
+    def ways_out(self, log: str) -> list[str]:
+        """The gits that a deploy's log proposes for the checkout."""
+        there = f": git -C {self.folder / 'www'} "
+        return [line.partition(there)[2] for line in log.splitlines() if there in line]
+
+    def test_the_ways_out_of_a_refusal(self) -> None:
+        """The log says how to discard what is in the way, and that works."""
+        daemon = self.start()
+        www = self.folder / "www"
+        daemon.push(self.first)
+        daemon.ended(1)
+        (www / "x").write_text("mine")
+        daemon.push(self.upstream.commit({"x": "2"}))
+        self.assertEqual(daemon.ended(2)["state"], "failed")
+        discard, keep = self.ways_out(daemon.log(2))
+        git(www, *shlex.split(keep.replace("commit", "commit --quiet -m Mine")))
+        conflict = self.deployed(daemon, self.act(daemon, "/deploys/2/retry"))
+        self.assertIn("conflict", conflict["reason"])
+        merge, drop = self.ways_out(daemon.log(3))
+        self.assertTrue(merge.startswith("merge "))
+        git(www, *shlex.split(drop))
+        (www / "x").write_text("mine again")
+        third = self.upstream.commit({"x": "3"})
+        daemon.push(third)
+        self.assertEqual(daemon.ended(4)["state"], "failed")
+        git(www, *shlex.split(discard))
+        done = self.deployed(daemon, self.act(daemon, "/deploys/4/retry"))
+        self.assertEqual((done["state"], done["head"]), ("succeeded", third))
+        self.assertEqual((www / "x").read_text(), "3")
 
     def test_nothing_to_deploy(self) -> None:
         """A repository that cannot be read is not remembered, and the answer says why."""
