@@ -26,6 +26,12 @@ HOSTILE = (
 )
 #: A branch name that git allows.
 BRANCH = "<img/src=x/onerror=alert(3)>&quot;`id`$(id)"
+#: In how many lines the text of an element stands.
+LINES = """element => {
+    const range = document.createRange();
+    range.selectNodeContents(element.lastChild);
+    return new Set([...range.getClientRects()].map(one => Math.round(one.top))).size;
+}"""
 LOG_TRICKS = (
     "printf '\\033]8;;javascript:alert(4)\\033\\\\click\\033]8;;\\033\\\\\\n'\n"
     "printf '\\033]0;title\\007after a title\\n\\377\\376 bad bytes\\n'\n"
@@ -327,6 +333,23 @@ class ActTests(PageTests):
             opened.get_by_role("button", name="Deploy now").click()
             expect(opened).to_have_url(url + DEPLOY.format(2))
             expect(opened.locator("h1")).to_contain_text("succeeded")
+
+    def test_the_header_of_a_phone(self) -> None:
+        """Its words are whole, each in one line, and all of them are on the screen."""
+        daemon = self.serve("true")
+        daemon.ended(1)
+        for width in (390, 320):
+            with self.opened(daemon, "/", viewport={"width": width, "height": 800}) as opened:
+                opened.goto(f"{daemon.url}/-/sign-in")
+                self.sign_in(opened, daemon)
+                expect(opened.get_by_role("button", name="Sign out")).to_be_visible()
+                words = opened.locator("header").locator("a, button")
+                for at in range(words.count()):
+                    one = words.nth(at)
+                    box, lines = one.bounding_box(), one.evaluate(LINES)
+                    assert box is not None
+                    self.assertEqual(lines, 1, one.inner_text())
+                    self.assertLessEqual(box["x"] + box["width"], width, one.inner_text())
 
     def test_forms_of_others(self) -> None:
         """A form of another site does nothing, whatever cookie the browser has (threat 79)."""
