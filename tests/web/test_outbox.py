@@ -75,6 +75,26 @@ class OutboxPage(SynchronousTestCase):
         self.assertEqual((lost["problem"], lost["state"]), ("the answer was 422", "given_up"))
         self.assertEqual((told["deploy"], told["repo"], told["problem"]), (7, SITE, None))
 
+    def test_what_is_said(self) -> None:
+        """The page says in a line what a message or a status is about."""
+        said = {
+            "message msg_1": '{"id": "msg_1", "event": "failed", "title": "Deploy 7 of <x> failed"}',
+            "status acme/site c": '{"state": "running", "description": "Deploy 7 runs"}',
+        }
+
+        def fill(tx: Transaction) -> None:
+            for subject, wanted in said.items():
+                outbox.want(
+                    tx, receiver="x", subject=subject, repo=SITE, deploy=7, wanted=wanted, now=1.0
+                )
+
+        self.successResultOf(self.memory.store.write(fill))
+        told = [one["said"] for one in self.values()["waiting"]]
+        self.assertEqual(told, ["failed: Deploy 7 of <x> failed", "running: Deploy 7 runs"])
+        page = self.page()
+        self.assertIn("message <bdi>failed: Deploy 7 of &lt;x&gt; failed</bdi>", page)
+        self.assertNotIn("msg_1", page)
+
     def test_page(self) -> None:
         """The page links each deploy, and escapes what others chose."""
         self.successResultOf(self.memory.store.write(self.fill))

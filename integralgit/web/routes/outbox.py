@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from twisted.web.server import Request
 
 from integralgit.journal import outbox
@@ -14,14 +15,29 @@ from integralgit.web.guards import limits, reading
 from integralgit.web.pages import Json, timestamp
 
 
+class _Said(msgspec.Struct):
+    """What is read of something in the outbox: a message has a title, a status a description."""
+
+    event: str = ""
+    title: str = ""
+    state: str = ""
+    description: str = ""
+
+    @property
+    def line(self) -> str:
+        """It in one line."""
+        return ": ".join(filter(None, (self.event or self.state, self.title or self.description)))
+
+
 def item_json(item: Item) -> Json:
-    """Something in the outbox; what it says in detail is for its receiver."""
+    """Something in the outbox, with a line of what it says; the rest is for its receiver."""
     kind, _, subject = item.subject.partition(" ")
     return {
         "id": item.id,
         "receiver": item.receiver,
         "kind": kind,
         "subject": subject,
+        "said": msgspec.json.decode(item.wanted, type=_Said).line,
         "repo": item.repo,
         "deploy": item.deploy,
         "state": item.state,
