@@ -264,7 +264,7 @@ MARKS = {
     State.RUNNING: "▶",
     State.SUCCEEDED: "✓",
     State.FAILED: "✗",
-    State.TIMED_OUT: "⧖",
+    State.TIMED_OUT: "◷",
     State.CANCELLED: "⊘",
     State.SUPERSEDED: "↷",
     State.SKIPPED: "–",

@@ -6,9 +6,11 @@ import socket
 from contextlib import suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
+from unittest import TestCase
 
 from playwright.sync_api import Page, expect
 
+from integralgit.web.pages import MARKS
 from tests.integration.browser import chromium, page
 from tests.integration.harness import Daemon, Integration, eventually, own_port
 
@@ -68,6 +70,27 @@ class Proxy(ThreadingTCPServer):
         self.is_away = False
         #: What was asked while the server was away.
         self.turned_away: list[str] = []
+
+
+#: The pixels of a sign in the font of the pages.
+PIXELS = """sign => {
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = getComputedStyle(document.body).font;
+    context.fillText(sign, 10, 30);
+    return context.getImageData(0, 0, 60, 60).data.join();
+}"""
+
+
+class Signs(TestCase):
+    def test_states(self) -> None:
+        """Every state has a sign of its own that a browser has in its fonts."""
+        with page("http://127.0.0.1:1") as opened:
+            opened.set_content('<body style="font: 16px/1.5 system-ui, sans-serif">')
+            drawn = {sign: opened.evaluate(PIXELS, sign) for sign in MARKS.values()}
+            # No font has a sign for this one, so that it is the empty box.
+            box = opened.evaluate(PIXELS, "\U0010fffe")
+        self.assertEqual([sign for sign, pixels in drawn.items() if pixels == box], [])
+        self.assertEqual(len(set(drawn.values())), len(MARKS))
 
 
 class LiveLog(Integration):
