@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from html import escape
 from typing import Any
 
 import msgspec
@@ -46,6 +47,16 @@ def json_bytes(request: Request, value: Any, status: int = 200) -> bytes:
     request.setResponseCode(status)
     set_headers(request, "application/json")
     return msgspec.json.encode(value) + b"\n"
+
+
+def bare_error(request: Request, status: int, text: str) -> bytes:
+    """An error of what answers before the pages do: in a browser a page without our style, else JSON."""
+    if b"text/html" not in b",".join(request.requestHeaders.getRawHeaders(b"accept", [])):
+        return json_bytes(request, {"error": text}, status)
+    request.setResponseCode(status)
+    set_headers(request, "text/html; charset=utf-8")
+    head = f'<!doctype html><html lang="en"><title>{status} – IntegralGit</title>'
+    return f"{head}<h1>{status}</h1><p>{escape(text)}</p>\n".encode()
 
 
 def is_gone(request: Request) -> bool:

@@ -26,7 +26,7 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from integralgit.web.access import Access
-from integralgit.web.answers import json_bytes
+from integralgit.web.answers import bare_error
 
 #: Seconds from the beginning of a connection, or the end of its last request, to a complete one.
 DEADLINE = 30.0
@@ -288,12 +288,12 @@ class Root(Resource):
             return self._update.render(request)
         if not self._access.host_is_known(request):
             error = "This server does not answer to that name; see `allowed_hosts` in its settings."
-            return json_bytes(request, {"error": error}, 421)
+            return bare_error(request, 421, error)
         if request.path == b"/-/health":
             return self._health.render(request)
         try:
             unquote_to_bytes(request.path).decode()
         except UnicodeDecodeError:
             # Klein would log that as a fault, of whoever asks for it.
-            return json_bytes(request, {"error": "The address is not text in UTF-8."}, 400)
+            return bare_error(request, 400, "The address is not text in UTF-8.")
         return self._pages.render(request)

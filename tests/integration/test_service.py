@@ -236,6 +236,10 @@ class Access(Integration):
         for host, status in {"evil.test": 421, "deploy.example.com": 200, "localhost": 200}.items():
             answer = daemon.request("GET", "/-/health", headers={"Host": host})
             self.assertEqual(answer.status, status, host)
+        told = "<p>This server does not answer to that name; see `allowed_hosts` in its settings."
+        for accept, said in {"text/html": told, "*/*": '{"error":"This server'}.items():
+            answer = daemon.request("GET", "/", headers={"Host": "evil.test", "Accept": accept})
+            self.assertEqual((answer.status, said in answer.body.decode()), (421, True), accept)
         answer = daemon.request("POST", "/update", b"{}", {"Host": "evil.test"})
         self.assertEqual(answer.status, 415)
 
