@@ -62,6 +62,7 @@ class HostConfig(msgspec.Struct, frozen=True):
 
     A variable of `env` is the value `env.<name>`. `deployment` is None where
     there is nothing to deploy, and where `errors` say why there cannot be.
+    `layers` are the entries that apply, in their order, and `others` those that do not.
     """
 
     host: str
@@ -69,6 +70,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     deployment: Deployment | None
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -224,7 +227,10 @@ def _resolve_host(
         deployment = Deployment(host=host, **settings)
     shown = {key: value for key, value in values.items() if key != "env"}
     shown |= {f"env.{name}": v for name, v in variables.items()}
-    return HostConfig(host, shown, deployment, tuple(warnings), tuple(errors))
+    others = tuple(name for name in configs if name not in layers)
+    return HostConfig(
+        host, shown, deployment, tuple(warnings), tuple(errors), tuple(layers), others
+    )
 
 
 def resolve(text: str, host_names: tuple[str, ...]) -> tuple[HostConfig, ...]:

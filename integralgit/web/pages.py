@@ -166,6 +166,8 @@ def _host_json(config: HostConfig) -> Json:
             key: {"value": _readable(key, one.value), "layer": one.layer}
             for key, one in config.values.items()
         },
+        "layers": list(config.layers),
+        "other_layers": list(config.others),
         "warnings": list(config.warnings),
         "errors": list(config.errors),
     }
@@ -177,7 +179,15 @@ def _readable(key: str, value: object) -> object:
 
 
 def _nothing(host: str, *errors: str) -> Json:
-    return {"host": host, "deploys": False, "values": {}, "warnings": [], "errors": [*errors]}
+    return {
+        "host": host,
+        "deploys": False,
+        "values": {},
+        "layers": [],
+        "other_layers": [],
+        "warnings": [],
+        "errors": [*errors],
+    }
 
 
 def config_json(record: RepositoryRecord, host_names: tuple[str, ...]) -> list[Json]:

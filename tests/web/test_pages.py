@@ -282,6 +282,24 @@ class ConfigTests(SynchronousTestCase):
         (warning,) = one["warnings"]
         self.assertIn("colour", warning)
 
+    def test_the_layers(self) -> None:
+        """It is told which entries of the config apply to a host, in their order, and which do not."""
+        text = json.dumps(
+            {
+                "hostgroups": {"web": ["web*"], "live": ["web1"], "none": ["web1"], "db": ["db1"]},
+                "configs": {
+                    "web": {},
+                    "base": {},
+                    "web1": {"location": "/x"},
+                    "live": {},
+                    "db": {},
+                },
+            }
+        )
+        (one,) = shown(config_json(replace(RECORD, good_text=text), ("web1.example.com",)))
+        self.assertEqual(one["layers"], ["base", "live", "web", "web1"])
+        self.assertEqual(one["other_layers"], ["db"])
+
     def test_a_password(self) -> None:
         """The URL that is asked for health is shown without what may be secret in it."""
         text = (

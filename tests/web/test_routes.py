@@ -206,6 +206,13 @@ class Repository(Routes):
             self.assertIn(last, said, query)
             self.assertNotIn("The checkout has", said, query)
 
+    def test_the_layers_of_the_config(self) -> None:
+        """The page names those that this host uses, and those that it does not."""
+        self.configure("/srv/one", "/srv/two")
+        self.pages.host_names = ("web2",)
+        said = words(self.page(SITE))
+        self.assertIn("Layers used: web2. Not for this host: web1.", said)
+
     def test_what_is_live_at_several_locations(self) -> None:
         """Each of them has its own line, and none that the config has left."""
         self.deployed(location="/srv/old")
