@@ -301,7 +301,7 @@ class Repository(Routes):
         (told,) = self.json(f"{SITE}/deliveries")["deliveries"]
         self.assertEqual((told["id"], told["deploys"]), (sent, [number]))
         for path in (SITE, "/-/deliveries"):
-            self.assertIn(f'<a href="{SITE}/deploys/{number}">#{number}</a>', self.page(path))
+            self.assertIn(f'<a href="{SITE}/deploys/{number}">Deploy {number}</a>', self.page(path))
 
     def test_a_silent_webhook(self) -> None:
         """It is told of while the newest deploy of all was found by looking, and then no more."""
