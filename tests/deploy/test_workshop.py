@@ -1,4 +1,4 @@
-"""What the workshop does with time: a freeze that ends."""
+"""What the workshop does when people ask for it: freezes that end, a deploy now."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
 from integralgit.journal import deliveries
+from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.store import Store, Transaction, Work
-from integralgit.settings import Settings
+from integralgit.names import Repository
+from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.archive import queued
 
@@ -39,18 +41,28 @@ class FakeDeployer:
         """Nothing runs."""
 
 
-class Freezes(SynchronousTestCase):
+@define
+class FakeLooks:
+    """Finds what is known already."""
+
+    store: Store
+
+    async def look(self, repo: Repository) -> RepositoryRecord:
+        return await self.store.read(lambda tx: deliveries.known(tx, str(repo)))
+
+
+class Workshops(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.memory = Clock(), MemoryStore()
         self.deployer = FakeDeployer(self.memory.store)
-        others: Any = SimpleNamespace(stop=lambda: None)
+        others: Any = SimpleNamespace(stop=lambda: None, host_names=("web1",))
         self.workshop = Workshop(
             self.clock,
-            Settings(),
+            Settings(trusts=(Trust((), ("github.com/acme/*",)),)),
             self.memory.store,
             others,
             others,
-            others,
+            cast(Any, FakeLooks(self.memory.store)),
             others,
             cast(Any, self.deployer),
             others,
@@ -63,6 +75,8 @@ class Freezes(SynchronousTestCase):
     def write(self, work: Work[Any]) -> Any:
         return self.successResultOf(self.memory.store.write(work))
 
+
+class Freezes(Workshops):
     def freeze(self, until: float | None) -> None:
         """Freeze the repository until that second."""
         self.successResultOf(Deferred.fromCoroutine(self.workshop.freeze(SITE, "a fair", until)))
@@ -108,3 +122,14 @@ class Freezes(SynchronousTestCase):
         """Lift the freeze; whether there was one."""
         lifted: bool = self.successResultOf(Deferred.fromCoroutine(self.workshop.unfreeze(SITE)))
         return lifted
+
+
+class Now(Workshops):
+    def test_another_spelling(self) -> None:
+        """An identity that only case tells from a known one is that one."""
+        text = '{"configs": {"web1": {"location": "/srv/site"}}}'
+        self.write(lambda tx: deliveries.set_config(tx, SITE, "c" * 40, text, None, 0.0))
+        asked = self.workshop.deploy_now("github.com/ACME/Site")
+        (deploy,) = self.successResultOf(Deferred.fromCoroutine(asked))
+        self.assertEqual((deploy.repo, deploy.location), (SITE, "/srv/site"))
+        self.assertEqual(self.write(deliveries.repository_names), [SITE])
