@@ -14,6 +14,7 @@ from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
 from integralgit.journal import deliveries
 from integralgit.journal.events import RepositoryRecord
+from integralgit.journal.hub import Hub
 from integralgit.journal.store import Store, Transaction, Work
 from integralgit.names import Repository
 from integralgit.settings import Settings, Trust
@@ -60,6 +61,7 @@ class Workshops(SynchronousTestCase):
             self.clock,
             Settings(trusts=(Trust((), ("github.com/acme/*",)),)),
             self.memory.store,
+            Hub(),
             others,
             others,
             cast(Any, FakeLooks(self.memory.store)),
