@@ -334,6 +334,7 @@ THREATS = {
     65: shown(
         "deploy.test_script.Ending.test_a_script_that_does_not_listen",
         "deploy.test_script.Ending.test_a_child_that_does_not_listen",
+        "deploy.test_script.Ending.test_a_wrapper_that_was_killed_alone",
     ),
     66: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
@@ -350,6 +351,8 @@ THREATS = {
     ),
     69: shown(
         "integration.test_restart.Restart.test_a_script_goes_on_when_the_server_is_killed",
+        "integration.test_restart.Restart.test_a_script_whose_wrapper_is_killed",
+        "integration.test_restart.Restart.test_a_script_whose_wrapper_is_killed_with_the_server",
         "integration.test_restart.Restart.test_two_servers_and_one_location",
         "integration.test_restart.Restart.test_a_helper_that_stays",
         "deploy.test_script.PickingUp.test_another_process",

@@ -10,7 +10,7 @@ from integralgit.deploy.decide import why_not
 from integralgit.deploy.git import GitError
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import hindrance
-from integralgit.deploy.script import ScriptEnd
+from integralgit.deploy.script import KILLED, WRAPPER_KILLED, ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.settings import Trust
@@ -71,6 +71,13 @@ def script_outcome(ended: ScriptEnd) -> Outcome:
         return Outcome(State.FAILED, "the script printed more than max_log allows", ended.code)
     if ended.ending == TIMEOUT:
         return Outcome(State.TIMED_OUT, "the script ran longer than its timeout", ended.code)
+    if ended.ending == WRAPPER_KILLED:
+        reason = (
+            "the script's wrapper was killed from outside (out of memory?), and with it the script"
+        )
+        return Outcome(State.FAILED, reason, ended.code)
+    if ended.ending == KILLED:
+        return Outcome(State.INTERRUPTED, "the script was killed while no server ran")
     if ended.ending is not None:
         return Outcome(State.CANCELLED, "the script was cancelled", ended.code)
     if ended.code is None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ _PASSED_ON = (
 )
 #: Seconds between looks at whether a group that was told to end is gone.
 _LOOK = 0.1
+#: What `ScriptEnd.ending` says where the wrapper was killed by somebody else: while the script ran,
+#: which is ended then, or with all of it while no server ran.
+WRAPPER_KILLED, KILLED = "wrapper killed", "killed"
 
 
 class ScriptEnd(msgspec.Struct, frozen=True):
@@ -168,6 +172,28 @@ def start_ticks(pid: int) -> int | None:
     return int(stat.rpartition(b")")[2].split()[19])
 
 
+def still_runs(record: RunningScript) -> bool:
+    """Whether processes of a script's group are there whose leader, the wrapper, is gone.
+
+    As long as a group has members, its number is given to no other process or
+    group. So what one member has in its environment says whose all of them are
+    (proc(5), `stat` and `environ`); one of which that cannot be told is left alone.
+    """
+    if record.boot_id != boot_id() or start_ticks(record.pid) is not None:
+        return False
+    ours = f"INTEGRALGIT_DEPLOY={record.deploy}".encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with suppress(OSError):
+            stat = Path("/proc", entry, "stat").read_bytes()
+            if int(stat.rpartition(b")")[2].split()[2]) != record.pid:
+                continue
+            if ours in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                return True
+    return False
+
+
 @define(eq=False)
 class _Wrapper(ProcessProtocol):
     ended: Callable[[int | None], None]
@@ -254,14 +280,19 @@ class Script:
             return True
 
     def adopt(self, record: RunningScript) -> bool:
-        """Pick up a script that the server before us started; False where it no longer runs."""
+        """Pick up a script that the server before us started; False where it no longer runs.
+
+        One whose wrapper was killed is ended, and so is one that was to end.
+        """
         self.pid, self.ending = record.pid, record.ending
-        if record.boot_id != boot_id() or start_ticks(record.pid) != record.start_ticks:
+        if record.boot_id == boot_id() and start_ticks(record.pid) == record.start_ticks:
+            with suppress(ProcessLookupError):
+                self._watch = Watch(self._reactor, record.pid, partial(self._exited, None))
+                return True
+        if (self.ending is None and self.status() is not None) or not still_runs(record):
             return False
-        try:
-            self._watch = Watch(self._reactor, record.pid, partial(self._exited, None))
-        except ProcessLookupError:
-            return False
+        self.stop(self.ending or WRAPPER_KILLED)
+        self._exited(None)
         return True
 
     def status(self) -> int | None:
@@ -285,14 +316,20 @@ class Script:
             )
 
     def _exited(self, code: int | None) -> None:
-        """The wrapper has ended; where it was told to, its whole group has to end too."""
+        """The wrapper has ended; where it was told to, or killed, its whole group has to end too."""
         self._watch = None
         status = self.status()
         self._code = status if status is not None else code
+        if self.ending is None and self._was_killed():
+            self.stop(WRAPPER_KILLED)
         if self.ending is None:
             self._finish()
         else:
             self._wait_for_group(int((GRACE + GRACE) / _LOOK))
+
+    def _was_killed(self) -> bool:
+        """Whether the wrapper was killed alone, or nobody knows how it ended."""
+        return self._code is None or (self._code < 0 and group_is_alive(self.pid))
 
     def _wait_for_group(self, looks: int) -> None:
         if looks and group_is_alive(self.pid):

@@ -26,6 +26,7 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Marks, Run, Waits
 from integralgit.deploy.script import (
+    KILLED,
     Script,
     ScriptEnd,
     boot_id,
@@ -233,7 +234,10 @@ class Scripts:
                 script.stop(record.ending or CANCEL)
             ended = await self._until_end(script, deploy.id, record.deadline)
         else:
-            ended = ScriptEnd(script.status(), record.ending)
+            status, ending = script.status(), record.ending
+            if status is None and ending is None and record.boot_id == boot_id():
+                ending = KILLED
+            ended = ScriptEnd(status, ending)
         return script_outcome(ended), script.ended_at()
 
     async def cancel(self, deploy: int) -> bool:

@@ -189,6 +189,9 @@ class ScriptOutcomes(SynchronousTestCase):
         code, means = "the script failed with exit code", "which stands for a command that"
         timeout = "the script ran longer than its timeout"
         cancelled = "the script was cancelled"
+        wrapper = (
+            "the script's wrapper was killed from outside (out of memory?), and with it the script"
+        )
         cases = [
             (ScriptEnd(0), Outcome(State.SUCCEEDED, None, 0)),
             (ScriptEnd(0, left_behind=True), Outcome(State.SUCCEEDED, None, 0)),
@@ -199,6 +202,11 @@ class ScriptOutcomes(SynchronousTestCase):
             (
                 ScriptEnd(None),
                 Outcome(State.INTERRUPTED, "the machine went down while the script ran"),
+            ),
+            (ScriptEnd(-9, "wrapper killed"), Outcome(State.FAILED, wrapper, -9)),
+            (
+                ScriptEnd(None, "killed"),
+                Outcome(State.INTERRUPTED, "the script was killed while no server ran"),
             ),
             (ScriptEnd(143, "timeout"), Outcome(State.TIMED_OUT, timeout, 143)),
             (ScriptEnd(0, "timeout"), Outcome(State.TIMED_OUT, timeout, 0)),

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import script as module
-from integralgit.deploy.child import GRACE
+from integralgit.deploy.child import GRACE, signal_group
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import (
@@ -23,6 +24,7 @@ from integralgit.deploy.script import (
     interpreter_of,
     script_environment,
     start_ticks,
+    still_runs,
 )
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript, State, Trigger
@@ -400,6 +402,26 @@ class Ending(SynchronousTestCase):
         self.wrapper_ends(None, number=9)
         self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(-9))
 
+    def test_a_wrapper_that_was_killed_alone(self) -> None:
+        """What still runs of the script is ended, and its deploy ends when that is gone (threat 65)."""
+        self.wrapper_ends(None, number=9)
+        self.assertEqual(self.signals, [(0.0, TERM)])
+        self.reactor.pump([0.125] * int(GRACE / 0.125))
+        self.assertEqual(self.signals, [(0.0, TERM), (GRACE, KILL)])
+        self.assertNoResult(self.script.ended)
+        self.alive = False
+        self.reactor.advance(0.125)
+        self.assertEqual(
+            self.successResultOf(self.script.ended), ScriptEnd(-9, module.WRAPPER_KILLED)
+        )
+        self.assertTrue(self.quiet())
+
+    def test_a_wrapper_that_could_not_leave_its_status(self) -> None:
+        """Its own exit code counts, and what the script has left behind is left alone."""
+        self.wrapper_ends(None, code=3)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(3, left_behind=True))
+        self.assertEqual((self.signals, self.quiet()), ([], True))
+
     def test_a_background_process(self) -> None:
         """What a script leaves behind on purpose is left alone and mentioned."""
         self.wrapper_ends(0)
@@ -600,3 +622,55 @@ class PickingUp(SynchronousTestCase):
         pid = 2**22 + 1  # more than Linux ever gives
         self.assertIsNone(start_ticks(pid))
         self.assertFalse(self.adopt(self.record(pid, 1, boot_id())))
+
+    def left(self, deploy: int) -> int:
+        """What runs on of a deploy's script whose wrapper is gone; the number of its group."""
+        leader = subprocess.Popen(
+            ["sh", "-c", "sleep 600 >/dev/null 2>&1 &"],
+            env={"PATH": os.defpath, "INTEGRALGIT_DEPLOY": str(deploy)},
+            start_new_session=True,
+        )
+        leader.wait()
+        self.addCleanup(signal_group, leader.pid, KILL)
+        return leader.pid
+
+    def test_what_the_wrapper_has_left(self) -> None:
+        """A group without its leader is known by what its members have in their environment."""
+        group = self.left(7)
+        self.assertTrue(still_runs(self.record(group, 1, boot_id())))
+        self.assertFalse(still_runs(self.record(group, 1, "another-boot")))
+        signal_group(group, KILL)
+
+    def test_what_somebody_else_has_left(self) -> None:
+        """A group of which nobody can tell whose it is, or that has a leader, is not ours."""
+        self.assertFalse(still_runs(self.record(self.left(8), 1, boot_id())))
+        self.assertFalse(still_runs(self.record(os.getpgid(0), 1, boot_id())))
+
+    def test_a_wrapper_that_was_killed(self) -> None:
+        """Its script is not left to run beside the next one, but ended first."""
+        record = self.record(self.left(7), 1, boot_id())
+        reactor = FakeProcesses()
+        script = Script(reactor, reactor.spawn, Path(self.mktemp()))
+        sent: list[int] = []
+        self.patch(module, "signal_group", lambda group, number: sent.append(number))
+        self.assertTrue(script.adopt(record))
+        self.assertEqual(sent, [TERM])
+        self.assertNoResult(script.ended)
+        self.patch(module, "group_is_alive", lambda group: False)
+        reactor.advance(1.0)
+        self.assertEqual(self.successResultOf(script.ended), ScriptEnd(None, module.WRAPPER_KILLED))
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_what_was_left_on_purpose(self) -> None:
+        """Where the script has ended, what it has left behind is not ended, but where it was to be."""
+        record = self.record(self.left(7), 1, boot_id())
+        reactor, status = FakeProcesses(), Path(self.mktemp())
+        status.write_text("  0\n")
+        sent: list[int] = []
+        self.patch(module, "signal_group", lambda group, number: sent.append(number))
+        self.assertFalse(Script(reactor, reactor.spawn, status).adopt(record))
+        self.assertEqual(sent, [])
+        script = Script(reactor, reactor.spawn, status)
+        self.assertTrue(script.adopt(replace(record, ending="timeout")))
+        self.assertEqual((sent, script.ending), ([TERM], "timeout"))
+        script.abandon()

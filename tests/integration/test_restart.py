@@ -82,6 +82,46 @@ class Restart(Integration):
         self.assertAlmostEqual(finished, ended_at, places=2)
         self.assertIn("going on", daemon.log(1))
 
+    def test_a_script_whose_wrapper_is_killed(self) -> None:
+        """The rest of it is ended before the next push is deployed there, and the deploy says why (threat 69)."""
+        daemon = self.running()
+        wrapper = self.wrapper_of(daemon)
+        second = self.upstream.commit({"deploy.sh": "#!/bin/sh\n"})
+        daemon.push(second)
+        os.kill(wrapper, signal.SIGKILL)
+        self.its_wrapper_was_killed(daemon, wrapper)
+        self.assertEqual(daemon.ended(2)["state"], "succeeded")
+
+    def test_a_script_whose_wrapper_is_killed_with_the_server(self) -> None:
+        """The next server ends the rest of it, and does not run it a second time (threat 69)."""
+        daemon = self.running()
+        wrapper = self.wrapper_of(daemon)
+        daemon.stop(signal.SIGKILL)
+        os.kill(wrapper, signal.SIGKILL)
+        daemon.start()
+        self.its_wrapper_was_killed(daemon, wrapper)
+        self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 1)
+
+    def wrapper_of(self, daemon: Daemon) -> int:
+        """The wrapper of the script that runs."""
+        with closing(sqlite3.connect(daemon.state / "integralgit.sqlite")) as database:
+            ((pid,),) = database.execute("SELECT pid FROM scripts").fetchall()
+        return int(pid)
+
+    def its_wrapper_was_killed(self, daemon: Daemon, wrapper: int) -> None:
+        """The first deploy has failed for that, and nothing of its script is there."""
+        deploy = daemon.ended(1)
+        with self.assertRaises(ProcessLookupError):
+            os.killpg(wrapper, 0)
+        self.assertEqual(
+            (deploy["state"], deploy["reason"]),
+            (
+                "failed",
+                "the script's wrapper was killed from outside (out of memory?),"
+                " and with it the script",
+            ),
+        )
+
     def test_the_queue_survives(self) -> None:
         """A push that waited when the server was killed is deployed after the next start."""
         self.queue_survives(signal.SIGKILL)
