@@ -351,6 +351,7 @@ THREATS = {
     ),
     69: shown(
         "integration.test_restart.Restart.test_a_script_goes_on_when_the_server_is_killed",
+        "integration.test_restart.Restart.test_a_cancel_before_a_kill",
         "integration.test_restart.Restart.test_a_script_whose_wrapper_is_killed",
         "integration.test_restart.Restart.test_a_script_whose_wrapper_is_killed_with_the_server",
         "integration.test_restart.Restart.test_two_servers_and_one_location",

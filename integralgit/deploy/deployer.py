@@ -324,6 +324,8 @@ class Deployer:
         """Follow a script that the server before us started, and record its end."""
         assert deploy.location is not None
         try:
+            if await self._store.read(lambda tx: deploys.is_to_end(tx, deploy.id)):
+                self._cancelled.add(deploy.id)
             is_cancelled = deploy.id in self._cancelled
             outcome, at = await self._scripts.follow(deploy, record, is_cancelled=is_cancelled)
         except Stopping:

@@ -21,6 +21,7 @@ from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.outcome import CANCELLED_EARLY
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
@@ -203,7 +204,7 @@ class Workshop(Service):
         self._locations.follow(location, follow)
 
     def _sort_out(self, tx: Transaction) -> list[tuple[Deploy, RunningScript]]:
-        """The deploys whose script may still run; the others that ran are queued again."""
+        """The deploys whose script may still run; the others end if they were to, or are queued again."""
         scripts = []
         for deploy in deploys.running(tx):
             record = deploys.script_of(tx, deploy.id)
@@ -212,6 +213,10 @@ class Workshop(Service):
                 log_size = self._logs.size(deploy.id)
                 deploys.complete_update(tx, record, self._now(), log_size)
                 scripts.append((deploy, record))
+            elif deploys.is_to_end(tx, deploy.id):
+                state, reason = CANCELLED_EARLY.state, CANCELLED_EARLY.reason
+                size = self._logs.size(deploy.id)
+                deploys.end(tx, deploy.id, state, self._now(), reason=reason, log_size=size)
             else:
                 deploys.place(
                     tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now()
@@ -327,7 +332,10 @@ class Workshop(Service):
 
         def work(tx: Transaction) -> Deploy | None:
             deploy = deploys.known(tx, number)
-            return None if acts.cancel_queued(tx, deploy, now) else deploy
+            if acts.cancel_queued(tx, deploy, now):
+                return None
+            deploys.want_cancelled(tx, number)
+            return deploy
 
         running = await self._store.write(work)
         if running is not None:

@@ -553,6 +553,16 @@ def end(
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
 
 
+def want_cancelled(tx: Transaction, deploy: int) -> None:
+    """A deploy that runs is to end, also if the server ends first."""
+    tx.execute("UPDATE deploys SET is_to_end = 1 WHERE id = ?", (deploy,))
+
+
+def is_to_end(tx: Transaction, deploy: int) -> bool:
+    """Whether somebody has cancelled the deploy while it ran."""
+    return tx.one("SELECT 1 FROM deploys WHERE id = ? AND is_to_end", (deploy,)) is not None
+
+
 def log_was_emptied(tx: Transaction, deploy: int) -> None:
     """What the log of a running deploy has now is of its last step alone."""
     tx.execute("UPDATE steps SET log_start = 0 WHERE deploy = ?", (deploy,))

@@ -152,11 +152,22 @@ class Restart(Integration):
 
     def test_a_cancel_before_a_stop(self) -> None:
         """A deploy that was cancelled in its fetch stays cancelled, although the server stops."""
-        daemon = self.fetching()
-        daemon.request("POST", "/github.com/acme/site/deploys/2/cancel", b"")
-        daemon.stop(signal.SIGTERM)
+        self.cancelled_before(signal.SIGTERM)
+
+    def test_a_cancel_before_a_kill(self) -> None:
+        """The same where the server is killed before the git that fetches has ended (threat 69)."""
+        self.cancelled_before(signal.SIGKILL)
+
+    def cancelled_before(self, how: signal.Signals) -> None:
+        daemon = self.fetching("trap '' TERM")
+        answer = daemon.request("POST", "/github.com/acme/site/deploys/2/cancel", b"")
+        self.assertEqual(answer.status, 202)
+        daemon.stop(how)
         daemon.start()
-        self.assertEqual(daemon.ended(2)["state"], "cancelled")
+        deploy = daemon.ended(2)
+        self.assertEqual(
+            (deploy["state"], deploy["reason"]), ("cancelled", "cancelled before its script ran")
+        )
 
     def test_a_new_location_whose_host_is_deaf(self) -> None:
         """A deploy that waits for the git host can be cancelled, and does not hold up a stop."""
@@ -183,8 +194,11 @@ class Restart(Integration):
                 self.assertEqual(daemon.ended(2)["state"], "cancelled")
         daemon.stop()
 
-    def fetching(self) -> Daemon:
-        """A server whose second deploy hangs in its fetch, until there is a file `slow.go`."""
+    def fetching(self, first: str = "") -> Daemon:
+        """A server whose second deploy hangs in its fetch, until there is a file `slow.go`.
+
+        What it hangs in does that `first`.
+        """
         www = self.folder / "www"
         self.upstream.configure({"configs": {"base": {"location": str(www), "branch": "main"}}})
         daemon = self.daemon()
@@ -192,7 +206,7 @@ class Restart(Integration):
         daemon.ended(1)
         slow = self.folder / "slow"
         slow.write_text(
-            f"#!/bin/sh\ntouch {slow}.begun\n"
+            f"#!/bin/sh\n{first}\ntouch {slow}.begun\n"
             f'while [ ! -e {slow}.go ]; do sleep 0.05; done\nexec git-upload-pack "$@"\n'
         )
         slow.chmod(0o755)

@@ -1,0 +1,2 @@
+-- 1 where somebody has asked a deploy that runs to end, and was told that it will.
+ALTER TABLE deploys ADD COLUMN is_to_end INTEGER NOT NULL DEFAULT 0;
