@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -59,12 +61,26 @@ def signal_group(pid: int, number: signal.Signals) -> bool:
 
 
 def group_is_alive(pid: int) -> bool:
-    """Whether any process of the group still exists."""
+    """Whether any process of the group still runs."""
     try:
         os.killpg(pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    return any(members(pid))
+
+
+def members(group: int) -> Iterator[int]:
+    """The processes of a group that have not ended (proc(5), `stat`).
+
+    Of one that has, something stays until its parent asks, which in a
+    container may be never.
+    """
+    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        with suppress(OSError):
+            if os.getpgid(pid) == group:
+                stat = Path(f"/proc/{pid}/stat").read_bytes()
+                if stat.rpartition(b")")[2].split()[0] not in b"ZX":
+                    yield pid
 
 
 def cancel(timer: IDelayedCall | None) -> None:

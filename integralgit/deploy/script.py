@@ -28,7 +28,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, signal_group
+from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, members, signal_group
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
 from integralgit.deploy.spawn import Spawn, Watch
@@ -182,14 +182,9 @@ def still_runs(record: RunningScript) -> bool:
     if record.boot_id != boot_id() or start_ticks(record.pid) is not None:
         return False
     ours = f"INTEGRALGIT_DEPLOY={record.deploy}".encode()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
+    for member in members(record.pid):
         with suppress(OSError):
-            stat = Path("/proc", entry, "stat").read_bytes()
-            if int(stat.rpartition(b")")[2].split()[2]) != record.pid:
-                continue
-            if ours in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+            if ours in Path(f"/proc/{member}/environ").read_bytes().split(b"\0"):
                 return True
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,17 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.child import DRAIN, GRACE, KEEP, Children, Exit, exit_code, signal_group
+from integralgit.deploy.child import (
+    DRAIN,
+    GRACE,
+    KEEP,
+    Children,
+    Exit,
+    exit_code,
+    group_is_alive,
+    members,
+    signal_group,
+)
 from tests.fakes import FakeProcess, FakeProcesses
 
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
@@ -257,6 +268,17 @@ class Signals(SynchronousTestCase):
 
         self.patch(os, "killpg", nobody)
         self.assertFalse(signal_group(5, TERM))
+
+    def test_a_group_that_has_ended(self) -> None:
+        """A group is gone when all of it has ended, whether or not its parents have asked how."""
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.addCleanup(child.wait)
+        self.assertTrue(group_is_alive(child.pid))
+        self.assertEqual(list(members(child.pid)), [child.pid])
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        self.assertTrue(os.path.exists(f"/proc/{child.pid}"))
+        self.assertFalse(group_is_alive(child.pid))
 
 
 class ExitCodes(SynchronousTestCase):

@@ -491,12 +491,13 @@ rmdir ../running
         self.assertEqual(alive, [])
 
     def group(self, pid: str) -> str | None:
-        """The process group of a process, or None where it is gone (proc(5), `stat`)."""
+        """The process group of a process, or None where it has ended (proc(5), `stat`)."""
         try:
             with open(f"/proc/{pid}/stat") as file:
-                return file.read().rpartition(")")[2].split()[2]
+                state, _, group, *_ = file.read().rpartition(")")[2].split()
         except OSError:
             return None
+        return None if state in "ZX" else group
 
     def test_a_background_process(self) -> None:
         """What a script leaves behind holds up neither its deploy nor the next one (threat 63)."""
