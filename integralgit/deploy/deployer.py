@@ -321,36 +321,37 @@ class Deployer:
         return self._scripts.has_begun(script)
 
     async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
-        """Follow a script that the server before us started, and record its end."""
-        assert deploy.location is not None
-        try:
-            if await self._store.read(lambda tx: deploys.is_to_end(tx, deploy.id)):
-                self._cancelled.add(deploy.id)
-            is_cancelled = deploy.id in self._cancelled
-            outcome, at = await self._scripts.follow(deploy, record, is_cancelled=is_cancelled)
-        except Stopping:
-            return
-        check = await self._store.read(lambda tx: deploys.check_of(tx, deploy.id))
-        with suppress(Stopping):
-            if check is not None and outcome.state is State.SUCCEEDED:
-                outcome, at = await self._healthy_now(deploy, check, outcome, at), None
-            await self._visits.settle(deploy.location)
-            await self._end(deploy, outcome, at)
+        """Follow a script that the server before us started, and record its end.
 
-    async def _healthy_now(
-        self, deploy: Deploy, check: Check, outcome: Outcome, at: float | None
-    ) -> Outcome:
-        """Go on with the health step of a deploy whose script an earlier server started."""
-        number, script_end = deploy.id, self._now() if at is None else at
-        await self.record(
-            lambda tx: deploys.end_step(tx, number, "script", StepState.SUCCEEDED, script_end, "")
-        )
+        Raises `OSError` where the deploy's log cannot be opened.
+        """
+        assert deploy.location is not None
         run = self._begin(deploy)
         try:
-            return await self._healthy(run, check, outcome)
+            outcome, at = await self._followed(run, record)
+            await self._visits.settle(deploy.location)
+        except Stopping:
+            return
         finally:
             await run.leave()
             os.close(run.log)
+        await self._end(deploy, outcome, at)
+
+    async def _followed(self, run: Run, record: RunningScript) -> tuple[Outcome, float | None]:
+        """The outcome of a deploy whose script an earlier server started; when, if not now."""
+        number = run.deploy.id
+        if await self._store.read(lambda tx: deploys.is_to_end(tx, number)):
+            self._cancelled.add(number)
+        is_cancelled = number in self._cancelled
+        outcome, at = await self._scripts.follow(run, record, is_cancelled=is_cancelled)
+        check = await self._store.read(lambda tx: deploys.check_of(tx, number))
+        if check is None or outcome.state is not State.SUCCEEDED:
+            return outcome, at
+        script_end = self._now() if at is None else at
+        await self.record(
+            lambda tx: deploys.end_step(tx, number, "script", StepState.SUCCEEDED, script_end, "")
+        )
+        return await self._healthy(run, check, outcome), None
 
     async def _healthy(self, run: Run, check: Check | None, outcome: Outcome) -> Outcome:
         number = run.deploy.id

@@ -31,6 +31,11 @@ SOON = 0.05
 AGAIN = (1.0, 2.0, 5.0, 10.0)
 
 
+def heading(step: str) -> str:
+    """The line with which a step begins in the log."""
+    return f"── {step} ──"
+
+
 class Stopping(Exception):
     """The server stops, and the wait is over; scripts go on, everything else is queued again."""
 
@@ -251,7 +256,7 @@ class Run:
         """A step around what it encloses; it fails with the exception that passes through it."""
         start, now = os.fstat(self.log).st_size, self._now()
         self.record(lambda tx: deploys.begin_step(tx, self.deploy.id, name, now, start))
-        self.say(f"── {name} ──")
+        self.say(heading(name))
         try:
             yield
         except Stopping:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import LoopingCall
@@ -24,7 +25,7 @@ from integralgit.deploy.outcome import (
 )
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import NoRoom
-from integralgit.deploy.run import Marks, Run, Waits
+from integralgit.deploy.run import Marks, Run, Waits, heading
 from integralgit.deploy.script import (
     KILLED,
     Script,
@@ -33,6 +34,7 @@ from integralgit.deploy.script import (
     interpreter_of,
     script_environment,
     start_ticks,
+    still_runs,
 )
 from integralgit.deploy.spawn import Spawn
 from integralgit.deploy.update import Updated
@@ -56,6 +58,13 @@ EMPTIED = (
     "What was here before is gone: the script has opened /dev/stdout or /dev/stderr anew, which"
     " empties this log; let it write with >> or >&2."
 )
+
+
+class _Beginning(msgspec.Struct, frozen=True):
+    """What a log has there until somebody empties it."""
+
+    offset: int
+    text: bytes
 
 
 @define
@@ -164,7 +173,7 @@ class Scripts:
             script = await preparing
         except OSError as error:
             raise Refused(f"the script could not be started: {error.strerror}") from None
-        beginning = self._logs.read(deploy.id, 0, BEGINNING)
+        beginning = _Beginning(0, self._logs.read(deploy.id, 0, BEGINNING))
         try:
             # What nobody could pick up again must not run.
             await run.flushed()
@@ -181,8 +190,13 @@ class Scripts:
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, deploy.id, deadline)
         cancel(catching_up)
-        if self._logs.read(deploy.id, 0, len(beginning)) != beginning:
-            run.record(lambda tx: deploys.log_was_emptied(tx, deploy.id))
+        return self._outcome(run, ended, beginning)
+
+    def _outcome(self, run: Run, ended: ScriptEnd, beginning: _Beginning) -> Outcome:
+        """What the end of a deploy's script means, which its log says as well."""
+        deploy, at = run.deploy.id, beginning.offset
+        if self._logs.read(deploy, at, at + len(beginning.text)) != beginning.text:
+            run.record(lambda tx: deploys.log_was_emptied(tx, deploy))
             run.say(EMPTIED)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
@@ -220,13 +234,17 @@ class Scripts:
         return ended
 
     async def follow(
-        self, deploy: Deploy, record: RunningScript, *, is_cancelled: bool
+        self, run: Run, record: RunningScript, *, is_cancelled: bool
     ) -> tuple[Outcome, float | None]:
         """Follow a script that the server before us started; how it ended, and when.
 
         Raises `Stopping` if the server stops before it has ended.
         """
+        deploy = run.deploy
         script = self._script(deploy.id)
+        steps = await self._store.read(lambda tx: deploys.steps(tx, deploy.id))
+        first = (_Beginning(one.log_start, heading(one.name).encode()) for one in steps)
+        beginning = next(first, _Beginning(0, b""))
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._running[deploy.id] = script
@@ -237,8 +255,8 @@ class Scripts:
             status, ending = script.status(), record.ending
             if status is None and ending is None and record.boot_id == boot_id():
                 ending = KILLED
-            ended = ScriptEnd(status, ending)
-        return script_outcome(ended), script.ended_at()
+            ended = ScriptEnd(status, ending, left_behind=still_runs(record))
+        return self._outcome(run, ended, beginning), script.ended_at()
 
     async def cancel(self, deploy: int) -> bool:
         """Ask a deploy's script to end; False where none runs."""

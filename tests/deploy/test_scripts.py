@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import script as module
+from integralgit.deploy import scripts as scripts_module
 from integralgit.deploy.outcome import Cancelled, Outcome
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Patient, Run, Waits
-from integralgit.deploy.script import Script
-from integralgit.deploy.scripts import Scripts
+from integralgit.deploy.script import Script, boot_id
+from integralgit.deploy.scripts import EMPTIED, Scripts
 from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
@@ -147,3 +148,41 @@ class Prepared(SynchronousTestCase):
         self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
         self.wrapper().exits(125)
         self.failureResultOf(refused, Refused)
+
+    def followed(self, status: str, log: bytes) -> tuple[Outcome, bytes]:
+        """The outcome of a script that has ended while no server ran, and what its log says then.
+
+        The log has that after its first step began as this would.
+        """
+        number, ours = self.run_.deploy.id, self.run_
+        logs = self.folder / "logs"
+        (logs / f"{number}.exit").write_text(status)
+        self.successResultOf(
+            self.store.write(lambda tx: deploys.begin_step(tx, number, "fetch", 1.0, 0))
+        )
+        os.write(ours.log, log)
+        record = RunningScript(number, 2**22 + 1, 1, boot_id(), 1000.0)
+        outcome, _ = self.successResultOf(
+            Deferred.fromCoroutine(self.scripts.follow(ours, record, is_cancelled=False))
+        )
+        return outcome, (logs / f"{number}.log").read_bytes()
+
+    def test_followed_to_a_failure(self) -> None:
+        """What the log of a deploy says at its end, it says after a restart too."""
+        begun = "── fetch ──\nprinted\n".encode()
+        outcome, said = self.followed("  3\n", begun)
+        self.assertEqual((outcome.state, outcome.exit_code), (State.FAILED, 3))
+        self.assertEqual(said, begun + b"Failed: the script failed with exit code 3\n")
+
+    def test_followed_to_what_it_left(self) -> None:
+        """So it is with a process that is left behind."""
+        self.patch(scripts_module, "still_runs", lambda record: True)
+        _, said = self.followed("  0\n", "── fetch ──\n".encode())
+        self.assertTrue(
+            said.endswith(b"A background process of the script still runs; it is left alone.\n")
+        )
+
+    def test_followed_with_an_emptied_log(self) -> None:
+        """And with a log that the script has emptied."""
+        _, said = self.followed("  0\n", b"printed\n")
+        self.assertEqual(said, f"printed\n{EMPTIED}\n".encode())
