@@ -343,6 +343,7 @@ THREATS = {
     ),
     67: shown(
         "integration.test_main_job.MainJob.test_a_script_that_prints_without_end",
+        "deploy.test_scripts.Prepared.test_it_goes_on_printing_too_much",
     ),
     68: shown(
         "web.test_stream.Events.test_bytes_that_are_no_text",

@@ -310,6 +310,11 @@ class Script:
                 GRACE, signal_group, self.pid, signal.SIGKILL
             )
 
+    def kill(self) -> None:
+        """Do not wait any longer for a group that was told to end."""
+        if self._kill_timer is not None and self._kill_timer.active():
+            self._kill_timer.reset(0)
+
     def _exited(self, code: int | None) -> None:
         """The wrapper has ended; where it was told to, or killed, its whole group has to end too."""
         self._watch = None

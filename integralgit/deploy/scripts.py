@@ -214,12 +214,18 @@ class Scripts:
                 ending.addBoth(lambda _: script.stop(why))
 
         marks = Marks(self._logs, deploy, self._now())
+        # Once it was told to end: how much it had printed when that was looked at.
+        so_far: int | None = None
 
         def look_at_size() -> None:
-            size = self._logs.size(deploy)
+            nonlocal so_far
+            size, is_ending = self._logs.size(deploy), script.ending is not None
             marks.look(size, self._now())
             if size > self._settings.max_log:
                 end(TOO_MUCH)
+                if so_far is not None and size > so_far:
+                    script.kill()
+            so_far = size if is_ending else None
 
         remaining = max(0.0, deadline - self._now())
         timer = self._reactor.callLater(remaining, end, TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,39 @@ class Prepared(SynchronousTestCase):
         self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
         self.wrapper().exits(125)
         self.failureResultOf(refused, Refused)
+
+    def prints(self, size: int) -> None:
+        """The script prints so much; a second later, that is seen."""
+        log = self.folder / "logs" / f"{self.run_.deploy.id}.log"
+        os.truncate(log, log.stat().st_size + size)
+        self.reactor.advance(1.0)
+
+    def test_it_goes_on_printing_too_much(self) -> None:
+        """A script that does not heed that it is to end, but prints on, is made to at once (threat 67)."""
+        sent: list[int] = []
+        self.patch(module, "signal_group", lambda pid, number: sent.append(number))
+        self.start(self.prepare())
+        self.prints(Settings().max_log + 1)
+        self.assertEqual(sent, [signal.SIGTERM])
+        self.prints(100)
+        self.assertEqual(sent, [signal.SIGTERM])
+        self.prints(100)
+        self.reactor.advance(0.0)
+        self.assertEqual(sent, [signal.SIGTERM, signal.SIGKILL])
+        self.prints(100)
+        self.assertEqual(sent, [signal.SIGTERM, signal.SIGKILL])
+
+    def test_it_ends_quietly(self) -> None:
+        """One that says a last word after it has printed too much has its time of grace."""
+        sent: list[int] = []
+        self.patch(module, "signal_group", lambda pid, number: sent.append(number))
+        self.start(self.prepare())
+        self.prints(Settings().max_log + 1)
+        self.prints(100)
+        self.reactor.pump([1.0] * 8)
+        self.assertEqual(sent, [signal.SIGTERM])
+        self.reactor.advance(1.0)
+        self.assertEqual(sent, [signal.SIGTERM, signal.SIGKILL])
 
     def followed(self, status: str, log: bytes) -> tuple[Outcome, bytes]:
         """The outcome of a script that has ended while no server ran, and what its log says then.
