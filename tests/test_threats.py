@@ -344,6 +344,8 @@ THREATS = {
     67: shown(
         "integration.test_main_job.MainJob.test_a_script_that_prints_without_end",
         "deploy.test_scripts.Prepared.test_it_goes_on_printing_too_much",
+        "deploy.test_deployer.GrowingLogs.test_what_was_left_behind_prints_on",
+        documented=True,
     ),
     68: shown(
         "web.test_stream.Events.test_bytes_that_are_no_text",

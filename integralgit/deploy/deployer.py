@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -48,6 +49,9 @@ from integralgit.settings import Settings
 
 T = TypeVar("T")
 log = Logger()
+
+#: Seconds between looks at whether logs go on growing after their deploys have ended.
+LOGS_LOOK = 30.0
 
 
 @define
@@ -366,6 +370,26 @@ class Deployer:
         self._cancelled.add(number)
         if not self._health.cancel(number) and not await self._scripts.cancel(number):
             self._children.stop(location)
+
+    async def bound_logs(self) -> None:
+        """Cut logs that have grown too much since their deploys ended, until the server stops.
+
+        What a script has left behind may print into its log for ever, and
+        nobody is shown that.
+        """
+        with suppress(Stopping):
+            while True:
+                await self._sleep(LOGS_LOOK)
+                try:
+                    await self._cut_logs()
+                except Exception:
+                    log.failure("the sizes of the logs could not be looked at")
+
+    async def _cut_logs(self) -> None:
+        for number in await self._in_thread(self._logs.larger_than, self._settings.max_log):
+            size = await self._store.read(partial(deploys.log_size, deploy=number))
+            if size is not None:
+                self._logs.cut(number, size)
 
     def stop(self) -> None:
         """Leave scripts running, and end every other wait with `Stopping`."""

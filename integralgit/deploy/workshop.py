@@ -179,6 +179,7 @@ class Workshop(Service):
         for deploy, script in scripts:
             self._follow(deploy, script)
         self._recovered = True
+        self._background.spawn(self._deployer.bound_logs())
         locations, repos = await self._store.read(deploys.queue_heads)
         looks = await self._store.read(deliveries.repositories_to_look_at)
         for location in locations:

@@ -553,6 +553,12 @@ def end(
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
 
 
+def log_size(tx: Transaction, deploy: int) -> int | None:
+    """How large the deploy's log was when it ended; None where it has not, or is not known."""
+    row = tx.one("SELECT log_size FROM deploys WHERE id = ?", (deploy,))
+    return row[0] if row else None
+
+
 def want_cancelled(tx: Transaction, deploy: int) -> None:
     """A deploy that runs is to end, also if the server ends first."""
     tx.execute("UPDATE deploys SET is_to_end = 1 WHERE id = ?", (deploy,))

@@ -74,6 +74,23 @@ class Logs:
         except FileNotFoundError:
             return 0
 
+    def larger_than(self, size: int) -> list[int]:
+        """The deploys whose logs have more bytes than that; looks at all of them, so for a thread."""
+        found = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                number, dot, kind = entry.name.partition(".")
+                if number.isdigit() and dot + kind == ".log":
+                    with suppress(FileNotFoundError):
+                        if entry.stat(follow_symlinks=False).st_size > size:
+                            found.append(int(number))
+        return found
+
+    def cut(self, deploy: int, size: int) -> None:
+        """Take away what the deploy's log has beyond that size; raises `OSError`."""
+        if self.size(deploy) > size:
+            os.truncate(self._path(deploy), size)
+
     def read(self, deploy: int, offset: int, end: int, limit: int = CHUNK) -> bytes:
         """The log from `offset` up to `end`, at most `limit` bytes; empty where there is none."""
         wanted = min(end - offset, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.child import Children
-from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.deployer import LOGS_LOOK, Deployer
 from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.script import ScriptEnd
@@ -266,3 +267,44 @@ class Ending(SynchronousTestCase):
         ended = self.successResultOf(store.read(lambda tx: deploys.known(tx, begun.id)))
         self.assertEqual((ended.state, ended.commit), (State.SUCCEEDED, None))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class GrowingLogs(SynchronousTestCase):
+    def test_what_was_left_behind_prints_on(self) -> None:
+        """A log that has grown too much since its deploy ended is cut to what it was then (threat 67)."""
+        reactor, store, logs = FakeProcesses(), MemoryStore().store, Logs(Path(self.mktemp()))
+        logs._folder.mkdir()
+        nothing: Any = None
+        deployer = Deployer(
+            reactor,
+            Settings(max_log=10),
+            *(nothing, nothing, store, logs, nothing),
+            Children(reactor, reactor.spawn),
+            {},
+            *(in_no_thread, reactor.seconds, lambda deploy: "", nothing),
+        )
+
+        def ended_and_running(tx: Transaction) -> None:
+            for location, size in (("/srv/a", 5), ("/srv/b", 15), ("/srv/c", None)):
+                one = deploys.begin(tx, queued(tx, location=location), 1.0)
+                if size is not None:
+                    deploys.end(tx, one.id, State.SUCCEEDED, 2.0, log_size=size)
+
+        self.successResultOf(store.write(ended_and_running))
+        looking = Deferred.fromCoroutine(deployer.bound_logs())
+        for printed, expected in ((8, [8, 8, 8]), (20, [5, 15, 20]), (20, [5, 15, 20])):
+            for number in (1, 2, 3):
+                (logs._folder / f"{number}.log").write_bytes(b"x" * printed)
+            reactor.advance(LOGS_LOOK)
+            self.assertEqual([logs.size(number) for number in (1, 2, 3)], expected)
+        (logs._folder / "1.log").unlink()
+        logs._folder.rename(f"{logs._folder}-gone")
+        reactor.advance(LOGS_LOOK)
+        self.assertEqual(len(self.flushLoggedErrors(FileNotFoundError)), 1)
+        deployer.stop()
+        self.assertIsNone(self.successResultOf(looking))
+
+
+async def in_no_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Stands for a thread."""
+    return function(*arguments)

@@ -25,6 +25,18 @@ class Files(SynchronousTestCase):
         os.write(descriptor, data)
         os.close(descriptor)
 
+    def test_those_that_are_large(self) -> None:
+        """Logs with more than so many bytes are found, and are cut; what is no log is not."""
+        for deploy, size in ((1, 10), (2, 11), (3, 12)):
+            self.write(deploy, b"x" * size)
+        self.logs.status_file(4).write_text("x" * 20)
+        (self.folder / "x.log").write_text("x" * 20)
+        self.assertEqual(sorted(self.logs.larger_than(10)), [2, 3])
+        self.logs.cut(3, 5)
+        self.logs.cut(1, 50)
+        self.logs.cut(99, 5)
+        self.assertEqual([self.logs.size(one) for one in (1, 2, 3, 99)], [10, 11, 5, 0])
+
     def test_windows(self) -> None:
         """A read gives what lies between its offset and its end, cut at its limit."""
         self.write(1, b"0123456789")
