@@ -259,6 +259,7 @@ THREATS = {
     ),
     52: shown(
         "integration.test_git.Remotes.test_a_host_that_hangs",
+        "deploy.test_child.Running.test_much_on_standard_error",
         documented=True,
     ),
     53: shown(

@@ -28,6 +28,9 @@ GRACE = 10.0
 DRAIN = 2.0
 #: The most that is kept of what a child prints, in bytes.
 KEEP = 64_000_000
+#: The most that is told of what a child says on standard error, in bytes, and what follows that.
+MOST_TOLD = 1_000_000
+MORE = b"\n\xe2\x80\xa6 and more, which is left out.\n"
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -98,6 +101,7 @@ class _Child(ProcessProtocol):
     out: list[bytes] = field(factory=list)
     err: list[bytes] = field(factory=list)
     kept: int = 0
+    told: int = 0
     timed_out: bool = False
     stopping: bool = False
     timer: IDelayedCall | None = None
@@ -112,7 +116,13 @@ class _Child(ProcessProtocol):
 
     def errReceived(self, data: bytes) -> None:
         self._keep(self.err, data)
-        self.tell(data)
+        before, self.told = self.told, self.told + len(data)
+        if self.told <= MOST_TOLD:
+            self.tell(data)
+        elif before <= MOST_TOLD:
+            # Not a part of a line: what is struck out of it could not be known by that.
+            rest = data[: MOST_TOLD - before]
+            self.tell(rest[: rest.rfind(b"\n") + 1] + MORE)
 
     def _keep(self, where: list[bytes], data: bytes) -> None:
         self.kept += len(data)
@@ -175,7 +185,7 @@ class Children:
         """Run a program to its end, in a process group of its own, with empty stdin.
 
         `descriptors` are handed on (child's number: ours), and `tell` hears
-        standard error as it comes; without `output` nobody reads what it
+        standard error as it comes, up to `MOST_TOLD`; without `output` nobody reads what it
         prints. After `timeout` seconds the group is ended; so it is by `stop`,
         if `interrupted_by` says for whom. Raises `OSError` where the program
         cannot be started.

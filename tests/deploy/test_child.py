@@ -16,6 +16,8 @@ from integralgit.deploy.child import (
     DRAIN,
     GRACE,
     KEEP,
+    MORE,
+    MOST_TOLD,
     Children,
     Exit,
     exit_code,
@@ -117,6 +119,18 @@ class Running(SynchronousTestCase):
         process.ends()
         end = self.successResultOf(ended)
         self.assertEqual((len(end.out), end.cut), (KEEP, True))
+
+    def test_much_on_standard_error(self) -> None:
+        """Of what a child says without end only the beginning is told, in whole lines (threat 52)."""
+        ended, process = self.run_child()
+        line = b"remote: and more\n"
+        for _ in range(20):
+            process.complains(line * (MOST_TOLD // 10 // len(line) - 1))
+        told = b"".join(self.heard)
+        self.assertTrue(told.endswith(line + MORE))
+        self.assertTrue(MOST_TOLD - len(line) < len(told) <= MOST_TOLD + len(MORE))
+        process.ends()
+        self.assertEqual(self.successResultOf(ended).cut, False)
 
     def test_it_cannot_be_started(self) -> None:
         """A program that cannot be started is an error at once, and nothing stays behind."""
