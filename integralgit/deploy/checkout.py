@@ -17,6 +17,7 @@ from attrs import define, field
 
 from integralgit.deploy.git import Git, GitError, redact
 from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import is_out_of_files
 from integralgit.deploy.source import Source
 from integralgit.hooks.delivery import Commit, shown
 from integralgit.hostconfig.resolve import ConfigError
@@ -79,7 +80,8 @@ class Tips(msgspec.Struct, frozen=True):
 def open_location(location: str) -> int:
     """A descriptor of the location's folder, which is made if need be; for its lock.
 
-    Raises `Refused` with the reason where that cannot be.
+    Raises `Refused` with the reason where that cannot be, and `OSError` where
+    too many files are open.
     """
     try:
         os.makedirs(location, exist_ok=True)
@@ -90,6 +92,8 @@ def open_location(location: str) -> int:
             f"the location {location} is not a folder: {error.filename} is {what}"
         ) from None
     except OSError as error:
+        if is_out_of_files(error):
+            raise
         raise Refused(
             f"the location {location} cannot be used: {os.strerror(error.errno or 0)}"
         ) from None

@@ -31,7 +31,7 @@ from integralgit.deploy.outcome import (
     why_failed,
 )
 from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom, is_no_room
+from integralgit.deploy.room import NoRoom, is_no_room, is_out_of_files
 from integralgit.deploy.run import Patient, Run, Stopping, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
@@ -123,7 +123,7 @@ class Deployer:
         `ahead` is a visit that has begun to fetch, if it proves to be for this.
         `give_way` is called when nothing is left but what was put off, the disk,
         and the record of its end. Raises `NoRoom`, and puts it back into the queue, if
-        it could not be run because the state folder cannot be written.
+        it could not be run because the state folder cannot be written, or no more files be opened.
         """
         deploy = turn.deploy
         try:
@@ -245,6 +245,12 @@ class Deployer:
                 raise Stopping from None
             if run.deploy.id in self._cancelled:
                 return CANCELLED_EARLY
+            if (
+                isinstance(error, OSError)
+                and is_out_of_files(error)
+                and run.deploy.id not in self._scripts
+            ):
+                raise NoRoom(f"the server cannot open any more files: {error.strerror}") from None
             reason = why_failed(error, run.deploy.location or "")
             run.say(f"Failed: {reason}")
             for way in error.ways_out if isinstance(error, Refused) else ():

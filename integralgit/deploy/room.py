@@ -17,12 +17,20 @@ _LEAST = 64 * 1024
 
 
 class NoRoom(Exception):
-    """The state folder cannot be written: a deploy waits until it can, for it is not to blame."""
+    """The state folder cannot be written, or no more files be opened.
+
+    A deploy waits until that has passed, for it is not to blame.
+    """
 
 
 def is_no_room(error: OSError) -> bool:
     """Whether the error is one that a full or failing disk causes, or too many open files."""
     return error.errno in _NO_ROOM
+
+
+def is_out_of_files(error: OSError) -> bool:
+    """Whether the server, or the machine, has as many files open as it may."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def hindrance(folder: str, said: str = "") -> str | None:

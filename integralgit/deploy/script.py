@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 
 from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, members, signal_group
 from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom
+from integralgit.deploy.room import NoRoom, is_out_of_files
 from integralgit.deploy.spawn import Spawn, Watch
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
@@ -128,6 +128,8 @@ def interpreter_of(location: str, script: str) -> tuple[str, ...]:
     except OSError as error:
         if runs_itself:
             return ()
+        if is_out_of_files(error):
+            raise
         raise Refused(f"the script {script} cannot be read: {error.strerror}") from None
     line = first[2:].rstrip(b"\n").strip(b" \t") if first.startswith(b"#!") else b""
     fault = _fault(location, line, runs_itself)

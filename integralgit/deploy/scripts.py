@@ -24,7 +24,7 @@ from integralgit.deploy.outcome import (
     script_outcome,
 )
 from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom
+from integralgit.deploy.room import NoRoom, is_out_of_files
 from integralgit.deploy.run import Marks, Run, Waits, heading
 from integralgit.deploy.script import (
     KILLED,
@@ -160,18 +160,20 @@ class Scripts:
     ) -> Outcome:
         """Run the script of a deploy to its end.
 
-        Raises `Cancelled` before it runs, and `Refused` or `NoRoom` where it cannot be run.
+        Raises `Cancelled` before it runs, and `Refused`, `NoRoom` or `OSError` where it cannot be run.
         """
         assert deployment.script is not None
         deploy = run.deploy
         try:
             interpreter = interpreter_of(deployment.location, deployment.script)
-        except Refused:
+        except (Refused, OSError):
             await self.never_mind(preparing)
             raise
         try:
             script = await preparing
         except OSError as error:
+            if is_out_of_files(error):
+                raise
             raise Refused(f"the script could not be started: {error.strerror}") from None
         beginning = _Beginning(0, self._logs.read(deploy.id, 0, BEGINNING))
         try:

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
+from itertools import count
 from typing import Any
 
 from attrs import define, field
@@ -160,8 +161,10 @@ def _moves(ours: Mapping[int, int]) -> list[tuple[int, ...]]:
     """What gives a child our descriptors under its own numbers (posix_spawn_file_actions_adddup2(3)).
 
     By way of numbers that are none of these, for one's number may be another's.
+    They are low ones, for there is a limit (getrlimit(2)), and may be anybody's:
+    the child has descriptors of its own.
     """
-    free = range(max(*ours, *ours.values()) + 1, 1 << 30)
+    free = (number for number in count(3) if number not in {*ours, *ours.values()})
     between = dict(zip(ours, free, strict=False))
     return [
         *((os.POSIX_SPAWN_DUP2, ours[number], between[number]) for number in ours),

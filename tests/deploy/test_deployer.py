@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +17,7 @@ from integralgit.deploy.child import Children
 from integralgit.deploy.deployer import LOGS_LOOK, Deployer
 from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
 from integralgit.deploy.plan import Refused
+from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
@@ -267,6 +270,41 @@ class Ending(SynchronousTestCase):
         ended = self.successResultOf(store.read(lambda tx: deploys.known(tx, begun.id)))
         self.assertEqual((ended.state, ended.commit), (State.SUCCEEDED, None))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class NoFiles(SynchronousTestCase):
+    def test_too_many_open_files(self) -> None:
+        """A deploy waits in the queue where no more files can be opened."""
+        reactor, store, logs = FakeProcesses(), MemoryStore().store, Logs(Path(self.mktemp()))
+        logs._folder.mkdir()
+        nothing: Any = None
+        deployer = Deployer(
+            reactor,
+            Settings(),
+            *(nothing, nothing, store, logs, nothing),
+            Children(reactor, reactor.spawn),
+            {},
+            *(nothing, reactor.seconds, lambda deploy: "", nothing),
+        )
+        errors = [
+            (OSError(errno.EMFILE, "Too many open files"), State.QUEUED),
+            (PermissionError(errno.EACCES, "Permission denied"), State.FAILED),
+        ]
+        for error, expected in errors:
+
+            async def story(*arguments: object, error: OSError = error) -> Outcome:
+                raise error
+
+            self.patch(Deployer, "_story", story)
+            begun = self.successResultOf(store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0)))
+            turn: Any = SimpleNamespace(deploy=begun)
+            ending = Deferred.fromCoroutine(deployer.deploy(turn))
+            if expected is State.QUEUED:
+                self.failureResultOf(ending, NoRoom)
+            else:
+                self.successResultOf(ending)
+            now = self.successResultOf(store.read(partial(deploys.known, deploy=begun.id)))
+            self.assertEqual(now.state, expected)
 
 
 class GrowingLogs(SynchronousTestCase):

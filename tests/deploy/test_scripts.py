@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -141,6 +142,14 @@ class Prepared(SynchronousTestCase):
         )
         self.failureResultOf(self.start(preparing), Cancelled)
         self.assertEqual((self.wrapper().told, self.wrapper().closed), (b"", [0]))
+
+    def test_too_many_open_files(self) -> None:
+        """Where its wrapper cannot be started for that, the script is not to blame."""
+        self.reactor.refuses = OSError(errno.EMFILE, "Too many open files")
+        failed = self.failureResultOf(self.start(self.prepare()), OSError)
+        self.assertEqual(failed.value.errno, errno.EMFILE)
+        self.reactor.refuses = OSError(errno.ENOMEM, "Cannot allocate memory")
+        self.failureResultOf(self.start(self.prepare()), Refused)
 
     def test_a_script_that_cannot_run(self) -> None:
         """Its wrapper is not needed, and its end is waited for."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping
@@ -143,6 +145,22 @@ class Spawned(TestCase):
             {number: links[str(number)] for number in crossed},
             {number: wanted[source] for number, source in crossed.items()},
         )
+
+    async def test_the_highest_descriptor(self) -> None:
+        """What it is given may have the highest number that the limit allows."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = min(limits[0], 1024)
+        given = os.open("/dev", os.O_RDONLY)
+        self.addCleanup(os.close, given)
+        highest = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, limit - 1)
+        self.addCleanup(os.close, highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
+        try:
+            heard, _ = self.start(sys.executable, "-c", LOOK, descriptors={9: highest})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await heard.ended
+        self.assertEqual(json.loads(heard.out[1])["links"]["9"], "/dev")
 
     async def test_ends(self) -> None:
         """Its end is told once, by its exit code or its signal, after all that it printed."""
