@@ -65,12 +65,14 @@ class ScriptFailed(Exception):
         self.outcome = outcome
 
 
-def script_outcome(ended: ScriptEnd) -> Outcome:
-    """What a script's end means for its deploy."""
+def script_outcome(ended: ScriptEnd, timeout: float | None) -> Outcome:
+    """What a script's end means for its deploy; it could run for `timeout` seconds, if that is known."""
     if ended.ending == TOO_MUCH:
         return Outcome(State.FAILED, "the script printed more than max_log allows", ended.code)
     if ended.ending == TIMEOUT:
-        return Outcome(State.TIMED_OUT, "the script ran longer than its timeout", ended.code)
+        of = "" if timeout is None else f" of {timeout:g} s"
+        reason = f"the script ran longer than its timeout{of} (`timeout` in the config)"
+        return Outcome(State.TIMED_OUT, reason, ended.code)
     if ended.ending == WRAPPER_KILLED:
         reason = (
             "the script's wrapper was killed from outside (out of memory?), and with it the script"

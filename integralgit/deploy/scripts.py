@@ -131,6 +131,7 @@ class Scripts:
             self._now() + deployment.timeout,
             previous=updated.previous,
             head=updated.head,
+            timeout=deployment.timeout,
         )
 
         def work(tx: Transaction) -> None:
@@ -192,9 +193,11 @@ class Scripts:
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, deploy.id, deadline)
         cancel(catching_up)
-        return self._outcome(run, ended, beginning)
+        return self._outcome(run, ended, beginning, deployment.timeout)
 
-    def _outcome(self, run: Run, ended: ScriptEnd, beginning: _Beginning) -> Outcome:
+    def _outcome(
+        self, run: Run, ended: ScriptEnd, beginning: _Beginning, timeout: float | None
+    ) -> Outcome:
         """What the end of a deploy's script means, which its log says as well."""
         deploy, at = run.deploy.id, beginning.offset
         if self._logs.read(deploy, at, at + len(beginning.text)) != beginning.text:
@@ -202,7 +205,7 @@ class Scripts:
             run.say(EMPTIED)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
-        outcome = script_outcome(ended)
+        outcome = script_outcome(ended, timeout)
         if outcome.reason:
             run.say(f"Failed: {outcome.reason}")
         return outcome
@@ -264,7 +267,8 @@ class Scripts:
             if status is None and ending is None and record.boot_id == boot_id():
                 ending = KILLED
             ended = ScriptEnd(status, ending, left_behind=still_runs(record))
-        return self._outcome(run, ended, beginning), script.ended_at()
+        outcome = self._outcome(run, ended, beginning, record.timeout)
+        return outcome, script.ended_at()
 
     async def cancel(self, deploy: int) -> bool:
         """Ask a deploy's script to end; False where none runs."""

@@ -39,7 +39,7 @@ _DEPLOY = (
     " superseded_by, commits, log_size,"
     " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
 )
-_SCRIPT = "deploy, pid, start_ticks, boot_id, deadline, ending, previous_commit, head"
+_SCRIPT = "deploy, pid, start_ticks, boot_id, deadline, ending, previous_commit, head, timeout"
 
 #: What waits is found by the index of what waits; SQLite would rather read all that ever ran.
 _WAITING = "INDEXED BY deploys_waiting WHERE state = 'queued'"
@@ -613,7 +613,7 @@ def steps(tx: Transaction, deploy: int) -> list[Step]:
 def add_script(tx: Transaction, script: RunningScript) -> None:
     """Record the process group of a script, before anything depends on it."""
     tx.execute(
-        f"INSERT OR REPLACE INTO scripts ({_SCRIPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR REPLACE INTO scripts ({_SCRIPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         msgspec.structs.astuple(script),
     )
 

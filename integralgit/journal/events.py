@@ -166,7 +166,8 @@ class RunningScript(msgspec.Struct, frozen=True):
     """The process group of a script, and until when it may run.
 
     It is recorded while git still changes the files: `previous` and `head` say
-    where HEAD was, and where it is once the script runs.
+    where HEAD was, and where it is once the script runs. `timeout` is how many
+    seconds it may run; None where a server recorded it that did not tell.
     """
 
     deploy: int
@@ -177,6 +178,7 @@ class RunningScript(msgspec.Struct, frozen=True):
     ending: str | None = None
     previous: str | None = None
     head: str | None = None
+    timeout: float | None = None
 
 
 class ItemState(StrEnum):

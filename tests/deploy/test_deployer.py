@@ -191,7 +191,7 @@ class ScriptOutcomes(SynchronousTestCase):
     def test_every_end(self) -> None:
         """Each way in which a script can end has its state, its reason and its exit code."""
         code, means = "the script failed with exit code", "which stands for a command that"
-        timeout = "the script ran longer than its timeout"
+        timeout = "the script ran longer than its timeout of 2.5 s (`timeout` in the config)"
         cancelled = "the script was cancelled"
         wrapper = (
             "the script's wrapper was killed from outside (out of memory?), and with it the script"
@@ -219,7 +219,11 @@ class ScriptOutcomes(SynchronousTestCase):
             (ScriptEnd(None, "cancel", True), Outcome(State.CANCELLED, cancelled, None)),
         ]
         for ended, expected in cases:
-            self.assertEqual(script_outcome(ended), expected, ended)
+            self.assertEqual(script_outcome(ended, 2.5), expected, ended)
+        older = script_outcome(ScriptEnd(143, "timeout"), None)
+        self.assertEqual(
+            older.reason, "the script ran longer than its timeout (`timeout` in the config)"
+        )
 
 
 class Ending(SynchronousTestCase):

@@ -485,7 +485,10 @@ rmdir ../running
         daemon.push(commit)
         deploy = daemon.ended(1)
         self.assertEqual(deploy["state"], "timed_out")
-        self.assertEqual(deploy["reason"], "the script ran longer than its timeout")
+        self.assertEqual(
+            deploy["reason"],
+            "the script ran longer than its timeout of 3 s (`timeout` in the config)",
+        )
         group = (self.folder / "group").read_text().strip()
         alive = [pid for pid in os.listdir("/proc") if pid.isdigit() and self.group(pid) == group]
         self.assertEqual(alive, [])

@@ -328,6 +328,7 @@ class Restart(Integration):
         daemon.start()
         deploy = daemon.ended(1)
         self.assertEqual(deploy["state"], "timed_out")
+        self.assertIn("its timeout of 4 s", deploy["reason"])
         self.assertNotIn("going on", daemon.log(1))
 
     def test_more_scripts_than_workers(self) -> None:
