@@ -192,7 +192,7 @@ class Prepared(SynchronousTestCase):
         self.reactor.advance(1.0)
         self.assertEqual(sent, [signal.SIGTERM, signal.SIGKILL])
 
-    def followed(self, status: str, log: bytes) -> tuple[Outcome, bytes]:
+    def followed(self, status: str, log: bytes, boot: str | None = None) -> tuple[Outcome, bytes]:
         """The outcome of a script that has ended while no server ran, and what its log says then.
 
         The log has that after its first step began as this would.
@@ -204,7 +204,7 @@ class Prepared(SynchronousTestCase):
             self.store.write(lambda tx: deploys.begin_step(tx, number, "fetch", 1.0, 0))
         )
         os.write(ours.log, log)
-        record = RunningScript(number, 2**22 + 1, 1, boot_id(), 1000.0)
+        record = RunningScript(number, 2**22 + 1, 1, boot or boot_id(), 1000.0)
         outcome, _ = self.successResultOf(
             Deferred.fromCoroutine(self.scripts.follow(ours, record, is_cancelled=False))
         )
@@ -216,6 +216,17 @@ class Prepared(SynchronousTestCase):
         outcome, said = self.followed("  3\n", begun)
         self.assertEqual((outcome.state, outcome.exit_code), (State.FAILED, 3))
         self.assertEqual(said, begun + b"Failed: the script failed with exit code 3\n")
+
+    def test_followed_to_nothing(self) -> None:
+        """Where it left no status, it was killed, or the machine went down; it is deployed again."""
+        outcome, said = self.followed("   \n", "── fetch ──\n".encode())
+        reason = "the script was killed while no server ran"
+        self.assertEqual(outcome, Outcome(State.INTERRUPTED, reason))
+        self.assertTrue(said.endswith(f"Failed: {reason}\n".encode()))
+        outcome, said = self.followed("   \n", b"", boot="another")
+        reason = "the machine went down while the script ran"
+        self.assertEqual(outcome, Outcome(State.INTERRUPTED, reason))
+        self.assertTrue(said.endswith(f"Failed: {reason}\n".encode()))
 
     def test_followed_to_what_it_left(self) -> None:
         """So it is with a process that is left behind."""
