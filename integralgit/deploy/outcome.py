@@ -79,7 +79,7 @@ def script_outcome(ended: ScriptEnd, timeout: float | None) -> Outcome:
         )
         return Outcome(State.FAILED, reason, ended.code)
     if ended.ending == KILLED:
-        return Outcome(State.INTERRUPTED, "the script was killed while no server ran")
+        return Outcome(State.INTERRUPTED, "the script and its wrapper were killed")
     if ended.ending is not None:
         return Outcome(State.CANCELLED, "the script was cancelled", ended.code)
     if ended.code is None:

@@ -67,8 +67,8 @@ _PASSED_ON = (
 )
 #: Seconds between looks at whether a group that was told to end is gone.
 _LOOK = 0.1
-#: What `ScriptEnd.ending` says where the wrapper was killed by somebody else: while the script ran,
-#: which is ended then, or with all of it while no server ran.
+#: What `ScriptEnd.ending` says where the wrapper was killed by somebody else: alone, so that the
+#: script has to be ended, or with all of the script of an earlier server.
 WRAPPER_KILLED, KILLED = "wrapper killed", "killed"
 
 
@@ -162,16 +162,18 @@ def boot_id() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot, or None if there is no such process.
+    """When a process started, in clock ticks since the boot, or None if none of that pid runs.
 
     proc(5), `/proc/<pid>/stat`, field 22; together with the pid it names a process.
+    One that has ended may have a pid still, until its parent asks for its end.
     """
     try:
         with open(f"/proc/{pid:d}/stat", "rb", buffering=0) as file:
             stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(stat.rpartition(b")")[2].split()[19])
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in b"ZX" else int(fields[19])
 
 
 def still_runs(record: RunningScript) -> bool:
@@ -322,16 +324,15 @@ class Script:
         self._watch = None
         status = self.status()
         self._code = status if status is not None else code
-        if self.ending is None and self._was_killed():
-            self.stop(WRAPPER_KILLED)
+        if self.ending is None and (self._code is None or self._code < 0):
+            if group_is_alive(self.pid):
+                self.stop(WRAPPER_KILLED)
+            elif self._code is None:
+                self.ending = KILLED
         if self.ending is None:
             self._finish()
         else:
             self._wait_for_group(int((GRACE + GRACE) / _LOOK))
-
-    def _was_killed(self) -> bool:
-        """Whether the wrapper was killed alone, or nobody knows how it ended."""
-        return self._code is None or (self._code < 0 and group_is_alive(self.pid))
 
     def _wait_for_group(self, looks: int) -> None:
         if looks and group_is_alive(self.pid):

@@ -210,7 +210,7 @@ class ScriptOutcomes(SynchronousTestCase):
             (ScriptEnd(-9, "wrapper killed"), Outcome(State.FAILED, wrapper, -9)),
             (
                 ScriptEnd(None, "killed"),
-                Outcome(State.INTERRUPTED, "the script was killed while no server ran"),
+                Outcome(State.INTERRUPTED, "the script and its wrapper were killed"),
             ),
             (ScriptEnd(143, "timeout"), Outcome(State.TIMED_OUT, timeout, 143)),
             (ScriptEnd(0, "timeout"), Outcome(State.TIMED_OUT, timeout, 0)),

@@ -674,3 +674,13 @@ class PickingUp(SynchronousTestCase):
         self.assertTrue(script.adopt(replace(record, ending="timeout")))
         self.assertEqual((sent, script.ending), ([TERM], "timeout"))
         script.abandon()
+
+    def test_a_wrapper_that_has_ended(self) -> None:
+        """One that nobody has asked about since it was killed is not picked up."""
+        wrapper = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.addCleanup(wrapper.wait)
+        ticks = start_ticks(wrapper.pid)
+        assert ticks is not None
+        wrapper.kill()
+        os.waitid(os.P_PID, wrapper.pid, os.WEXITED | os.WNOWAIT)
+        self.assertFalse(self.adopt(self.record(wrapper.pid, ticks, boot_id())))

@@ -220,7 +220,7 @@ class Prepared(SynchronousTestCase):
     def test_followed_to_nothing(self) -> None:
         """Where it left no status, it was killed, or the machine went down; it is deployed again."""
         outcome, said = self.followed("   \n", "── fetch ──\n".encode())
-        reason = "the script was killed while no server ran"
+        reason = "the script and its wrapper were killed"
         self.assertEqual(outcome, Outcome(State.INTERRUPTED, reason))
         self.assertTrue(said.endswith(f"Failed: {reason}\n".encode()))
         outcome, said = self.followed("   \n", b"", boot="another")
