@@ -253,7 +253,9 @@ class Ending(SynchronousTestCase):
                 )
             )
             found_out = partial(deploys.note, deploy=number, commit="1" * 40)
-            ending = self.deployer._end(begun, script_outcome(ScriptEnd(None)), earlier=found_out)
+            ending = self.deployer._end(
+                begun, script_outcome(ScriptEnd(None), None), earlier=found_out
+            )
             self.assertEqual(self.successResultOf(Deferred.fromCoroutine(ending)), waits)
         ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, 2)))
         self.assertEqual(ended.state, State.INTERRUPTED)
