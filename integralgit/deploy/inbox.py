@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import chain, islice
 
 import msgspec
+from msgspec.structs import replace
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Decision, Target, decide, reason_of
 from integralgit.hooks.delivery import Delivery, Push
@@ -25,13 +26,14 @@ PRUNE_EVERY = 100
 class Receipt(msgspec.Struct, frozen=True):
     """What became of a delivery, for the answer; its number, and the deploys it caused.
 
-    `look` says that the repository's config is to be looked at afresh.
+    `repo` is the identity of its repository, as it is known here. `look` says that the repository's config is to be looked at afresh.
     """
 
     delivery: int
     outcome: str
     reason: str
     deploys: tuple[Deploy, ...]
+    repo: str = ""
     look: bool = False
 
 
@@ -70,10 +72,21 @@ def take_in(
     They are taken in together up to one that repeats another, for what became
     of that one has to be known.
     """
+    sent = _as_known(tx, sent)
     receipts: list[Receipt] = []
     while len(receipts) < len(sent):
         receipts += _take_in(tx, _without_repeats(sent[len(receipts) :]), host_names, now)
     return receipts
+
+
+def _as_known(tx: Transaction, sent: Sequence[Delivery]) -> Sequence[Delivery]:
+    """The deliveries, each for the spelling of its repository that is known: a git host may change the case."""
+    repos = {one.repo for one in sent if one.repo is not None}
+    known = {repo: deliveries.spelling(tx, str(repo)) for repo in repos}
+    other = {repo: parse_repository(name) for repo, name in known.items() if name != str(repo)}
+    if not other:
+        return sent
+    return [replace(one, repo=other[one.repo]) if one.repo in other else one for one in sent]
 
 
 _Key = tuple[str, str, str | None]
@@ -212,6 +225,7 @@ def _receipt(
         decided.outcome,
         frozen.get(caused[0].repo, decided.reason) if caused else decided.reason,
         caused or tuple(verdict.first),
+        decided.delivery.identity or "",
         look=any(d.look or any(t.location is None for t in d.targets) for d in decisions),
     )
 

@@ -87,7 +87,7 @@ class Update(Resource):
             delivery = await self._receive(request)
             receipt = await self._door.inbox.receive(delivery)
             self._door.decided(receipt.outcome)
-            return receipt_bytes(request, receipt, str(delivery.repo), self._door.addresses)
+            return receipt_bytes(request, receipt, self._door.addresses)
         except Rejected as rejected:
             if rejected.status == 200:
                 self._door.decided("ignored")
@@ -146,7 +146,7 @@ def told(deploys: Sequence[Deploy], addresses: Addresses) -> list[dict[str, obje
     ]
 
 
-def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addresses) -> bytes:
+def receipt_bytes(request: Request, receipt: Receipt, addresses: Addresses) -> bytes:
     """What became of a delivery as the answer's body; 202 and a `Location` where it was accepted."""
     deploys = told(receipt.deploys, addresses)
     answer: dict[str, object] = {"outcome": receipt.outcome}
@@ -154,7 +154,9 @@ def receipt_bytes(request: Request, receipt: Receipt, repo: str, addresses: Addr
         answer["reason"] = receipt.reason
     if receipt.outcome != "accepted":
         return json_bytes(request, {**answer, "deploys": deploys})
-    request.setHeader("Location", str(deploys[0]["url"]) if deploys else addresses.repository(repo))
+    request.setHeader(
+        "Location", str(deploys[0]["url"]) if deploys else addresses.repository(receipt.repo)
+    )
     return json_bytes(
         request, {**answer, "delivery": str(receipt.delivery), "deploys": deploys}, 202
     )

@@ -416,6 +416,22 @@ class Together(Door):
         self.assertEqual({one.deploys[0].id for one in receipts}, {1})
         self.assertEqual(len(self.all()), 1)
 
+    def test_another_case(self) -> None:
+        """A git host that tells a name in another case speaks of the same repository, frozen or not."""
+        self.write(lambda tx: freezes.freeze(tx, Freeze(str(SITE), "a release", 0.0, None)))
+        other = Repository("github.com", "Acme/SITE")
+        receipts = self.together(
+            delivery(push(), sent_id="a"),
+            Delivery("github", "push", "b", other, (push(),)),
+            Delivery("github", "push", "a", other, (push(),)),
+        )
+        self.assertEqual([one.repo for one in receipts], [str(SITE)] * 3)
+        self.assertEqual([one.outcome for one in receipts], ["accepted", "accepted", "ignored"])
+        self.assertIn("is frozen", receipts[1].reason)
+        self.assertEqual({one.repo for one in self.deliveries()}, {str(SITE)})
+        found = self.write(deliveries.repository_names)
+        self.assertEqual(found, [str(SITE)])
+
     def test_a_frozen_repository(self) -> None:
         """Each whose push waits for the end of a freeze is told so, and nobody else."""
         self.write(lambda tx: freezes.freeze(tx, Freeze(str(SITE), "a release", 0.0, None)))

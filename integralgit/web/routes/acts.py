@@ -120,5 +120,5 @@ async def replay(web: Pages, request: Request, repo: str, delivery: int) -> Any:
     if receipt is None:
         raise HTTPError(404, f"{identity} has no accepted delivery {delivery} here.")
     if wants_json(request):
-        return receipt_bytes(request, receipt, identity, web.addresses)
+        return receipt_bytes(request, receipt, web.addresses)
     return web.redirect(request, repository_path(identity))
