@@ -180,7 +180,7 @@ class Deployer:
 
         It is queued again if the machine went down, once. Gives its location if something waits there.
         """
-        number, location, size = deploy.id, deploy.location, self._logs.size(deploy.id)
+        number, location, size = deploy.id, deploy.location, self._log_size(deploy.id)
         finished = self._now() if at is None else at
 
         def end(tx: Transaction) -> bool:
@@ -224,6 +224,13 @@ class Deployer:
             reason=deploys.readable(outcome.reason or ""),
         )
         return (location,) if more and location is not None else ()
+
+    def _log_size(self, deploy: int) -> int | None:
+        """None where it cannot be looked at: a deploy ends all the same."""
+        try:
+            return self._logs.size(deploy)
+        except OSError:
+            return None
 
     async def _outcome(
         self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None

@@ -224,7 +224,11 @@ class Scripts:
 
         def look_at_size() -> None:
             nonlocal so_far
-            size, is_ending = self._logs.size(deploy), script.ending is not None
+            try:
+                size, is_ending = self._logs.size(deploy), script.ending is not None
+            except OSError:
+                # A disk that fails for a moment is no reason to look no more.
+                return
             marks.look(size, self._now())
             if size > self._settings.max_log:
                 end(TOO_MUCH)

@@ -262,6 +262,21 @@ class Ending(SynchronousTestCase):
         self.assertIn("so it was in deploy 1", ended.reason or "")
         self.assertIn("KillMode=process", ended.reason or "")
 
+    def test_a_log_that_cannot_be_looked_at(self) -> None:
+        """It ends all the same, and nobody knows how large its log is."""
+        begun = self.successResultOf(
+            self.store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0))
+        )
+
+        def size(logs: Logs, deploy: int) -> int:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(Logs, "size", size)
+        ending = self.deployer._end(begun, Outcome(State.FAILED, "it failed"))
+        self.successResultOf(Deferred.fromCoroutine(ending))
+        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, begun.id)))
+        self.assertEqual((ended.state, ended.log_size), (State.FAILED, None))
+
     def test_what_it_found_out_cannot_be_written(self) -> None:
         """The end itself is recorded all the same; the fault is in the server's log."""
         store = self.store

@@ -180,6 +180,24 @@ class Prepared(SynchronousTestCase):
         self.prints(100)
         self.assertEqual(sent, [signal.SIGTERM, signal.SIGKILL])
 
+    def test_a_log_that_cannot_be_looked_at_once(self) -> None:
+        """It is looked at again, and bounds the script then."""
+        sent: list[int] = []
+        self.patch(module, "signal_group", lambda pid, number: sent.append(number))
+        self.start(self.prepare())
+        size, failing = Logs.size, [OSError(5, "Input/output error")]
+
+        def fails_once(logs: Logs, deploy: int) -> int:
+            if failing:
+                raise failing.pop()
+            return size(logs, deploy)
+
+        self.patch(Logs, "size", fails_once)
+        self.prints(Settings().max_log + 1)
+        self.assertEqual(sent, [])
+        self.reactor.advance(1.0)
+        self.assertEqual(sent, [signal.SIGTERM])
+
     def test_it_ends_quietly(self) -> None:
         """One that says a last word after it has printed too much has its time of grace."""
         sent: list[int] = []
