@@ -120,7 +120,7 @@ class Workshop(Service):
         finally:
             for one in expected.values():
                 one.taken_in.callback(None)
-        self._set_going(receipt, str(delivery.repo), but=expected)
+        self._set_going(receipt, but=expected)
         return receipt
 
     def _expect(self, delivery: Delivery) -> dict[str, _Expected]:
@@ -141,17 +141,17 @@ class Workshop(Service):
         names, now = self._configs.host_names, self._now()
         receipt = await self._store.write(lambda tx: replay(tx, number, repo, names, now))
         if receipt is not None:
-            self._set_going(receipt, repo)
+            self._set_going(receipt)
         return receipt
 
-    def _set_going(self, receipt: Receipt, repo: str, but: Collection[str] = ()) -> None:
+    def _set_going(self, receipt: Receipt, but: Collection[str] = ()) -> None:
         """Wake the locations of what was queued, but those whose turn waits for it anyway."""
         for deploy in receipt.deploys:
             location = deploy.location
             if location is not None and location not in but and deploy.state is State.QUEUED:
                 self.wake(location)
         if receipt.look:
-            self.look(repo)
+            self.look(receipt.repo)
 
     def wake(self, location: str) -> None:
         """There is something to do at a location; before the recovery, it finds that itself."""
@@ -171,8 +171,14 @@ class Workshop(Service):
 
     async def _recover(self) -> None:
         """Make true again what the archive says: queued deploys run, running ones are followed."""
+
+        def work(tx: Transaction) -> tuple[list[tuple[Deploy, RunningScript]], list[str], set[str]]:
+            scripts = self._sort_out(tx)
+            locations, repos = deploys.queue_heads(tx)
+            return scripts, locations, {*repos, *deliveries.repositories_to_look_at(tx)}
+
         try:
-            scripts = await self._deployer.record(self._sort_out)
+            scripts, locations, repos = await self._deployer.record(work)
         except Stopping:
             return
         # What still runs comes first, and has its deadline at once.
@@ -180,11 +186,9 @@ class Workshop(Service):
             self._follow(deploy, script)
         self._recovered = True
         self._background.spawn(self._deployer.bound_logs())
-        locations, repos = await self._store.read(deploys.queue_heads)
-        looks = await self._store.read(deliveries.repositories_to_look_at)
         for location in locations:
             self.wake(location)
-        for repo in {*repos, *looks}:
+        for repo in repos:
             self.look(repo)
 
     def _follow(self, deploy: Deploy, script: RunningScript) -> None:

@@ -19,7 +19,7 @@ from twisted.logger import Logger, LogLevel
 from integralgit.background import Background
 from integralgit.deploy.child import cancel
 from integralgit.deploy.lanes import Lanes
-from integralgit.deploy.run import Stopping, Waits
+from integralgit.deploy.run import Patient, Stopping, Waits
 from integralgit.journal import outbox
 from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pause
 from integralgit.journal.hub import Hub
@@ -138,12 +138,23 @@ class Outbox(Service):
 
         What a person had to mend may be mended now, and is tried at once.
         """
-        await self._store.write(lambda tx: outbox.try_again(tx, MEND))
-        for name in await self._store.read(outbox.receivers_waited_for):
+
+        def work(tx: Transaction) -> list[str]:
+            outbox.try_again(tx, MEND)
+            return outbox.receivers_waited_for(tx)
+
+        try:
+            names = await Patient(self._store, self._sleep).write(work)
+        except Stopping:
+            return
+        for name in names:
             if name in self._receivers:
                 self.wake(name)
                 continue
             await self._give_up(name, "the settings do not name this receiver any more")
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._waits.until(deferLater(self._reactor, seconds, lambda: None))
 
     async def _give_up(self, name: str, problem: str) -> None:
         now = self._now()
@@ -226,7 +237,7 @@ class Outbox(Service):
         now = self._reactor.seconds()
         wait = self._wrote.get(receiver.name, float("-inf")) + receiver.spacing - now
         if wait > 0:
-            await self._waits.until(deferLater(self._reactor, wait, lambda: None))
+            await self._sleep(wait)
 
     async def _record(self, receiver: Receiver, item: Item, verdict: Verdict) -> None:
         now, name = self._now(), receiver.name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from types import SimpleNamespace
 from typing import Any, cast
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +39,9 @@ class FakeDeployer:
         self.deployed.append(turn.deploy.id)
         return ()
 
+    async def bound_logs(self) -> None:
+        """There are none."""
+
     def stop(self) -> None:
         """Nothing runs."""
 
@@ -56,8 +60,15 @@ class Workshops(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.memory = Clock(), MemoryStore()
         self.deployer = FakeDeployer(self.memory.store)
+        self.workshop = self.made()
+        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+        self.workshop.startService()
+        self.addCleanup(lambda: self.successResultOf(self.workshop.stopService()))
+
+    def made(self) -> Workshop:
+        """A workshop on the archive, which has not started."""
         others: Any = SimpleNamespace(stop=lambda: None, host_names=("web1",))
-        self.workshop = Workshop(
+        return Workshop(
             self.clock,
             Settings(trusts=(Trust((), ("github.com/acme/*",)),)),
             self.memory.store,
@@ -70,12 +81,28 @@ class Workshops(SynchronousTestCase):
             others,
             self.clock.seconds,
         )
-        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
-        self.workshop.startService()
-        self.addCleanup(lambda: self.successResultOf(self.workshop.stopService()))
 
     def write(self, work: Work[Any]) -> Any:
         return self.successResultOf(self.memory.store.write(work))
+
+
+class Recovery(Workshops):
+    def test_a_database_that_cannot_be_read_at_first(self) -> None:
+        """What waits is deployed once it can be: a start does not end with the first failure."""
+        number = self.write(lambda tx: queued(tx).id)
+        self.successResultOf(self.workshop.stopService())
+        errors = [sqlite3.OperationalError("disk I/O error")]
+        read = self.memory.store.read
+
+        def fails_once(work: Work[Any]) -> Deferred[Any]:
+            return fail(errors.pop()) if errors else read(work)
+
+        self.patch(Store, "read", lambda _, work: fails_once(work))
+        again = self.made()
+        again.startService()
+        self.clock.pump([1.0] * 20)
+        self.successResultOf(again.stopService())
+        self.assertEqual(self.deployer.deployed, [number])
 
 
 class Freezes(Workshops):

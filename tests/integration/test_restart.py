@@ -184,6 +184,7 @@ class Restart(Integration):
         self.addCleanup(deaf.close)
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         daemon.settings = daemon.settings.replace(str(self.folder / "githost"), url)
+        daemon.settings += "allow_http = true\n"
         daemon.start()
         for number in (2, 3):
             daemon.push(commit, number=str(number))
