@@ -22,12 +22,12 @@ from integralgit.deploy.git import GitError
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
     CANCELLED_EARLY,
+    NOT_AGAIN,
     Cancelled,
     Moved,
     Outcome,
     ScriptFailed,
     Skipped,
-    not_again,
     why_failed,
 )
 from integralgit.deploy.plan import Refused
@@ -178,7 +178,7 @@ class Deployer:
     ) -> tuple[str, ...]:
         """Record a deploy's end, at that time or now, after what was found out earlier.
 
-        It is queued again if the machine went down, once. Gives its location if something waits there.
+        It is queued again if the machine went down. Gives its location if something waits there.
         """
         number, location, size = deploy.id, deploy.location, self._log_size(deploy.id)
         finished = self._now() if at is None else at
@@ -187,10 +187,9 @@ class Deployer:
             reason = outcome.reason
             if outcome.roll_back:
                 reason = f"{reason}; {go_back(tx, deploys.known(tx, number), self._now())}"
-            if outcome.state is State.INTERRUPTED:
-                before = deploys.enqueue_interrupted(tx, number, self._now())
-                if before is not None:
-                    reason = f"{reason}; {not_again(before)}"
+            is_cut_off = outcome.state is State.INTERRUPTED
+            if is_cut_off and not deploys.enqueue_interrupted(tx, number, self._now()):
+                reason = f"{reason}; {NOT_AGAIN}"
             deploys.end(
                 tx,
                 number,

@@ -12,6 +12,7 @@ from integralgit.deploy.plan import Refused
 from integralgit.deploy.room import hindrance
 from integralgit.deploy.script import KILLED, WRAPPER_KILLED, ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.settings import Trust
 
@@ -38,6 +39,12 @@ class Outcome(msgspec.Struct, frozen=True):
     roll_back: bool = False
 
 
+#: Why an interrupted deploy is not queued again.
+NOT_AGAIN = (
+    f"it is not queued again, for that was {MOST_INTERRUPTED} times in a row; if the script restarts"
+    " this server, let what supervises it end the server only, and not the script (for systemd:"
+    " KillMode=process)"
+)
 CANCELLED_EARLY = Outcome(State.CANCELLED, "cancelled before its script ran")
 
 
@@ -89,15 +96,6 @@ def script_outcome(ended: ScriptEnd, timeout: float | None) -> Outcome:
         hint = _MEANING.get(ended.code, "")
         return Outcome(State.FAILED, f"the script failed with {how}{hint}", ended.code)
     return Outcome(State.SUCCEEDED, None, 0)
-
-
-def not_again(before: int) -> str:
-    """Why an interrupted deploy is not queued again, after that one was interrupted, too."""
-    return (
-        f"so it was in deploy {before}, and it is not queued again; if the script restarts this"
-        " server, let what supervises it end the server only, and not the script (for systemd:"
-        " KillMode=process)"
-    )
 
 
 def why_failed(error: Exception, location: str) -> str:

@@ -32,6 +32,8 @@ from integralgit.journal.store import Transaction, newest_of
 KEPT, KEPT_FOR = 500, 365 * 86400.0
 #: How many are forgotten in one transaction, so that none takes long.
 PRUNED_AT_ONCE = 100
+#: How often in a row a deploy is begun that is cut off each time.
+MOST_INTERRUPTED = 5
 
 _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, created, reason, commit_id,"
@@ -232,38 +234,34 @@ def enqueue_again(
     return enqueue(tx, entry, now)
 
 
-def enqueue_interrupted(tx: Transaction, number: int, now: float) -> int | None:
-    """Queue a deploy again that the machine went down under, unless a newer one waits for the same.
+def enqueue_interrupted(tx: Transaction, number: int, now: float) -> bool:
+    """Queue a deploy again that was cut off in its script, unless a newer one waits for the same.
 
-    Whichever it is, its script is told of what this one has brought. Where the
-    deploy before it was interrupted at the same commit, the script may be what
-    ends everything, and would for ever: none is queued, and that deploy is given.
+    Whichever it is, its script is told of what this one has brought. False
+    where it was cut off `MOST_INTERRUPTED` times in a row at the same commit:
+    the script may be what ends everything, and would for ever.
     """
     one = known(tx, number)
     next_one = waiting_for_the_same(tx, one)
     if next_one is None:
-        before = _interrupted_before(tx, one)
-        if before is not None:
-            return before
+        if _is_in_vain(tx, one):
+            return False
         next_one = enqueue_again(tx, one, now, host=one.host, location=one.location)
     tx.execute(
         "UPDATE deploys SET previous_commit = ?, head = ? WHERE id = ? AND head IS NULL",
         (one.previous_commit, one.head, next_one),
     )
-    return None
+    return True
 
 
-def _interrupted_before(tx: Transaction, deploy: Deploy) -> int | None:
-    """The deploy that ran before this one at its location, if it was interrupted at the same commit."""
-    row = tx.one(
-        "SELECT id, state, commit_id FROM deploys WHERE location = ? AND id < ?"
-        " AND started IS NOT NULL ORDER BY id DESC LIMIT 1",
-        (deploy.location, deploy.id),
-    )
-    if row is None or deploy.commit is None or row[1:] != (State.INTERRUPTED, deploy.commit):
-        return None
-    number: int = row[0]
-    return number
+def _is_in_vain(tx: Transaction, deploy: Deploy) -> bool:
+    """Whether the deploys that ran before this one at its location were cut off at the same commit."""
+    before = tx.execute(
+        "SELECT state, commit_id FROM deploys WHERE location = ? AND id < ?"
+        " AND started IS NOT NULL ORDER BY id DESC LIMIT ?",
+        (deploy.location, deploy.id, MOST_INTERRUPTED - 1),
+    ).fetchall()
+    return before == [(State.INTERRUPTED, deploy.commit or "")] * (MOST_INTERRUPTED - 1)
 
 
 def _is_newer(deploy: int) -> str:

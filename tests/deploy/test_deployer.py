@@ -21,6 +21,7 @@ from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
+from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
@@ -241,25 +242,23 @@ class Ending(SynchronousTestCase):
             *(nothing, reactor.seconds, lambda deploy: "", nothing),
         )
 
-    def test_interrupted_twice(self) -> None:
-        """A deploy that is cut off, and was before, is not queued again, and says what may end it."""
+    def test_interrupted_again_and_again(self) -> None:
+        """A deploy that is cut off each time is not queued for ever, and says what may end it."""
         self.successResultOf(self.store.write(queued))
-        for number, waits in ((1, ("/srv/site",)), (2, ())):
-            begun = self.successResultOf(
-                self.store.write(
-                    partial(
-                        lambda tx, one: deploys.begin(tx, deploys.known(tx, one), 1.0), one=number
-                    )
-                )
-            )
+        for number in range(1, MOST_INTERRUPTED + 1):
+
+            def begin(tx: Transaction, one: int = number) -> Deploy:
+                return deploys.begin(tx, deploys.known(tx, one), 1.0)
+
+            begun = self.successResultOf(self.store.write(begin))
             found_out = partial(deploys.note, deploy=number, commit="1" * 40)
-            ending = self.deployer._end(
-                begun, script_outcome(ScriptEnd(None), None), earlier=found_out
-            )
-            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(ending)), waits)
-        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, 2)))
+            outcome = script_outcome(ScriptEnd(None), None)
+            ending = self.deployer._end(begun, outcome, earlier=found_out)
+            waits = self.successResultOf(Deferred.fromCoroutine(ending))
+            self.assertEqual(waits, ("/srv/site",) if number < MOST_INTERRUPTED else ())
+        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, number)))
         self.assertEqual(ended.state, State.INTERRUPTED)
-        self.assertIn("so it was in deploy 1", ended.reason or "")
+        self.assertIn("5 times in a row", ended.reason or "")
         self.assertIn("KillMode=process", ended.reason or "")
 
     def test_a_log_that_cannot_be_looked_at(self) -> None:

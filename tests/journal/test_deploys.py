@@ -324,24 +324,21 @@ class Queue(Archive):
         self.assertEqual(interrupt(again), [newer, other])
 
     def test_interrupted_again(self) -> None:
-        """Of one commit, the second that is interrupted in a row is not queued again, and says of which."""
+        """Of one commit, the fifth that is interrupted in a row is not queued again."""
 
-        def interrupt(number: int, commit: str) -> int | None:
+        def interrupt(number: int, commit: str) -> bool:
             self.begin(number)
             self.write(lambda tx: deploys.note(tx, number, commit=commit))
-            before = self.write(lambda tx: deploys.enqueue_interrupted(tx, number, 200.0))
+            is_queued = self.write(lambda tx: deploys.enqueue_interrupted(tx, number, 200.0))
             self.end(number, State.INTERRUPTED)
-            return before
+            return is_queued
 
-        first = self.enqueue()
-        self.assertEqual([interrupt(first, ONE), interrupt(2, ONE)], [None, first])
-        self.assertEqual(self.states(), dict.fromkeys((1, 2), State.INTERRUPTED))
         self.enqueue()
-        self.assertEqual([interrupt(3, TWO), interrupt(4, TWO)], [None, 3])
+        self.assertEqual([interrupt(n, ONE) for n in (1, 2, 3)], [True] * 3)
+        self.assertEqual([interrupt(n, TWO) for n in range(4, 9)], [*[True] * 4, False])
+        self.assertEqual(self.states(), dict.fromkeys(range(1, 9), State.INTERRUPTED))
         self.enqueue()
-        self.begin(5)
-        self.enqueue()
-        self.assertIsNone(self.write(lambda tx: deploys.enqueue_interrupted(tx, 5, 300.0)))
+        self.assertTrue(interrupt(9, ONE))
 
     def test_what_an_interrupted_deploy_has_brought(self) -> None:
         """Where HEAD was before it is known to the deploy that takes its place, a newer one, too."""
