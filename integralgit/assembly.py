@@ -111,6 +111,7 @@ def _build(reactor: Any, settings: Settings, file: str | None, *, is_logged: boo
     known = Known(
         keys, files, access_token(state), hidden.accounts(settings), hidden.doorbells(settings)
     )
+    _warn_of_patterns(settings)
     return assemble(reactor, settings, state, known, None if is_logged else log_observer(state))
 
 
@@ -292,6 +293,19 @@ def assemble(
         settings.umask,
         observer,
     )
+
+
+def _warn_of_patterns(settings: Settings) -> None:
+    """A name without its git host in front is taken for one, and would never match."""
+    for pattern in (one for trust in settings.trusts for one in trust.repos):
+        host = pattern.partition("/")[0]
+        if host != "localhost" and not set(".:*?") & set(host):
+            log.warn(
+                "repos has {pattern}: it is for a git host called {host}; write the host in front,"
+                " such as github.com/acme/*, if it is another one",
+                pattern=pattern,
+                host=host,
+            )
 
 
 def _say_where(known: Known, addresses: Addresses, state: Path, names: tuple[str, ...]) -> None:

@@ -31,15 +31,11 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def repositories(value: object) -> tuple[str, ...]:
-    """Patterns of identities, which begin with the git host.
-
-    A bare name may be a git host of one's own network, but then more than one name follows.
-    """
+    """Patterns of identities, which begin with the git host; one that can match nothing is refused."""
     patterns = texts(value)
     for pattern in patterns:
-        git_host, *rest = pattern.split("/")
-        is_host = git_host == "localhost" or any(c in git_host for c in ".:*?")
-        if "://" in pattern or not (is_host or len(rest) > 1 or "**" in rest):
+        host, *rest = pattern.split("/")
+        if "://" in pattern or ("**" not in pattern and not (host and any(rest) and rest[-1])):
             raise ValueError(
                 f"has {pattern!r}; write the git host and the full name, such as github.com/acme/*"
             )

@@ -325,9 +325,9 @@ class TrustTableTests(SynchronousTestCase):
         """A bound or a URL that could never mean a repository or a location stops the start."""
         for key, value, said in (
             ("repos", ["https://github.com/acme/*"], "write the git host and the full name"),
-            ("repos", ["acme/site"], "write the git host and the full name"),
-            ("repos", ["acme/*"], "such as github.com/acme/*"),
             ("repos", ["site"], "write the git host and the full name"),
+            ("repos", ["*"], "such as github.com/acme/*"),
+            ("repos", ["github.com/"], "such as github.com/acme/*"),
             ("branches", ["refs/heads/main"], "write the name of the branch alone, such as main"),
             ("locations", ["srv/*"], "matches no location"),
             ("locations", ["/srv/www/"], "matches no location"),
@@ -339,6 +339,7 @@ class TrustTableTests(SynchronousTestCase):
             self.assertIn(said, told)
         for key, pattern in (
             ("repos", "gitea/acme/*"),
+            ("repos", "gitea/*"),
             ("repos", "gitea/**"),
             ("repos", "gitea:3000/site"),
             ("repos", "localhost/site"),

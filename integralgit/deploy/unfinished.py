@@ -32,6 +32,8 @@ Keep = Callable[[Sequence[str]], Awaitable[None]]
 #: While files are changed, and from then on until they are on the disk.
 NOTE, DONE = "integralgit-update", "integralgit-updated"
 NOTHING = "nothing"
+#: What no branch is called.
+DETACHED = "-"
 _REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch", "--sparse"]
 
 
@@ -76,7 +78,7 @@ def _lines(path: str) -> list[str]:
 
 def _is_of_this_boot(lines: list[str]) -> bool:
     """Whether the machine has not been started anew since a note with these lines was made."""
-    return lines[3:] == [boot_id()]
+    return lines[3:4] == [boot_id()]
 
 
 def settled(folder: Path) -> None:
@@ -100,12 +102,22 @@ class Unfinished:
     git: Git
     say: Callable[[str], None]
 
-    def begin(self, branch: str, before: str | None, to: str) -> None:
+    def begin(
+        self,
+        branch: str,
+        before: str | None,
+        to: str,
+        *,
+        local: str | None = None,
+        on_branch: str | None = None,
+    ) -> None:
         """From now on files are changed, on the way from one commit, or from nothing, to another.
 
-        Raises `OSError` where that cannot be noted.
+        `local` is where the branch is until then, and `on_branch` where HEAD
+        is. Raises `OSError` where that cannot be noted.
         """
-        text = "\n".join([branch, before or NOTHING, to, boot_id()])
+        lines = [branch, before or NOTHING, to, boot_id(), local or NOTHING, on_branch or DETACHED]
+        text = "\n".join(lines)
         # What is there says nothing any more, and may be a file of an earlier version.
         self.void()
         try:
@@ -188,13 +200,19 @@ class Unfinished:
             self.void()
         return completed
 
-    async def take_back(self, in_thread: InThread, keep: Keep | None = None) -> None:
-        """Bring the files back to what they were before an update that cannot be completed.
+    async def take_back(self, in_thread: InThread, keep: Keep | None = None) -> bool:
+        """Bring all back to what it was before an update that cannot be completed.
 
         `keep` is given the files that are neither as before nor as wanted;
-        without it, nobody but git has been there. Raises `GitError`.
+        without it, nobody but git has been there. False where an earlier
+        version has not noted where the branch was. Raises `GitError`.
         """
-        branch, before, to = self._cut_off()[:3]
+        lines = self._cut_off()
+        branch, before, to = lines[:3]
+        is_there = await self.git.try_("rev-parse", "--verify", "--quiet", "HEAD")
+        has_moved = is_there.out.decode().strip() == to
+        if has_moved and len(lines) < 6:
+            return False
         start = None if before == NOTHING else before
         added = [one.path for one in await changes(self.git, start, to) if one.kind == "A"]
         if keep is not None:
@@ -202,17 +220,26 @@ class Unfinished:
             await keep([path for path in added if path in kept])
         # Before anything is written, for it may be that the disk is full of them.
         await in_thread(remove, self.git.folder or "", added)
-        is_there = await self.git.try_("rev-parse", "--verify", "--quiet", "HEAD")
-        has_moved = is_there.out.decode().strip() == to
         if start is None:
             await self.git.run("read-tree", "--empty")
-            if has_moved:
-                await self.git.run("update-ref", "-d", f"refs/heads/{branch}")
         else:
             await self._complete(to, start, keep or _keep_nothing)
-            if has_moved:
-                await self.git.run("update-ref", "HEAD", start)
+        if has_moved:
+            await self._put_refs_back(branch, start, *lines[4:6])
         self.void()
+        return True
+
+    async def _put_refs_back(
+        self, branch: str, before: str | None, local: str, on_branch: str
+    ) -> None:
+        if on_branch != DETACHED:
+            await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{on_branch}")
+        elif before is not None:
+            await self.git.run("update-ref", "--no-deref", "HEAD", before)
+        if local != NOTHING:
+            await self.git.run("update-ref", f"refs/heads/{branch}", local)
+        else:
+            await self.git.run("update-ref", "-d", f"refs/heads/{branch}")
 
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""

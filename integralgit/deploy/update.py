@@ -48,6 +48,10 @@ def _was_refused(error: GitError) -> bool:
     return "Aborting" in error.said.splitlines()
 
 
+class _HalfDone(GitError):
+    """git could not write all of the files, and has moved HEAD and the branch all the same."""
+
+
 class Updated(msgspec.Struct, frozen=True):
     """Where HEAD stood before an update (None before the first commit), and where after."""
 
@@ -140,7 +144,8 @@ class Update:
             if error.was_ended or self._unfinished.leads_to(tips.branch):
                 raise
             self.say(f"It cannot be completed ({error}), and is taken back first.")
-            await self._unfinished.take_back(self.in_thread, keep)
+            if not await self._unfinished.take_back(self.in_thread, keep):
+                raise
             return None
 
     async def _see_that_the_branch_can_be(self, branch: str) -> None:
@@ -330,7 +335,8 @@ class Update:
         overwrite a file of the user's, an ignored one too.
         """
         before = found.head
-        self._unfinished.begin(branch, before, to)
+        local, on_branch = found.local, found.on_branch
+        self._unfinished.begin(branch, before, to, local=local, on_branch=on_branch)
         try:
             option = "--no-overwrite-ignore" if keep else "--force"
             checking_out = Deferred.fromCoroutine(self._check_out(found, branch, to, option))
@@ -343,7 +349,9 @@ class Update:
         except GitError as error:
             # Once the files are back, there may be room again.
             no_room = hindrance(self.checkout.location, error.said)
-            if _was_refused(error) or not await self._may_have_begun(before, to):
+            if _was_refused(error) or not (
+                isinstance(error, _HalfDone) or await self._may_have_begun(before, to)
+            ):
                 self._unfinished.void()
             elif error.was_ended or not await self._is_taken_back():
                 self.say("The update was left half done; the next deploy completes it.")
@@ -362,11 +370,12 @@ class Update:
     async def _is_taken_back(self) -> bool:
         """Whether the files could be put back; the first error is the one to be told."""
         try:
-            await self._unfinished.take_back(self.in_thread)
+            is_back = await self._unfinished.take_back(self.in_thread)
         except (GitError, OSError):
             return False
-        self.say("The files that had changed by then were put back.")
-        return True
+        if is_back:
+            self.say("The files that had changed by then were put back.")
+        return is_back
 
     async def _check_out(self, found: Found, branch: str, to: str, *options: str) -> None:
         """Put HEAD on the branch, and the branch on the commit; raises `GitError` where files are missing."""
@@ -376,23 +385,11 @@ class Update:
         if ended.code:
             raise GitError("checkout", ended)
         if complains(ended) and await self._is_incomplete(found.head, to):
-            await self._put_refs_back(found, branch)
-            raise GitError("checkout", ended)
+            raise _HalfDone("checkout", ended)
 
     async def _is_incomplete(self, before: str | None, to: str) -> bool:
         edited = (await self.checkout.status()).edited
         return any(one.path in edited for one in await changes(self.checkout.git, before, to))
-
-    async def _put_refs_back(self, found: Found, branch: str) -> None:
-        git = self.checkout.git
-        if found.on_branch is not None:
-            await git.run("symbolic-ref", "HEAD", f"refs/heads/{found.on_branch}")
-        elif found.head is not None:
-            await git.run("update-ref", "--no-deref", "HEAD", found.head)
-        if found.local is not None:
-            await git.run("update-ref", f"refs/heads/{branch}", found.local)
-        else:
-            await git.run("update-ref", "-d", f"refs/heads/{branch}")
 
     async def _follow_remote(self, branch: str) -> None:
         """Let the local branch follow the remote one, for people who work in the checkout."""

@@ -296,13 +296,17 @@ def known_again(tx: Transaction, repo: str, now: float) -> RepositoryRecord:
 def called(tx: Transaction, name: str) -> list[str]:
     """The identities of the repositories that a name may mean, whatever its case.
 
-    The one that has that identity, or else all of which it is the end.
+    The one that has that identity, or else all of which it is the end. A name of
+    three parts that begins with a host is an identity in full, and no end.
     """
     if repository(tx, name) is not None:
         return [name]
     known, wanted = spellings(tx), name.lower()
     if wanted in known:
         return [known[wanted]]
+    host, *rest = wanted.split("/")
+    if len(rest) > 1 and "." in host:
+        return []
     return sorted(repo for lower, repo in known.items() if lower.endswith(f"/{wanted}"))
 
 

@@ -208,8 +208,9 @@ class Pages:
         """
         found = await self.store.read(lambda tx: deliveries.called(tx, name))
         if len(found) > 1:
-            names = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
-            raise HTTPError(404, f"Several repositories are called {name[:200]}: {names}.")
+            raise HTTPError(
+                404, f"Several repositories are called {name[:200]}; write more of the name."
+            )
         return found[0] if found else None
 
     # Errors

@@ -220,10 +220,10 @@ def config_note(record: RepositoryRecord) -> str:
     return ""
 
 
-def coming_change(deployment: Deployment, config: str | None, before: Deploy | None) -> str | None:
-    """What the next deploy will do otherwise than the newest one of that host did, as a sentence.
+def coming_change(deployment: Deployment, before: Deploy | None) -> str | None:
+    """Where the next deploy will go otherwise than the newest one of that host did, as a sentence.
 
-    `config` is the commit of the config in use. None where nothing is known to change.
+    None where nothing is known to change.
     """
     if before is None:
         return None
@@ -232,13 +232,10 @@ def coming_change(deployment: Deployment, config: str | None, before: Deploy | N
         changes.append(f"the branch {deployment.branch} instead of {before.branch}")
     if deployment.location != before.location:
         changes.append(f"to {deployment.location} instead of {before.location}")
-    start = f"The next push to {deployment.branch}, or “Deploy now”, will deploy"
-    if changes:
-        return f"{start} {', '.join(changes)}."
-    if config is None or before.config_commit == config:
+    if not changes:
         return None
-    old = (before.config_commit or "")[:12]
-    return f"{start} by the config {config[:12]}; deploy {before.id} went by {old}."
+    start = f"The next push to {deployment.branch}, or “Deploy now”, will deploy"
+    return f"{start} {', '.join(changes)}."
 
 
 def duration(deploy: Json, now: float) -> str:

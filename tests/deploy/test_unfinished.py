@@ -41,7 +41,7 @@ class Notes(SynchronousTestCase):
         """Its text is its name's, which a journal brings back with what was changed after it (threat 70)."""
         for before, said in ((ONE, ONE), (None, "nothing")):
             self.begin("feature/of-some-length", before)
-            text = f"feature/of-some-length\n{said}\n{TWO}\n{boot_id()}"
+            text = f"feature/of-some-length\n{said}\n{TWO}\n{boot_id()}\nnothing\n-"
             self.assertEqual(os.readlink(self.note), text)
 
     def test_it_says_nothing_once_the_update_has_ended(self) -> None:

@@ -21,6 +21,7 @@ from integralgit.deploy.git import Git, GitError, git_environment
 from integralgit.deploy.plan import Refused
 from integralgit.deploy.source import Source
 from integralgit.deploy.spawn import spawner
+from integralgit.deploy.unfinished import Unfinished
 from integralgit.deploy.update import Update, Updated
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.names import Repository
@@ -452,6 +453,29 @@ class Updates(TestCase):
             await self.update(branch="dev")
         self.assertEqual(git(self.www, "branch", "--list"), "* main")
         self.assertEqual(self.tree(), {"a.txt": b"two\n"})
+
+    async def test_another_branch_that_cannot_be_written(self) -> None:
+        """What was cut off after git had moved HEAD to it is taken back, to where each branch was."""
+        first = await self.start()
+        git(self.www, "checkout", "--quiet", "-b", "dev")
+        git(self.www, "commit", "--quiet", "--allow-empty", "-m", "Mine")
+        mine = git(self.www, "rev-parse", "HEAD")
+        git(self.www, "checkout", "--quiet", "main")
+        odd = self.with_odd_link(**{"a.txt": "two\n"})
+        git(self.upstream.work, "push", "--quiet", "origin", "main:dev")
+        git(self.www, "fetch", "--quiet", "origin")
+        nobody: Any = None
+        Unfinished(self.www / ".git", nobody, nobody).begin(
+            "dev", first, odd, local=mine, on_branch="main"
+        )
+        git(self.www, "update-ref", "refs/heads/dev", odd)
+        git(self.www, "symbolic-ref", "HEAD", "refs/heads/dev")
+        fixed = self.upstream.commit({"b.txt": "fixed\n"})
+        result = await self.update()
+        self.assertIn("is taken back first", result.said)
+        self.assertEqual(result.updated, Updated(first, fixed))
+        self.assertEqual(git(self.www, "rev-parse", "dev"), mine)
+        self.assertEqual(git(self.www, "status", "--porcelain"), "")
 
     async def test_what_was_cut_off_and_cannot_be_completed(self) -> None:
         """It is taken back for another commit, and what is neither is kept aside; for the same it fails."""

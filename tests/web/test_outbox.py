@@ -90,9 +90,9 @@ class OutboxPage(SynchronousTestCase):
 
         self.successResultOf(self.memory.store.write(fill))
         told = [one["said"] for one in self.values()["waiting"]]
-        self.assertEqual(told, ["failed: Deploy 7 of <x> failed", "running: Deploy 7 runs"])
+        self.assertEqual(told, ["Deploy 7 of <x> failed", "Deploy 7 runs"])
         page = self.page()
-        self.assertIn("message <bdi>failed: Deploy 7 of &lt;x&gt; failed</bdi>", page)
+        self.assertIn("<td><bdi>Deploy 7 of &lt;x&gt; failed</bdi>", page)
         self.assertNotIn("msg_1", page)
 
     def test_page(self) -> None:

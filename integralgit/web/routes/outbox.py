@@ -18,15 +18,13 @@ from integralgit.web.pages import Json, timestamp
 class _Said(msgspec.Struct):
     """What is read of something in the outbox: a message has a title, a status a description."""
 
-    event: str = ""
     title: str = ""
-    state: str = ""
     description: str = ""
 
     @property
     def line(self) -> str:
         """It in one line."""
-        return ": ".join(filter(None, (self.event or self.state, self.title or self.description)))
+        return self.title or self.description
 
 
 def item_json(item: Item) -> Json:

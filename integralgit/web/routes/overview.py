@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys, freezes, refusals
-from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, StoredPush, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
@@ -173,8 +173,17 @@ def _delivery_json(tx: Transaction, delivery: StoredDelivery) -> pages.Json:
 def _not_deployed(tx: Transaction, repo: str) -> list[pages.Json]:
     """Why the newest push of a repository, or its newest deploy, has changed nothing."""
     latest = deliveries.newest_deliveries(tx, repo, LATEST)
-    delivery = next((one for one in latest if one.pushes), None)
-    return pages.why_not_deployed(delivery, next(iter(deploys.newest(tx, repo, 1)), None))
+    delivery = next((one for one in latest if any(map(_is_of_a_branch, one.pushes))), None)
+    deploy = next(iter(deploys.newest(tx, repo, 1)), None)
+    if delivery is not None and deploy is not None and deploy.created > delivery.received:
+        # Somebody, or a look, has deployed since.
+        delivery = None
+    return pages.why_not_deployed(delivery, deploy)
+
+
+def _is_of_a_branch(push: StoredPush) -> bool:
+    """Whether it brought commits to a branch: of a tag, nobody expects a deploy."""
+    return push.ref.startswith("refs/heads/") and not push.deleted
 
 
 def _live(web: Pages, tx: Transaction, record: RepositoryRecord) -> list[pages.Json]:
@@ -199,7 +208,7 @@ def _live_at(
         "branch": deployment.branch,
         "last_good": web.deploy_json(tx, good.id) if good else None,
         "changed_by": web.deploy_json(tx, changed.id) if changed else None,
-        "next": pages.coming_change(deployment, record.good_commit, before),
+        "next": pages.coming_change(deployment, before),
     }
 
 
