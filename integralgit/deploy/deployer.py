@@ -138,9 +138,11 @@ class Deployer:
             outcome = await self._outcome(run, turn, give_way, ahead)
         except Moved as moved:
             run.say(str(moved))
-            await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
-            assert deploy.location is not None
-            return deploy.location, moved.deployment.location
+            if deploy.id not in self._cancelled:
+                await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
+                assert deploy.location is not None
+                return deploy.location, moved.deployment.location
+            outcome = CANCELLED_EARLY
         except (Stopping, NoRoom) as cut_off:
             # Where a script has run, the next server finds it, and its status.
             if deploy.id in self._scripts:
@@ -180,7 +182,7 @@ class Deployer:
 
         It is queued again if the machine went down. Gives its location if something waits there.
         """
-        number, location, size = deploy.id, deploy.location, self._log_size(deploy.id)
+        number, location, size = deploy.id, deploy.location, self._logs.known_size(deploy.id)
         finished = self._now() if at is None else at
 
         def end(tx: Transaction) -> bool:
@@ -223,13 +225,6 @@ class Deployer:
             reason=deploys.readable(outcome.reason or ""),
         )
         return (location,) if more and location is not None else ()
-
-    def _log_size(self, deploy: int) -> int | None:
-        """None where it cannot be looked at: a deploy ends all the same."""
-        try:
-            return self._logs.size(deploy)
-        except OSError:
-            return None
 
     async def _outcome(
         self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
@@ -358,8 +353,9 @@ class Deployer:
         number = run.deploy.id
         if await self._store.read(lambda tx: deploys.is_to_end(tx, number)):
             self._cancelled.add(number)
-        is_cancelled = number in self._cancelled
-        outcome, at = await self._scripts.follow(run, record, is_cancelled=is_cancelled)
+        outcome, at = await self._scripts.follow(
+            run, record, is_cancelled=lambda: number in self._cancelled
+        )
         check = await self._store.read(lambda tx: deploys.check_of(tx, number))
         if check is None or outcome.state is not State.SUCCEEDED:
             return outcome, at
@@ -401,7 +397,7 @@ class Deployer:
         for number in await self._in_thread(self._logs.larger_than, self._settings.max_log):
             size = await self._store.read(partial(deploys.log_size, deploy=number))
             if size is not None:
-                self._logs.cut(number, size)
+                await self._in_thread(self._logs.cut, number, size)
 
     def stop(self) -> None:
         """Leave scripts running, and end every other wait with `Stopping`."""

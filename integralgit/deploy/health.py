@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from integralgit.deploy.outcome import Outcome
 from integralgit.deploy.run import Run, Waits
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys
+from integralgit.journal import deploys, freezes
 from integralgit.journal.events import Check, Deploy, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import public_url
@@ -157,7 +157,7 @@ def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:
     if deploy.trigger is Trigger.ROLLBACK:
         return "a roll-back is not rolled back"
     newer = deploys.waiting_for_the_same(tx, deploy)
-    if newer is not None:
+    if newer is not None and freezes.freeze_of(tx, deploy.repo, now) is None:
         return f"deploy {newer} waits for the same and is newer, so nothing is rolled back"
     good = deploys.last_good(tx, deploy)
     if good is None or good.commit is None:

@@ -144,6 +144,8 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
         raise Refused("no [[trust]] of the server's settings covers the repository")
     if None not in violations:
         raise Refused(str(violations[0]))
+    if one.location != deploy.location and deploy.trigger is Trigger.ROLLBACK:
+        raise Skipped(f"the config has nothing for {deploy.location} any more")
     if one.location != deploy.location:
         raise Moved(one)
     return one

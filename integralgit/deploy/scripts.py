@@ -40,7 +40,7 @@ from integralgit.deploy.spawn import Spawn
 from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
-from integralgit.journal.events import Deploy, RunningScript
+from integralgit.journal.events import Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction
 from integralgit.settings import Settings
@@ -249,7 +249,7 @@ class Scripts:
         return ended
 
     async def follow(
-        self, run: Run, record: RunningScript, *, is_cancelled: bool
+        self, run: Run, record: RunningScript, *, is_cancelled: Callable[[], bool]
     ) -> tuple[Outcome, float | None]:
         """Follow a script that the server before us started; how it ended, and when.
 
@@ -263,14 +263,19 @@ class Scripts:
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._running[deploy.id] = script
-            if record.ending is not None or is_cancelled:
+            if record.ending is not None or is_cancelled():
                 script.stop(record.ending or CANCEL)
             ended = await self._until_end(script, deploy.id, record.deadline)
         else:
             status, ending = script.status(), record.ending
-            if status is None and ending is None and record.boot_id == boot_id():
+            if status is None and ending is None and is_cancelled():
+                ending = CANCEL
+            elif status is None and ending is None and record.boot_id == boot_id():
                 ending = KILLED
             ended = ScriptEnd(status, ending, left_behind=still_runs(record))
+        if any(one.name == "script" and one.state is not StepState.RUNNING for one in steps):
+            # Its log says so already; what it waited for was its health.
+            return script_outcome(ended, record.timeout), script.ended_at()
         outcome = self._outcome(run, ended, beginning, record.timeout)
         return outcome, script.ended_at()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_no_config, why_not
 from integralgit.deploy.inbox import as_sent, entries_of, known_deployments
 from integralgit.deploy.outcome import heading
@@ -83,6 +85,9 @@ def share(
     for deploy in {one.branch: one for one in waiting}.values():
         for one in known:
             if one.branch != deploy.branch or (one.branch, one) in goals:
+                continue
+            to_wait = replace(deploy, location=one.location)
+            if deploys.waiting_for_the_same(tx, to_wait) is not None:
                 continue
             if not deploys.was_there(tx, deploy, one.location):
                 deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)

@@ -204,7 +204,8 @@ class Workshop(Service):
                 if not self._stopping:
                     again = f"deploy {deploy.id}"
                     self._later(again, WORK_AGAIN, lambda _: self._follow(deploy, script))
-            self.wake(location)
+            else:
+                self.wake(location)
 
         self._locations.follow(location, follow)
 
@@ -215,12 +216,12 @@ class Workshop(Service):
             record = deploys.script_of(tx, deploy.id)
             assert deploy.host is not None and deploy.location is not None
             if record is not None and self._deployer.has_begun(record):
-                log_size = self._logs.size(deploy.id)
+                log_size = self._logs.known_size(deploy.id) or 0
                 deploys.complete_update(tx, record, self._now(), log_size)
                 scripts.append((deploy, record))
             elif deploys.is_to_end(tx, deploy.id):
                 state, reason = CANCELLED_EARLY.state, CANCELLED_EARLY.reason
-                size = self._logs.size(deploy.id)
+                size = self._logs.known_size(deploy.id)
                 deploys.end(tx, deploy.id, state, self._now(), reason=reason, log_size=size)
             else:
                 deploys.place(

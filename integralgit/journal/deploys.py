@@ -47,7 +47,7 @@ _SCRIPT = "deploy, pid, start_ticks, boot_id, deadline, ending, previous_commit,
 _WAITING = "INDEXED BY deploys_waiting WHERE state = 'queued'"
 
 #: Repository, branch and location: of what waits for the same, only the newest stays.
-_Place = tuple[str, str, str | None]
+_Place = tuple[str, str, str | None, bool]
 
 
 def _deploy(row: tuple[Any, ...]) -> Deploy:
@@ -144,8 +144,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> _Place:
-        """What it waits for."""
-        return self.repo, self.branch, self.location
+        """What it waits for, and whether it goes back to the last good commit."""
+        return self.repo, self.branch, self.location, self.rolls_back is not None
 
 
 def enqueue(tx: Transaction, entry: Entry, now: float) -> int:
@@ -272,11 +272,18 @@ def _rolls_back(deploy: int) -> str:
     return f"deploy {deploy}, a roll-back, takes its place; that stays until the next push"
 
 
-def _coalesce(tx: Transaction, repo: str, branch: str, location: str | None, now: float) -> int:
-    """Of the deploys that wait for the same, of which there is one, leave the newest; its number."""
+def _coalesce(
+    tx: Transaction, repo: str, branch: str, location: str | None, goes_back: bool, now: float
+) -> int:
+    """Of the deploys that wait for the same, of which there is one, leave the newest; its number.
+
+    What brings the last good commit back after one that was not healthy is
+    none of the others: a freeze holds those, and not it.
+    """
     where, values = "location = ? AND repo = ? AND branch = ?", [location, repo, branch]
     if location is None:
         where, values = "location IS NULL AND repo = ? AND branch = ?", [repo, branch]
+    where += f" AND rolls_back IS {'NOT ' if goes_back else ''}NULL"
     row = tx.one(
         "SELECT group_concat(id, ' '), min(CASE WHEN head IS NOT NULL THEN id END)"
         f" FROM deploys {_WAITING} AND {where}",
@@ -325,7 +332,8 @@ def place(tx: Transaction, deploy: int, host: str, location: str, branch: str, n
     tx.execute("DELETE FROM steps WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM scripts WHERE deploy = ?", (deploy,))
     tx.execute("DELETE FROM checks WHERE deploy = ?", (deploy,))
-    if _coalesce(tx, before.repo, branch, location, now) == deploy:
+    goes_back = before.rolls_back is not None
+    if _coalesce(tx, before.repo, branch, location, goes_back, now) == deploy:
         tx.emit(DeployChanged(deploy, before.repo, State.QUEUED))
 
 

@@ -122,6 +122,8 @@ class Choosing(SynchronousTestCase):
             choose(deploy(), [DEV, moved], [ANYTHING])
         self.assertEqual(raised.exception.deployment, moved)
         self.assertEqual(str(raised.exception), "the config moved it to /srv/new")
+        with self.assertRaisesRegex(Skipped, "has nothing for /srv/site any more"):
+            choose(deploy(trigger=Trigger.ROLLBACK), [DEV, moved], [ANYTHING])
 
     def test_locations_that_change_places(self) -> None:
         """A deploy goes where its branch goes, though its location is there for another one."""
@@ -260,6 +262,23 @@ class Ending(SynchronousTestCase):
         self.assertEqual(ended.state, State.INTERRUPTED)
         self.assertIn("5 times in a row", ended.reason or "")
         self.assertIn("KillMode=process", ended.reason or "")
+
+    def test_cancelled_while_it_moves(self) -> None:
+        """A deploy that was cancelled does not go on where a new config has it."""
+        one = Deployment("web1", "/srv/new", "main")
+
+        async def moves(*_: object) -> Outcome:
+            raise Moved(one)
+
+        begun = self.successResultOf(
+            self.store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0))
+        )
+        self.patch(Deployer, "_outcome", moves)
+        self.deployer._cancelled.add(begun.id)
+        turn: Any = SimpleNamespace(deploy=begun)
+        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn)))
+        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, begun.id)))
+        self.assertEqual((ended.state, ended.location), (State.CANCELLED, "/srv/site"))
 
     def test_a_log_that_cannot_be_looked_at(self) -> None:
         """It ends all the same, and nobody knows how large its log is."""

@@ -18,8 +18,8 @@ from integralgit.deploy.health import (
 )
 from integralgit.deploy.run import Stopping, Waits
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys
-from integralgit.journal.events import Check, Deploy, State, Trigger
+from integralgit.journal import deploys, freezes
+from integralgit.journal.events import Check, Deploy, Freeze, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
 from tests.archive import queued
@@ -166,6 +166,18 @@ class GoingBack(SynchronousTestCase):
             "deploy 3 waits for the same and is newer, so nothing is rolled back",
         )
         self.assertEqual(self.known(3).state, State.QUEUED)
+
+    def test_a_newer_push_is_frozen(self) -> None:
+        """It waits for the end of the freeze, and the last good commit comes back meanwhile."""
+        self.ended("a")
+        number = self.running("b")
+        self.queue("c")
+        one = Freeze(self.known(number).repo, "a release", 0.0, None)
+        self.write(lambda tx: freezes.freeze(tx, one))
+        self.assertEqual(self.go_back(number), "deploy 4 rolls back to aaaaaaaaaaaa")
+        self.queue("d")
+        states = [self.known(number).state for number in (3, 4, 5)]
+        self.assertEqual(states, [State.SUPERSEDED, State.QUEUED, State.QUEUED])
 
     def test_a_roll_back(self) -> None:
         """A roll-back never rolls back again."""

@@ -224,7 +224,7 @@ class Prepared(SynchronousTestCase):
         os.write(ours.log, log)
         record = RunningScript(number, 2**22 + 1, 1, boot or boot_id(), 1000.0)
         outcome, _ = self.successResultOf(
-            Deferred.fromCoroutine(self.scripts.follow(ours, record, is_cancelled=False))
+            Deferred.fromCoroutine(self.scripts.follow(ours, record, is_cancelled=lambda: False))
         )
         return outcome, (logs / f"{number}.log").read_bytes()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
-from integralgit.journal import deliveries
+from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.hub import Hub
+from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
 from integralgit.names import Repository
 from integralgit.settings import Settings, Trust
@@ -65,7 +67,7 @@ class Workshops(SynchronousTestCase):
         self.workshop.startService()
         self.addCleanup(lambda: self.successResultOf(self.workshop.stopService()))
 
-    def made(self) -> Workshop:
+    def made(self, logs: Logs | None = None) -> Workshop:
         """A workshop on the archive, which has not started."""
         others: Any = SimpleNamespace(stop=lambda: None, host_names=("web1",))
         return Workshop(
@@ -73,7 +75,7 @@ class Workshops(SynchronousTestCase):
             Settings(trusts=(Trust((), ("github.com/acme/*",)),)),
             self.memory.store,
             Hub(),
-            others,
+            logs or others,
             others,
             cast(Any, FakeLooks(self.memory.store)),
             others,
@@ -101,6 +103,30 @@ class Recovery(Workshops):
         again = self.made()
         again.startService()
         self.clock.pump([1.0] * 20)
+        self.successResultOf(again.stopService())
+        self.assertEqual(self.deployer.deployed, [number])
+
+    def test_a_log_that_cannot_be_looked_at(self) -> None:
+        """What was cut off is queued again and ends as it was to, all else is deployed."""
+        number = self.write(lambda tx: queued(tx, location="/srv/other").id)
+
+        def cancelled(tx: Transaction) -> None:
+            one = queued(tx).id
+            deploys.begin(tx, deploys.known(tx, one), 1.0)
+            deploys.want_cancelled(tx, one)
+
+        self.write(cancelled)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+
+        def size(logs: Logs, deploy: int) -> int:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(Logs, "size", size)
+        self.successResultOf(self.workshop.stopService())
+        again = self.made(Logs(folder))
+        again.startService()
+        self.clock.advance(0)
         self.successResultOf(again.stopService())
         self.assertEqual(self.deployer.deployed, [number])
 
