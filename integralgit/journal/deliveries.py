@@ -206,23 +206,29 @@ def refs_to_look_at(tx: Transaction, repo: str) -> list[tuple[str, bool]]:
 def ignore_pushes(tx: Transaction, repo: str, ref: str, deleted: bool, reason: str) -> None:
     """After a look, all pushes to a ref that waited for it are still ignored, for that reason."""
     which, values = "repo = ? AND look AND ref = ? AND deleted = ?", (repo, ref, deleted)
-    tx.execute(
-        f"UPDATE pushes SET outcome = 'ignored', reason = ? WHERE {which}", (reason, *values)
+    # Nearly all say that already, of which a storm brings thousands.
+    others = tx.execute(
+        f"SELECT delivery FROM pushes WHERE {which} AND reason <> ?", (*values, reason)
     )
-    _tell_why_ignored(tx, f"SELECT delivery FROM pushes WHERE {which}", values)
-    tx.execute(f"UPDATE pushes SET look = 0 WHERE {which}", values)
+    changed = [delivery for (delivery,) in others]
+    tx.execute(
+        f"UPDATE pushes SET outcome = 'ignored', reason = ?, look = 0 WHERE {which}",
+        (reason, *values),
+    )
+    _tell_why_ignored(tx, changed)
     tx.emit(RepositoryChanged(repo))
 
 
-def _tell_why_ignored(tx: Transaction, which: str, values: Sequence[object]) -> None:
+def _tell_why_ignored(tx: Transaction, numbers: Sequence[int]) -> None:
     """Let those deliveries that are ignored say why their pushes are, each reason once."""
-    tx.execute(
-        "UPDATE deliveries SET reason = (SELECT coalesce(group_concat(reason, '; '), '') FROM"
-        " (SELECT reason FROM pushes WHERE delivery = deliveries.id AND reason <> ''"
-        " GROUP BY reason ORDER BY min(id)))"
-        f" WHERE outcome = 'ignored' AND id IN ({which})",
-        values,
-    )
+    for part in in_parts(numbers):
+        tx.execute(
+            "UPDATE deliveries SET reason = (SELECT coalesce(group_concat(reason, '; '), '') FROM"
+            " (SELECT reason FROM pushes WHERE delivery = deliveries.id AND reason <> ''"
+            " GROUP BY reason ORDER BY min(id)))"
+            f" WHERE outcome = 'ignored' AND id IN ({', '.join('?' * len(part))})",
+            part,
+        )
 
 
 def repositories_to_look_at(tx: Transaction) -> list[str]:
@@ -242,7 +248,7 @@ def decide_push(tx: Transaction, push: StoredPush, outcome: str, reason: str) ->
             (reason, push.delivery),
         )
     else:
-        _tell_why_ignored(tx, "?", (push.delivery,))
+        _tell_why_ignored(tx, [push.delivery])
     tx.emit(RepositoryChanged(push.repo))
 
 
