@@ -116,7 +116,7 @@ def why_failed(error: Exception, location: str) -> str:
     return said
 
 
-def heading(deploy: Deploy, found: Sequence[Deployment]) -> Deployment | None:
+def goal_of(deploy: Deploy, found: Sequence[Deployment]) -> Deployment | None:
     """Where a deploy goes by the config: its location, or its host's; best where its branch goes."""
     here = [one for one in found if one.location == deploy.location]
     moved = [one for one in found if one.host == deploy.host]
@@ -130,7 +130,7 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
     Raises `Skipped` where it says nothing, `Moved` where it names another
     location, and `Refused` where the server's settings do not allow it.
     """
-    one = heading(deploy, found)
+    one = goal_of(deploy, found)
     if one is None:
         elsewhere = any(one.branch == deploy.branch for one in found)
         reason = f"the config has nothing for {deploy.location} any more"

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_no_config, why_not
 from integralgit.deploy.inbox import as_sent, entries_of, known_deployments
-from integralgit.deploy.outcome import heading
+from integralgit.deploy.outcome import goal_of
 from integralgit.hooks.delivery import Push
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal import deliveries, deploys
@@ -81,7 +81,7 @@ def share(
         (one for one in deploys.unfinished(tx) if one.repo == record.repo and _is_shared(one)),
         key=lambda one: one.id,
     )
-    goals = [(one.branch, heading(one, known)) for one in waiting]
+    goals = [(one.branch, goal_of(one, known)) for one in waiting]
     for deploy in {one.branch: one for one in waiting}.values():
         for one in known:
             if one.branch != deploy.branch or (one.branch, one) in goals:
