@@ -24,7 +24,7 @@ from integralgit.deploy.source import source_of
 from integralgit.deploy.workshop import Workshop
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
-from integralgit.journal.events import Deploy, Trigger
+from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.store import Store, Transaction
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
 from integralgit.settings import Settings
@@ -181,7 +181,7 @@ class Poll(Service):
         await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", now))
         record = await self._store.read(lambda tx: deliveries.known(tx, identity))
         source = source_of(repo, self._settings.trusts_for(repo), record.provider)
-        found = await self._store.read(lambda tx: self._found(tx, identity))
+        found = self._found(record)
         branches = {one.branch for one in found}
         before = await self._store.read(
             lambda tx: {branch: deliveries.seen(tx, identity, branch) for branch in branches}
@@ -196,16 +196,15 @@ class Poll(Service):
 
         def work(tx: Transaction) -> list[str]:
             # A look may have brought a new config meanwhile.
-            return compare(
-                tx, identity, self._host_names, self._found(tx, identity), tips, before, now
-            )
+            known = self._found(deliveries.known(tx, identity))
+            return compare(tx, identity, self._host_names, known, tips, before, now)
 
         for location in await self._store.write(work):
             self._workshop.wake(location)
 
-    def _found(self, tx: Transaction, identity: str) -> tuple[Deployment, ...]:
+    def _found(self, record: RepositoryRecord) -> tuple[Deployment, ...]:
         """This host's deployments by the config in use, as far as it can be used."""
         try:
-            return known_deployments(deliveries.known(tx, identity), self._host_names) or ()
+            return known_deployments(record, self._host_names) or ()
         except ConfigError:
             return ()
