@@ -24,7 +24,7 @@ from integralgit.journal import deploys
 from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Transaction
+from integralgit.journal.store import Store, Transaction
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.archive import queued
@@ -229,20 +229,27 @@ class ScriptOutcomes(SynchronousTestCase):
         )
 
 
+def deployer_of(
+    reactor: FakeProcesses, store: Store, logs: Logs, settings: Settings | None = None
+) -> Deployer:
+    """A deployer that goes nowhere: only what it does at the ends of deploys can be asked of it."""
+    nothing: Any = None
+    return Deployer(
+        reactor,
+        settings or Settings(),
+        *(nothing, nothing, store, logs, nothing),
+        Children(reactor, reactor.spawn),
+        {},
+        *(in_no_thread, reactor.seconds, lambda deploy: "", nothing),
+    )
+
+
 class Ending(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = MemoryStore().store
         reactor, folder = FakeProcesses(), Path(self.mktemp())
         folder.mkdir()
-        nothing: Any = None
-        self.deployer = Deployer(
-            reactor,
-            Settings(),
-            *(nothing, nothing, self.store, Logs(folder), nothing),
-            Children(reactor, reactor.spawn),
-            {},
-            *(nothing, reactor.seconds, lambda deploy: "", nothing),
-        )
+        self.deployer = deployer_of(reactor, self.store, Logs(folder))
 
     def test_interrupted_again_and_again(self) -> None:
         """A deploy that is cut off each time is not queued for ever, and says what may end it."""
@@ -316,15 +323,7 @@ class NoFiles(SynchronousTestCase):
         """A deploy waits in the queue where no more files can be opened."""
         reactor, store, logs = FakeProcesses(), MemoryStore().store, Logs(Path(self.mktemp()))
         logs._folder.mkdir()
-        nothing: Any = None
-        deployer = Deployer(
-            reactor,
-            Settings(),
-            *(nothing, nothing, store, logs, nothing),
-            Children(reactor, reactor.spawn),
-            {},
-            *(nothing, reactor.seconds, lambda deploy: "", nothing),
-        )
+        deployer = deployer_of(reactor, store, logs)
         errors = [
             (OSError(errno.EMFILE, "Too many open files"), State.QUEUED),
             (PermissionError(errno.EACCES, "Permission denied"), State.FAILED),
@@ -351,15 +350,7 @@ class GrowingLogs(SynchronousTestCase):
         """A log that has grown too much since its deploy ended is cut to what it was then (threat 67)."""
         reactor, store, logs = FakeProcesses(), MemoryStore().store, Logs(Path(self.mktemp()))
         logs._folder.mkdir()
-        nothing: Any = None
-        deployer = Deployer(
-            reactor,
-            Settings(max_log=10),
-            *(nothing, nothing, store, logs, nothing),
-            Children(reactor, reactor.spawn),
-            {},
-            *(in_no_thread, reactor.seconds, lambda deploy: "", nothing),
-        )
+        deployer = deployer_of(reactor, store, logs, Settings(max_log=10))
 
         def ended_and_running(tx: Transaction) -> None:
             for location, size in (("/srv/a", 5), ("/srv/b", 15), ("/srv/c", None)):

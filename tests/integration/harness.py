@@ -161,6 +161,14 @@ class Upstream:
         return git(self.work, "rev-parse", "HEAD")
 
 
+def stage_odd_link(work: Path) -> None:
+    """Stage a link, as `link`, that no file system takes: its text is longer than any (symlink(2))."""
+    text = work.parent / "text-of-a-link"
+    text.write_text("t" * 5000)
+    blob = git(work, "hash-object", "-w", str(text))
+    git(work, "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+
+
 @define
 class Answer:
     """An HTTP answer, its body read."""

@@ -23,7 +23,7 @@ from integralgit.deploy.submodules import is_safe
 from integralgit.deploy.unfinished import NOTE
 from integralgit.deploy.update import Update
 from integralgit.names import Repository
-from tests.integration.harness import Upstream, git
+from tests.integration.harness import Upstream, git, stage_odd_link
 
 RESCUE = "refs/integralgit/rescue/7"
 ALLOW = ("-c", "protocol.file.allow=always")
@@ -141,11 +141,8 @@ class Submodules(TestCase):
     async def test_one_that_cannot_be_written(self) -> None:
         """The deploy fails as often as it is tried, and no submodule is left half checked out (threat 48)."""
         good = self.library.commit({"lib.txt": "good\n"})
-        text = self.folder / "text"
-        text.write_text("t" * 5000)
         work = self.library.work
-        blob = git(work, "hash-object", "-w", str(text))
-        git(work, "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+        stage_odd_link(work)
         git(work, "commit", "--quiet", "-m", "A link that no file system takes")
         git(work, "push", "--quiet", "origin", "main")
         odd = git(work, "rev-parse", "HEAD")

@@ -25,7 +25,7 @@ from integralgit.deploy.unfinished import Unfinished
 from integralgit.deploy.update import Update, Updated
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.names import Repository
-from tests.integration.harness import Upstream, git
+from tests.integration.harness import Upstream, git, stage_odd_link
 
 RESCUE = "refs/integralgit/rescue/7"
 
@@ -404,11 +404,8 @@ class Updates(TestCase):
     def with_odd_link(self, **files: str | None) -> str:
         """A commit of a link that no file system takes, and of those files."""
         self.upstream.commit(files)
-        text = self.folder / "text"
-        text.write_text("t" * 5000)
         work = self.upstream.work
-        blob = git(work, "hash-object", "-w", str(text))
-        git(work, "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+        stage_odd_link(work)
         git(work, "commit", "--quiet", "--amend", "--no-edit")
         git(work, "push", "--quiet", "--force", "origin", "main")
         commit = git(work, "rev-parse", "HEAD")
