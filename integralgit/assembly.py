@@ -26,21 +26,21 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from integralgit.background import Background
-from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
-from integralgit.deploy.disks import Disks, in_own_thread
-from integralgit.deploy.git import Git, git_environment
-from integralgit.deploy.mirror import Mirrors
 from integralgit.deploy.poll import Poll
-from integralgit.deploy.spawn import spawner
-from integralgit.deploy.visits import Visits
 from integralgit.deploy.workshop import Workshop
 from integralgit.hooks.receive import Key
 from integralgit.journal import store
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.refusals import Refusals
+from integralgit.location.disks import Disks, in_own_thread
+from integralgit.location.git import Git, git_environment
+from integralgit.location.mirror import Mirrors
+from integralgit.location.visits import Visits
+from integralgit.processes.child import Children
+from integralgit.processes.spawn import spawner
 from integralgit.report.health import prober
 from integralgit.report.http import Http, client
 from integralgit.report.outbox import Outbox, Receiver

@@ -20,7 +20,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
 
-from integralgit.deploy.lock import lock_holder, try_lock
+from integralgit.location.lock import lock_holder, try_lock
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import BoundedSite
 

@@ -77,7 +77,7 @@ def makeService(options: Options) -> IntegralGit:
     from twisted.internet import reactor
 
     from integralgit.assembly import build
-    from integralgit.deploy.spawn import keep_descriptors
+    from integralgit.processes.spawn import keep_descriptors
 
     keep_descriptors()
     go_by_steady_clock(reactor)

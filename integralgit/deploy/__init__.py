@@ -1,6 +1,6 @@
 """THE WORKSHOP: from an accepted push to a deployed location.
 
-`decide` and `plan` are pure: what a push means here, and what a checkout
-needs. `workshop` keeps the queue moving, `deployer` tells the story of one
-deploy, and git and the script run as `child` processes.
+`decide` is pure: what a push means here. `workshop` keeps the queue moving,
+`deployer` tells the story of one deploy, `bring` has its checkout brought
+forward, and `scripts` lets its script run.
 """

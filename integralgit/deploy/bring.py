@@ -9,22 +9,23 @@ from attrs import define
 from msgspec.structs import replace
 
 from integralgit.background import InThread
-from integralgit.deploy.bounds import check_place
-from integralgit.deploy.checkout import Checkout, Tips, read_config
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.decide import why_no_config
-from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
-from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Run
-from integralgit.deploy.source import source_of
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.update import Changing, Update, Updated
-from integralgit.deploy.visit import Place, Visit
-from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
+from integralgit.location.bounds import check_place
+from integralgit.location.checkout import Checkout, Tips
+from integralgit.location.config import read_config
+from integralgit.location.git import GitError
+from integralgit.location.plan import Refused
+from integralgit.location.source import source_of
+from integralgit.location.update import Changing, Update, Updated
+from integralgit.location.visit import Place, Visit
+from integralgit.location.visits import Visits
 from integralgit.names import Repository
 from integralgit.settings import Trust
 

@@ -8,13 +8,13 @@ from functools import partial
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from integralgit.deploy.mirror import Mirrors, Outdated
 from integralgit.deploy.settle import share
-from integralgit.deploy.source import source_of
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
 from integralgit.journal import deliveries
 from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.store import Store, Transaction
+from integralgit.location.mirror import Mirrors, Outdated
+from integralgit.location.source import source_of
 from integralgit.names import Repository
 from integralgit.settings import Settings
 

@@ -16,9 +16,7 @@ from twisted.logger import Logger
 
 from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
-from integralgit.deploy.child import Children
 from integralgit.deploy.configs import Configs, Looks
-from integralgit.deploy.git import GitError
 from integralgit.deploy.health import Health, Probe, check_of, go_back
 from integralgit.deploy.outcome import (
     CANCELLED_EARLY,
@@ -30,21 +28,23 @@ from integralgit.deploy.outcome import (
     Skipped,
     why_failed,
 )
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom, is_no_room, is_out_of_files
 from integralgit.deploy.run import Patient, Run, Stopping, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
-from integralgit.deploy.update import Updated
-from integralgit.deploy.visit import Visit
-from integralgit.deploy.visits import Visits
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
+from integralgit.location.git import GitError
+from integralgit.location.plan import Refused
+from integralgit.location.room import NoRoom, is_no_room, is_out_of_files
+from integralgit.location.update import Updated
+from integralgit.location.visit import Visit
+from integralgit.location.visits import Visits
 from integralgit.names import parse_repository
+from integralgit.processes.child import Children
 from integralgit.settings import Settings
 
 T = TypeVar("T")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from integralgit.deploy.decide import why_not
-from integralgit.deploy.git import GitError
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import hindrance
 from integralgit.deploy.script import KILLED, WRAPPER_KILLED, ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.location.git import GitError
+from integralgit.location.plan import Refused
+from integralgit.location.room import hindrance
 from integralgit.settings import Trust
 
 #: What asks for the commit of a branch, and not for whatever is deployed at a location.

@@ -17,15 +17,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from integralgit.background import Background
-from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import known_deployments
-from integralgit.deploy.mirror import Mirrors
-from integralgit.deploy.source import source_of
 from integralgit.deploy.workshop import Workshop
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.store import Store, Transaction
+from integralgit.location.git import GitError
+from integralgit.location.mirror import Mirrors
+from integralgit.location.source import source_of
 from integralgit.names import CONFIG_BRANCH, Repository, parse_repository
 from integralgit.settings import Settings
 

@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from integralgit.deploy.child import cancel
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
+from integralgit.processes.child import cancel
 
 T = TypeVar("T")
 log = Logger()

@@ -17,7 +17,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from integralgit.deploy.child import GRACE, cancel, exit_code, group_is_alive, members, signal_group
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom, is_out_of_files
-from integralgit.deploy.spawn import Spawn, Watch
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
+from integralgit.location.plan import Refused
+from integralgit.location.room import NoRoom, is_out_of_files
+from integralgit.processes.child import GRACE, cancel, exit_code
+from integralgit.processes.groups import boot_id, group_is_alive, members, signal_group, start_ticks
+from integralgit.processes.spawn import Spawn, Watch
 
 #: `trap :` and not `trap ''`: an ignored signal would be inherited by the script.
 #: The script's copy of the lock is closed, so that a daemon it leaves behind does not hold it.
@@ -153,27 +154,6 @@ def _fault(location: str, line: bytes, runs_itself: bool) -> str | None:
     if b"/" in interpreter and not (os.path.isfile(program) and os.access(program, os.X_OK)):
         return f"its first line asks for {os.fsdecode(interpreter)}, which is no program here"
     return None
-
-
-@cache
-def boot_id() -> str:
-    """The id of this boot of the machine (proc(5), `/proc/sys/kernel/random/boot_id`)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot, or None if none of that pid runs.
-
-    proc(5), `/proc/<pid>/stat`, field 22; together with the pid it names a process.
-    One that has ended may have a pid still, until its parent asks for its end.
-    """
-    try:
-        with open(f"/proc/{pid:d}/stat", "rb", buffering=0) as file:
-            stat = file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in b"ZX" else int(fields[19])
 
 
 def still_runs(record: RunningScript) -> bool:

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from integralgit.deploy.child import cancel
 from integralgit.deploy.health import check_of
 from integralgit.deploy.outcome import (
     CANCEL,
@@ -23,26 +22,26 @@ from integralgit.deploy.outcome import (
     Outcome,
     script_outcome,
 )
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom, is_out_of_files
 from integralgit.deploy.run import Marks, Run, Waits, heading
 from integralgit.deploy.script import (
     KILLED,
     Script,
     ScriptEnd,
-    boot_id,
     interpreter_of,
     script_environment,
-    start_ticks,
     still_runs,
 )
-from integralgit.deploy.spawn import Spawn
-from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction
+from integralgit.location.plan import Refused
+from integralgit.location.room import NoRoom, is_out_of_files
+from integralgit.location.update import Updated
+from integralgit.processes.child import cancel
+from integralgit.processes.groups import boot_id, start_ticks
+from integralgit.processes.spawn import Spawn
 from integralgit.settings import Settings
 
 log = Logger()

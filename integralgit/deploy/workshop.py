@@ -15,26 +15,26 @@ from twisted.logger import Logger
 from integralgit.background import Background
 from integralgit.deploy import acts
 from integralgit.deploy.acts import Conflict
-from integralgit.deploy.child import Children, cancel
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
-from integralgit.deploy.git import GitError
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.outcome import CANCELLED_EARLY
-from integralgit.deploy.room import NoRoom
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import Turn, take
-from integralgit.deploy.visit import Place, Visit
-from integralgit.deploy.visits import Visits
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes
 from integralgit.journal.events import ConfigRead, Deploy, Event, Freeze, RunningScript, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
+from integralgit.location.git import GitError
+from integralgit.location.room import NoRoom
+from integralgit.location.visit import Place, Visit
+from integralgit.location.visits import Visits
 from integralgit.names import parse_repository
+from integralgit.processes.child import Children, cancel
 from integralgit.settings import Settings
 
 log = Logger()

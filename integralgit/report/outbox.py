@@ -17,13 +17,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from integralgit.background import Background
-from integralgit.deploy.child import cancel
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.run import Patient, Stopping, Waits
 from integralgit.journal import outbox
 from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pause
 from integralgit.journal.hub import Hub
 from integralgit.journal.store import Store, Transaction
+from integralgit.processes.child import cancel
 from integralgit.report.answers import DAY, MEND, Told, Verdict, judge
 
 log = Logger()

@@ -9,15 +9,15 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.child import Exit
 from integralgit.deploy.configs import Configs, Looks, fault
-from integralgit.deploy.git import GitError
-from integralgit.deploy.mirror import Mirrors, Outdated
-from integralgit.deploy.source import Source
 from integralgit.hooks.delivery import Delivery
 from integralgit.hostconfig.resolve import ConfigError
 from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
+from integralgit.location.git import GitError
+from integralgit.location.mirror import Mirrors, Outdated
+from integralgit.location.source import Source
 from integralgit.names import Repository
+from integralgit.processes.child import Exit
 from integralgit.settings import Settings
 from integralgit.testing import MemoryStore
 from tests.archive import stored

@@ -13,11 +13,8 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.deploy.child import Children
 from integralgit.deploy.deployer import LOGS_LOOK, Deployer
 from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
@@ -25,6 +22,9 @@ from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction
+from integralgit.location.plan import Refused
+from integralgit.location.room import NoRoom
+from integralgit.processes.child import Children
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
 from tests.archive import queued

@@ -14,20 +14,19 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import script as module
-from integralgit.deploy.child import GRACE, signal_group
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.room import NoRoom
 from integralgit.deploy.script import (
     Script,
     ScriptEnd,
-    boot_id,
     interpreter_of,
     script_environment,
-    start_ticks,
     still_runs,
 )
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript, State, Trigger
+from integralgit.location.plan import Refused
+from integralgit.location.room import NoRoom
+from integralgit.processes.child import GRACE
+from integralgit.processes.groups import boot_id, signal_group, start_ticks
 from tests.fakes import FakeProcess, FakeProcesses
 
 #: Prints its arguments and its environment as JSON, and ends with 7.

@@ -15,16 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy import script as module
 from integralgit.deploy import scripts as scripts_module
 from integralgit.deploy.outcome import Cancelled, Outcome
-from integralgit.deploy.plan import Refused
 from integralgit.deploy.run import Patient, Run, Waits
-from integralgit.deploy.script import Script, boot_id
+from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import EMPTIED, Scripts
-from integralgit.deploy.update import Updated
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
 from integralgit.journal.events import RunningScript, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store
+from integralgit.location.plan import Refused
+from integralgit.location.update import Updated
+from integralgit.processes.groups import boot_id
 from integralgit.settings import Settings
 from integralgit.testing import MemoryStore
 from tests.archive import queued

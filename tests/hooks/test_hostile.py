@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide
-from integralgit.deploy.source import Source, source_of
 from integralgit.hooks.delivery import Rejected
 from integralgit.hooks.receive import receive
+from integralgit.location.source import Source, source_of
 from integralgit.names import Repository, repository_of_url
 from integralgit.settings import Trust
 from tests.hooks.senders import (

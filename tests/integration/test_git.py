@@ -16,15 +16,17 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from integralgit.deploy.checkout import Checkout, look, open_location
-from integralgit.deploy.child import Children
-from integralgit.deploy.git import Git, GitError, git_environment
-from integralgit.deploy.mirror import Mirrors, Outdated
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.source import Source
-from integralgit.deploy.spawn import spawner
-from integralgit.deploy.update import Update
+from integralgit.location.checkout import Checkout
+from integralgit.location.folders import open_location
+from integralgit.location.git import Git, GitError, git_environment
+from integralgit.location.mirror import Mirrors, Outdated
+from integralgit.location.plan import Refused
+from integralgit.location.refs import look
+from integralgit.location.source import Source
+from integralgit.location.update import Update
 from integralgit.names import CONFIG_BRANCH, Repository
+from integralgit.processes.child import Children
+from integralgit.processes.spawn import spawner
 from tests.integration.harness import Upstream, git
 
 SITE = Repository("github.com", "acme/site")

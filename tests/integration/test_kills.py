@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from integralgit.deploy import leftovers, unfinished
+from integralgit.location import leftovers, unfinished
 from tests.integration.harness import Daemon, Integration, eventually, git
 
 #: Notes who begins and who ends, and whether another one still runs.

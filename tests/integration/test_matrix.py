@@ -31,21 +31,21 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
-from integralgit.deploy import leftovers, unfinished
 from integralgit.deploy.bring import LOCK_RETRY
-from integralgit.deploy.child import Children, Exit
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
-from integralgit.deploy.disks import Disks, in_own_thread
-from integralgit.deploy.git import Git, git_environment
-from integralgit.deploy.mirror import Mirrors
-from integralgit.deploy.spawn import spawner
 from integralgit.deploy.turn import Turn, take
-from integralgit.deploy.visits import Visits
 from integralgit.journal import deliveries, deploys
 from integralgit.journal.events import Deploy, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
+from integralgit.location import leftovers, unfinished
+from integralgit.location.disks import Disks, in_own_thread
+from integralgit.location.git import Git, git_environment
+from integralgit.location.mirror import Mirrors
+from integralgit.location.visits import Visits
+from integralgit.processes.child import Children, Exit
+from integralgit.processes.spawn import spawner
 from integralgit.report.health import prober
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore

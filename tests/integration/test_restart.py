@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from integralgit.deploy.child import group_is_alive
+from integralgit.processes.groups import group_is_alive
 from tests.integration.harness import (
     PATIENCE,
     ROOT,

@@ -21,7 +21,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from integralgit.deploy.spawn import Leader, keep_descriptors, spawner
+from integralgit.processes.spawn import Leader, keep_descriptors, spawner
 
 #: Prints what a process finds at its start.
 LOOK = """

@@ -10,19 +10,20 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from integralgit.deploy.checkout import Checkout, open_location
-from integralgit.deploy.child import Children
-from integralgit.deploy.disks import in_own_thread
-from integralgit.deploy.git import Git, git_environment
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.replaced import ASIDE
-from integralgit.deploy.script import boot_id
-from integralgit.deploy.source import Source
-from integralgit.deploy.spawn import spawner
-from integralgit.deploy.submodules import is_safe
-from integralgit.deploy.unfinished import NOTE
-from integralgit.deploy.update import Update
+from integralgit.location.checkout import Checkout
+from integralgit.location.disks import in_own_thread
+from integralgit.location.folders import open_location
+from integralgit.location.git import Git, git_environment
+from integralgit.location.plan import Refused
+from integralgit.location.replaced import ASIDE
+from integralgit.location.source import Source
+from integralgit.location.submodules import is_safe
+from integralgit.location.unfinished import NOTE
+from integralgit.location.update import Update
 from integralgit.names import Repository
+from integralgit.processes.child import Children
+from integralgit.processes.groups import boot_id
+from integralgit.processes.spawn import spawner
 from tests.integration.harness import Upstream, git, stage_odd_link
 
 RESCUE = "refs/integralgit/rescue/7"

@@ -15,16 +15,18 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from integralgit.deploy.checkout import Checkout, Tips, open_location, read_config
-from integralgit.deploy.child import Children
-from integralgit.deploy.git import Git, GitError, git_environment
-from integralgit.deploy.plan import Refused
-from integralgit.deploy.source import Source
-from integralgit.deploy.spawn import spawner
-from integralgit.deploy.unfinished import Unfinished
-from integralgit.deploy.update import Update, Updated
 from integralgit.hostconfig.resolve import ConfigError
+from integralgit.location.checkout import Checkout, Tips
+from integralgit.location.config import read_config
+from integralgit.location.folders import open_location
+from integralgit.location.git import Git, GitError, git_environment
+from integralgit.location.plan import Refused
+from integralgit.location.source import Source
+from integralgit.location.unfinished import Unfinished
+from integralgit.location.update import Update, Updated
 from integralgit.names import Repository
+from integralgit.processes.child import Children
+from integralgit.processes.spawn import spawner
 from tests.integration.harness import Upstream, git, stage_odd_link
 
 RESCUE = "refs/integralgit/rescue/7"

@@ -11,10 +11,10 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.bring import LATE_COMMIT, Bring
-from integralgit.deploy.checkout import Checkout, Tips
 from integralgit.deploy.run import Run
 from integralgit.journal.events import Deploy
 from integralgit.journal.store import Work
+from integralgit.location.checkout import Checkout, Tips
 from integralgit.testing import MemoryStore
 from tests.archive import queued
 

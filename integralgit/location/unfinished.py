@@ -1,0 +1,307 @@
+"""An update that was cut off, by a kill or a power failure, is completed by the next one, or taken back.
+
+Before git changes files, a note in the git folder says from which commit to
+which. Nothing of the user's was in the way then, so what stands half changed
+on that way is ours; files elsewhere are not touched. Where somebody has gone on
+working there since, the note is void, or what is neither of the two commits'
+is kept under a rescue ref first.
+
+Until what git has changed is on the disk, the note stands under another name:
+where the machine has been started anew since, files may have lost what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from attrs import define
+
+from integralgit.background import InThread
+from integralgit.location.changes import Change, changes, edited_since
+from integralgit.location.git import Git
+from integralgit.location.rescue import above, remove
+from integralgit.names import is_branch, is_commit
+from integralgit.processes.groups import boot_id
+
+Keep = Callable[[Sequence[str]], Awaitable[None]]
+
+#: While files are changed, and from then on until they are on the disk.
+NOTE, DONE = "integralgit-update", "integralgit-updated"
+NOTHING = "nothing"
+#: What no branch is called.
+DETACHED = "-"
+_REMOVE = ["rm", "--force", "--quiet", "--ignore-unmatch", "--sparse"]
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """An update that had been cut off, with the commit from which it came, if there was one."""
+
+    before: str | None
+
+
+def _have_changed(root: str, some: Iterable[Change], since: int) -> bool:
+    """Whether one of the files below `root` was written or removed since then, in nanoseconds."""
+    return any(
+        _changed_at(os.path.join(root, one.path), was_there=one.kind != "A") >= since
+        for one in some
+    )
+
+
+def _changed_at(path: str, *, was_there: bool) -> int:
+    try:
+        return os.lstat(path).st_ctime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        # The folder tells when it went.
+        return _changed_at(os.path.dirname(path), was_there=True) if was_there else 0
+    except OSError:
+        # git could not look at it either.
+        return 0
+
+
+async def _keep_nothing(paths: Sequence[str]) -> None:
+    """Nobody has been there to whom these could belong."""
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a note; none where there is none."""
+    try:
+        return os.readlink(path).split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return Path(path).read_text("utf-8", "replace").rstrip("\n").split("\n")
+
+
+def _is_of_this_boot(lines: list[str]) -> bool:
+    """Whether the machine has not been started anew since a note with these lines was made."""
+    return lines[3:4] == [boot_id()]
+
+
+def settled(folder: Path) -> None:
+    """What had ended in the checkout of that git folder since the machine was started is on the disk."""
+    with suppress(OSError):
+        if _is_of_this_boot(_lines(f"{folder}/{DONE}")):
+            os.unlink(f"{folder}/{DONE}")
+
+
+@define
+class Unfinished:
+    """The note of one checkout; `folder` is its git folder.
+
+    The note is a link that leads nowhere, and its text is the link's: a file
+    system that keeps a journal, or writes copies, brings names and links back
+    after a power failure in the order in which they were made. So nobody has to
+    wait for the disk: where a change of git's has outlived it, the note has too.
+    """
+
+    folder: Path
+    git: Git
+    say: Callable[[str], None]
+
+    def begin(
+        self,
+        branch: str,
+        before: str | None,
+        to: str,
+        *,
+        local: str | None = None,
+        on_branch: str | None = None,
+    ) -> None:
+        """From now on files are changed, on the way from one commit, or from nothing, to another.
+
+        `local` is where the branch is until then, and `on_branch` where HEAD
+        is. Raises `OSError` where that cannot be noted.
+        """
+        lines = [branch, before or NOTHING, to, boot_id(), local or NOTHING, on_branch or DETACHED]
+        text = "\n".join(lines)
+        # What is there says nothing any more, and may be a file of an earlier version.
+        self.void()
+        try:
+            os.symlink(text, self._path(NOTE))
+        except OSError:
+            # Some file systems know no links; they keep no journal either.
+            Path(self._path(NOTE)).write_text(text)
+
+    def is_under_way(self) -> bool:
+        """Whether files have begun to change, and are not yet what they should be."""
+        return os.path.lexists(self._path(NOTE))
+
+    def leads_to(self, commit: str) -> bool:
+        """Whether it is that commit to which an update that was cut off was to come."""
+        return self._cut_off()[2:3] == [commit]
+
+    def end(self) -> None:
+        """The files are what they should be, but it may be that the disk does not have them yet."""
+        with suppress(FileNotFoundError):
+            os.replace(self._path(NOTE), self._path(DONE))
+
+    def void(self) -> None:
+        """There is nothing to complete."""
+        for name in (NOTE, DONE):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name}"
+
+    def _cut_off(self) -> list[str]:
+        """The lines of the note that counts: of an update that was under way, or is not on the disk."""
+        done = _lines(self._path(DONE))
+        return _lines(self._path(NOTE)) or ([] if _is_of_this_boot(done) else done)
+
+    async def has_changed(self, before: str | None, to: str, in_thread: InThread) -> bool:
+        """Whether git has changed a file on that way since `begin`; meant for when it has failed.
+
+        By when the file system has seen changes, for what is in the files may
+        be a person's.
+        """
+        root, since = self.git.folder or "", os.lstat(self._path(NOTE)).st_ctime_ns
+        changed: bool = await in_thread(
+            _have_changed, root, await changes(self.git, before, to), since
+        )
+        return changed
+
+    async def complete(self, keep: Keep) -> Completed | None:
+        """Complete an update that was cut off, if one was; the caller holds the location's lock.
+
+        `keep` is given the files that are neither as before nor as wanted.
+        """
+        completed = None
+        lines = self._cut_off()
+        if len(lines) >= 3 and is_branch(lines[0]) and is_commit(lines[2]):
+            branch, before, to = lines[:3]
+            if not await self._still_holds(branch, before, to):
+                self.say("An update was cut off here, but the branch was moved since; let it be.")
+                self.void()
+                return None
+            if not await self._are_here(to, *([] if before == NOTHING else [before])):
+                self.say(
+                    f"An update to {to[:12]} was cut off here, and the disk has lost that commit."
+                )
+                self.void()
+                return None
+            self.say(f"the update to {to[:12]} was cut off and is completed first")
+            if before == NOTHING:
+                if odd := await edited_since(self.git, self.folder, to):
+                    await keep(odd)
+                await self.git.run("checkout", "--force", to, "--", ":/")
+            else:
+                if not os.path.exists(self._path("index")):
+                    await self.git.run("read-tree", to)
+                await self._complete(before, to, keep)
+            await self.git.run("update-ref", f"refs/heads/{branch}", to)
+            await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+            completed = Completed(None if before == NOTHING else before)
+        if lines:
+            self.void()
+        return completed
+
+    async def take_back(self, in_thread: InThread, keep: Keep | None = None) -> bool:
+        """Bring all back to what it was before an update that cannot be completed.
+
+        `keep` is given the files that are neither as before nor as wanted;
+        without it, nobody but git has been there. False where an earlier
+        version has not noted where the branch was. Raises `GitError`.
+        """
+        lines = self._cut_off()
+        branch, before, to = lines[:3]
+        is_there = await self.git.try_("rev-parse", "--verify", "--quiet", "HEAD")
+        has_moved = is_there.out.decode().strip() == to
+        if has_moved and len(lines) < 6:
+            return False
+        start = None if before == NOTHING else before
+        added = [one.path for one in await changes(self.git, start, to) if one.kind == "A"]
+        if keep is not None:
+            kept = await edited_since(self.git, self.folder, to)
+            await keep([path for path in added if path in kept])
+        # Before anything is written, for it may be that the disk is full of them.
+        await in_thread(remove, self.git.folder or "", added)
+        if start is None:
+            await self.git.run("read-tree", "--empty")
+        else:
+            await self._complete(to, start, keep or _keep_nothing)
+        if has_moved:
+            await self._put_refs_back(branch, start, *lines[4:6])
+        self.void()
+        return True
+
+    async def _put_refs_back(
+        self, branch: str, before: str | None, local: str, on_branch: str
+    ) -> None:
+        if on_branch != DETACHED:
+            await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{on_branch}")
+        elif before is not None:
+            await self.git.run("update-ref", "--no-deref", "HEAD", before)
+        if local != NOTHING:
+            await self.git.run("update-ref", f"refs/heads/{branch}", local)
+        else:
+            await self.git.run("update-ref", "-d", f"refs/heads/{branch}")
+
+    async def _still_holds(self, branch: str, before: str, to: str) -> bool:
+        """Whether branch and HEAD are where the update has left them."""
+        for ref in (f"refs/heads/{branch}", "HEAD"):
+            found = await self.git.try_("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+            commit = found.out.decode().strip()
+            if commit and commit not in (before, to):
+                return ref == "HEAD" and before == NOTHING
+        return True
+
+    async def _are_here(self, *commits: str) -> bool:
+        """Whether all of these commits are in the repository, with their files."""
+        for commit in commits:
+            if (await self.git.try_("ls-tree", "-r", "--name-only", commit)).code:
+                return False
+        return True
+
+    async def _differing(self, commit: str) -> set[str]:
+        """The files that differ from those of a commit."""
+        listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
+        return set(listed.split("\0"))
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self.git.folder or "", path))
+
+    async def _complete(self, before: str, to: str, keep: Keep) -> None:
+        """Make all files that differ between the commits those of the second."""
+        found = await changes(self.git, before, to)
+        changed, wanting = await self._differing(before), await self._differing(to)
+        odd = [
+            one.path
+            for one in found
+            if one.path in wanting
+            and not one.is_submodule
+            and (one.kind == "A" or one.path in changed)
+            and self._is_there(one.path)
+        ]
+        if odd:
+            await keep(odd)
+        coming = [one for one in found if one.kind != "D"]
+        # In a folder's place nothing else is left once its files have come.
+        folders = {folder for one in coming for folder in above(one.path)}
+        gone = [one for one in found if one.kind == "D" and one.path not in folders]
+        # What is as it should be is not written again: that may not be possible.
+        await self._each(
+            ["reset", "--quiet", to], [one for one in coming if one.path not in wanting]
+        )
+        await self._each(
+            ["checkout", "--force", to], [one for one in coming if one.path in wanting]
+        )
+        await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
+        await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
+
+    async def _each(self, command: list[str], some: list[Change]) -> None:
+        """Run a git command on the paths of those changes."""
+        if not some:
+            return
+        paths = self.folder / f"{NOTE}.paths"
+        try:
+            paths.write_bytes(b"\0".join(os.fsencode(one.path) for one in some))
+            await self.git.with_environment(GIT_LITERAL_PATHSPECS="1").run(
+                *command, f"--pathspec-from-file={paths}", "--pathspec-file-nul"
+            )
+        finally:
+            paths.unlink(missing_ok=True)
