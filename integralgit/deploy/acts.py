@@ -12,7 +12,7 @@ from integralgit.deploy.decide import why_no_config
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hooks.delivery import Commit
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, queue
 from integralgit.journal.events import Deploy, RepositoryRecord, State, Trigger
 from integralgit.journal.store import Transaction
 
@@ -33,8 +33,8 @@ def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: flo
             f"the config of {repo} has nothing to deploy for this host, which is {called} in configs"
         )
     return [
-        deploys.enqueue(
-            tx, deploys.Entry(repo, one.branch, one.host, one.location, Trigger.MANUAL), now
+        queue.enqueue(
+            tx, queue.Entry(repo, one.branch, one.host, one.location, Trigger.MANUAL), now
         )
         for one in found
     ]
@@ -63,7 +63,7 @@ def _queue_where(
         raise Conflict(
             f"deploy {deploy.id} never had a location; deploy the repository now instead"
         )
-    entry = deploys.Entry(
+    entry = queue.Entry(
         deploy.repo,
         deploy.branch,
         deploy.host,
@@ -72,7 +72,7 @@ def _queue_where(
         wanted=wanted,
         commits=commits,
     )
-    return [deploys.enqueue(tx, entry, now)]
+    return [queue.enqueue(tx, entry, now)]
 
 
 def retry(tx: Transaction, deploy: Deploy, now: float) -> list[int]:

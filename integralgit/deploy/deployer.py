@@ -33,7 +33,7 @@ from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deploys
+from integralgit.journal import deploys, queue, scripts, steps
 from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
@@ -168,7 +168,7 @@ class Deployer:
         assert host is not None and location is not None
         with suppress(Stopping):
             await self.record(
-                lambda tx: deploys.place(tx, deploy.id, host, location, deploy.branch, self._now())
+                lambda tx: queue.place(tx, deploy.id, host, location, deploy.branch, self._now())
             )
 
     async def _end(
@@ -190,7 +190,7 @@ class Deployer:
             if outcome.roll_back:
                 reason = f"{reason}; {go_back(tx, deploys.known(tx, number), self._now())}"
             is_cut_off = outcome.state is State.INTERRUPTED
-            if is_cut_off and not deploys.enqueue_interrupted(tx, number, self._now()):
+            if is_cut_off and not queue.enqueue_interrupted(tx, number, self._now()):
                 reason = f"{reason}; {NOT_AGAIN}"
             deploys.end(
                 tx,
@@ -201,7 +201,7 @@ class Deployer:
                 exit_code=outcome.exit_code,
                 log_size=size,
             )
-            return location is not None and deploys.waiting_at(tx, location) is not None
+            return location is not None and queue.waiting_at(tx, location) is not None
 
         def all_of_it(tx: Transaction) -> bool:
             earlier(tx)
@@ -356,12 +356,12 @@ class Deployer:
         outcome, at = await self._scripts.follow(
             run, record, is_cancelled=lambda: number in self._cancelled
         )
-        check = await self._store.read(lambda tx: deploys.check_of(tx, number))
+        check = await self._store.read(lambda tx: scripts.check_of(tx, number))
         if check is None or outcome.state is not State.SUCCEEDED:
             return outcome, at
         script_end = self._now() if at is None else at
         await self.record(
-            lambda tx: deploys.end_step(tx, number, "script", StepState.SUCCEEDED, script_end, "")
+            lambda tx: steps.end(tx, number, "script", StepState.SUCCEEDED, script_end, "")
         )
         return await self._healthy(run, check, outcome), None
 

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from integralgit.deploy.outcome import Outcome
 from integralgit.deploy.run import Run, Waits
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys, freezes
+from integralgit.journal import freezes, history, queue, scripts
 from integralgit.journal.events import Check, Deploy, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import public_url
@@ -123,7 +123,7 @@ class Health:
         number = run.deploy.id
         if check.deadline is None:
             check = replace(check, deadline=self._now() + check.timeout)
-            await self._record(lambda tx: deploys.add_check(tx, number, check))
+            await self._record(lambda tx: scripts.add_check(tx, number, check))
         patience = Patience(self._reactor, self._probe, self._now, run.say, self._waits, check)
         self._running[number] = patience
         try:
@@ -156,13 +156,13 @@ def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:
     """Queue the last good commit where a deploy was not healthy; what comes of it, in words."""
     if deploy.trigger is Trigger.ROLLBACK:
         return "a roll-back is not rolled back"
-    newer = deploys.waiting_for_the_same(tx, deploy)
+    newer = queue.waiting_for_the_same(tx, deploy)
     if newer is not None and freezes.freeze_of(tx, deploy.repo, now) is None:
         return f"deploy {newer} waits for the same and is newer, so nothing is rolled back"
-    good = deploys.last_good(tx, deploy)
+    good = history.last_good(tx, deploy)
     if good is None or good.commit is None:
         return "there is no earlier good commit to go back to"
-    entry = deploys.Entry(
+    entry = queue.Entry(
         deploy.repo,
         deploy.branch,
         deploy.host,
@@ -172,5 +172,5 @@ def go_back(tx: Transaction, deploy: Deploy, now: float) -> str:
         commits=good.commits,
         rolls_back=deploy.id,
     )
-    number = deploys.enqueue(tx, entry, now)
+    number = queue.enqueue(tx, entry, now)
     return f"deploy {number} rolls back to {good.commit[:12]}"

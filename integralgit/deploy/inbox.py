@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Decision, Target, decide, reason_of
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes, queue
 from integralgit.journal.deliveries import Change, Decided, Stored
-from integralgit.journal.deploys import Entry
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Trigger
+from integralgit.journal.queue import Entry
 from integralgit.journal.store import Transaction
 from integralgit.names import parse_repository
 
@@ -115,7 +115,7 @@ def _take_in(
     verdicts = _verdicts(tx, sent, host_names)
     stored = deliveries.add(tx, [one.decided for one in verdicts], now)
     entries = [_entries(*both) for both in zip(stored, verdicts, strict=True)]
-    queued = iter(deploys.enqueue_all(tx, [*chain.from_iterable(entries)], now))
+    queued = iter(queue.enqueue_all(tx, [*chain.from_iterable(entries)], now))
     caused = [tuple(islice(queued, len(some))) for some in entries]
     for one in stored:
         if one.number % PRUNE_EVERY == 0:

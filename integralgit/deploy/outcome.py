@@ -9,8 +9,8 @@ import msgspec
 from integralgit.deploy.decide import why_not
 from integralgit.deploy.script import KILLED, WRAPPER_KILLED, ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.journal.queue import MOST_INTERRUPTED
 from integralgit.location.git import GitError
 from integralgit.location.plan import Refused
 from integralgit.location.room import hindrance

@@ -20,7 +20,7 @@ from integralgit.background import Background
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.workshop import Workshop
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, history, queue
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.store import Store, Transaction
 from integralgit.location.git import GitError
@@ -58,9 +58,9 @@ def is_news(
     seen = deliveries.seen(tx, repo, to.branch)
     if tip == seen:
         return False
-    last = deploys.deployed_at(tx, to.location)
+    last = history.deployed_at(tx, to.location)
     if last is None:
-        return seen is not None or not deploys.has_any(tx, to.location)
+        return seen is not None or not history.has_any(tx, to.location)
     if tip == last.commit or belongs_to_another(tx, repo, last, host_names):
         return False
     return seen is not None or (last.repo, last.branch) == (repo, to.branch)
@@ -93,16 +93,14 @@ def compare(
         tip = tips.get(one.branch)
         if tip is None or not is_news(tx, repo, one, tip, host_names):
             continue
-        waiting = deploys.waiting_at(tx, one.location)
+        waiting = queue.waiting_at(tx, one.location)
         if (
             waiting is None
             or (waiting.repo, waiting.branch) != (repo, one.branch)
             or waiting.trigger is Trigger.ROLLBACK
         ):
-            entry = deploys.Entry(
-                repo, one.branch, one.host, one.location, Trigger.POLL, wanted=tip
-            )
-            deploys.enqueue(tx, entry, now)
+            entry = queue.Entry(repo, one.branch, one.host, one.location, Trigger.POLL, wanted=tip)
+            queue.enqueue(tx, entry, now)
         woken.append(one.location)
     for branch, tip in tips.items():
         if branch != CONFIG_BRANCH:

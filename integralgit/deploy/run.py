@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from integralgit.hooks.delivery import Commit
-from integralgit.journal import deploys
+from integralgit.journal import deploys, steps
 from integralgit.journal.events import Deploy, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
@@ -255,7 +255,7 @@ class Run:
     async def step(self, name: str) -> AsyncIterator[None]:
         """A step around what it encloses; it fails with the exception that passes through it."""
         start, now = os.fstat(self.log).st_size, self._now()
-        self.record(lambda tx: deploys.begin_step(tx, self.deploy.id, name, now, start))
+        self.record(lambda tx: steps.begin(tx, self.deploy.id, name, now, start))
         self.say(heading(name))
         try:
             yield
@@ -268,4 +268,4 @@ class Run:
 
     def _end_step(self, name: str, state: StepState, detail: str) -> None:
         now = self._now()
-        self.record(lambda tx: deploys.end_step(tx, self.deploy.id, name, state, now, detail))
+        self.record(lambda tx: steps.end(tx, self.deploy.id, name, state, now, detail))

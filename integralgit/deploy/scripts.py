@@ -32,7 +32,7 @@ from integralgit.deploy.script import (
     still_runs,
 )
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys
+from integralgit.journal import scripts, steps
 from integralgit.journal.events import Deploy, RunningScript, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction
@@ -134,9 +134,9 @@ class Scripts:
         )
 
         def work(tx: Transaction) -> None:
-            deploys.add_script(tx, record)
+            scripts.add(tx, record)
             if check is not None:
-                deploys.add_check(tx, deploy.id, check)
+                scripts.add_check(tx, deploy.id, check)
 
         run.record(work)
         run.flush()
@@ -187,7 +187,7 @@ class Scripts:
             raise
         self._running[deploy.id] = script
         deadline = self._now() + deployment.timeout
-        run.record(lambda tx: deploys.begin_script(tx, deploy.id, deadline))
+        run.record(lambda tx: scripts.begin(tx, deploy.id, deadline))
         run.flush()
         catching_up = self._reactor.callLater(A_MOMENT, run.catch_up)
         ended = await self._until_end(script, deploy.id, deadline)
@@ -200,7 +200,7 @@ class Scripts:
         """What the end of a deploy's script means, which its log says as well."""
         deploy, at = run.deploy.id, beginning.offset
         if self._logs.read(deploy, at, at + len(beginning.text)) != beginning.text:
-            run.record(lambda tx: deploys.log_was_emptied(tx, deploy))
+            run.record(lambda tx: steps.log_was_emptied(tx, deploy))
             run.say(EMPTIED)
         if ended.left_behind:
             run.say("A background process of the script still runs; it is left alone.")
@@ -214,7 +214,7 @@ class Scripts:
 
         def end(why: str) -> None:
             if script.ending is None:
-                ending = self._store.write(lambda tx: deploys.end_script(tx, deploy, why))
+                ending = self._store.write(lambda tx: scripts.note_ending(tx, deploy, why))
                 ending.addBoth(lambda _: script.stop(why))
 
         marks = Marks(self._logs, deploy, self._now())
@@ -256,8 +256,8 @@ class Scripts:
         """
         deploy = run.deploy
         script = self._script(deploy.id)
-        steps = await self._store.read(lambda tx: deploys.steps(tx, deploy.id))
-        first = (_Beginning(one.log_start, heading(one.name).encode()) for one in steps)
+        begun = await self._store.read(lambda tx: steps.of_deploy(tx, deploy.id))
+        first = (_Beginning(one.log_start, heading(one.name).encode()) for one in begun)
         beginning = next(first, _Beginning(0, b""))
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
@@ -272,7 +272,7 @@ class Scripts:
             elif status is None and ending is None and record.boot_id == boot_id():
                 ending = KILLED
             ended = ScriptEnd(status, ending, left_behind=still_runs(record))
-        if any(one.name == "script" and one.state is not StepState.RUNNING for one in steps):
+        if any(one.name == "script" and one.state is not StepState.RUNNING for one in begun):
             # Its log says so already; what it waited for was its health.
             return script_outcome(ended, record.timeout), script.ended_at()
         outcome = self._outcome(run, ended, beginning, record.timeout)
@@ -283,7 +283,7 @@ class Scripts:
         script = self._running.get(deploy)
         if script is None:
             return False
-        await self._store.write(lambda tx: deploys.end_script(tx, deploy, CANCEL))
+        await self._store.write(lambda tx: scripts.note_ending(tx, deploy, CANCEL))
         script.stop(CANCEL)
         return True
 

@@ -9,7 +9,7 @@ from integralgit.deploy.inbox import as_sent, entries_of, known_deployments
 from integralgit.deploy.outcome import goal_of
 from integralgit.hooks.delivery import Push
 from integralgit.hostconfig.resolve import ConfigError
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, history, queue
 from integralgit.journal.events import Deploy, RepositoryRecord, State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.names import CONFIG_BRANCH
@@ -33,17 +33,17 @@ def settle(
     if record.good_text is None:
         reason = why_no_config(repo, record.config_error)
         state = State.FAILED if record.config_error else State.SKIPPED
-        for deploy in deploys.unplaced(tx, repo):
+        for deploy in queue.unplaced(tx, repo):
             deploys.end(tx, deploy.id, state, now, reason=reason)
-    for deploy in deploys.unplaced(tx, repo):
+    for deploy in queue.unplaced(tx, repo):
         targets = [one for one in known if one.branch == deploy.branch]
         if not targets:
             reason = why_not(deploy.branch, known)
             deploys.end(tx, deploy.id, State.SKIPPED, now, reason=reason)
             continue
         for one in targets[1:]:
-            deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
-        deploys.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
+            queue.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
+        queue.place(tx, deploy.id, targets[0].host, targets[0].location, deploy.branch, now)
         woken += [one.location for one in targets]
     for ref, deleted in deliveries.refs_to_look_at(tx, repo):
         # What is said of one push is said of all like it, of which a storm brings thousands.
@@ -60,7 +60,7 @@ def settle(
         if push.outcome == IGNORED and decision.outcome == ACCEPTED:
             reason = "the config had changed and now deploys this branch"
         deliveries.decide_push(tx, push, decision.outcome, reason)
-        deploys.enqueue_all(tx, entries_of(repo, sent, push.id, decision.targets), now)
+        queue.enqueue_all(tx, entries_of(repo, sent, push.id, decision.targets), now)
         woken += [target.location for target in decision.targets if target.location]
     return tuple(dict.fromkeys(woken))
 
@@ -78,7 +78,7 @@ def share(
     except ConfigError:
         return
     waiting = sorted(
-        (one for one in deploys.unfinished(tx) if one.repo == record.repo and _is_shared(one)),
+        (one for one in queue.unfinished(tx) if one.repo == record.repo and _is_shared(one)),
         key=lambda one: one.id,
     )
     goals = [(one.branch, goal_of(one, known)) for one in waiting]
@@ -87,10 +87,10 @@ def share(
             if one.branch != deploy.branch or (one.branch, one) in goals:
                 continue
             to_wait = replace(deploy, location=one.location)
-            if deploys.waiting_for_the_same(tx, to_wait) is not None:
+            if queue.waiting_for_the_same(tx, to_wait) is not None:
                 continue
-            if not deploys.was_there(tx, deploy, one.location):
-                deploys.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
+            if not history.was_there(tx, deploy, one.location):
+                queue.enqueue_again(tx, deploy, now, host=one.host, location=one.location)
 
 
 def _is_shared(deploy: Deploy) -> bool:
@@ -101,5 +101,5 @@ def _is_shared(deploy: Deploy) -> bool:
 
 def give_up(tx: Transaction, repo: str, reason: str, now: float) -> None:
     """The config cannot be read: the deploys that waited for it fail with that reason."""
-    for deploy in deploys.unplaced(tx, repo):
+    for deploy in queue.unplaced(tx, repo):
         deploys.end(tx, deploy.id, State.FAILED, now, reason=reason)

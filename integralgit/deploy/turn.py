@@ -6,7 +6,7 @@ from math import inf
 
 import msgspec
 
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes, history, queue
 from integralgit.journal.events import Deploy, Freeze, RepositoryRecord
 from integralgit.journal.store import Transaction
 
@@ -29,7 +29,7 @@ def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
 
     Where all that waits is held back, the freeze that ends first.
     """
-    found = [(one, freezes.holding(tx, one, now)) for one in deploys.all_waiting_at(tx, location)]
+    found = [(one, freezes.holding(tx, one, now)) for one in queue.all_waiting_at(tx, location)]
     free = [one for one, freeze in found if freeze is None]
     if not free:
         held = [freeze for _, freeze in found if freeze is not None]
@@ -37,5 +37,5 @@ def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
     waiting = free[0]
     begun = deploys.begin(tx, waiting, now)
     known = deliveries.known(tx, waiting.repo)
-    deployed = tuple(deploys.commits_deployed_at(tx, location))
+    deployed = tuple(history.commits_deployed_at(tx, location))
     return Turn(begun, known, deployed, deliveries.told_whole(tx, begun.push))

@@ -24,7 +24,7 @@ from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import Turn, take
 from integralgit.hooks.delivery import Delivery
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes, queue, scripts
 from integralgit.journal.events import ConfigRead, Deploy, Event, Freeze, RunningScript, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -160,7 +160,7 @@ class Workshop(Service):
 
     async def _wake_all(self) -> None:
         """Wake the locations at which something waits."""
-        locations, _ = await self._store.read(deploys.queue_heads)
+        locations, _ = await self._store.read(queue.heads)
         for location in locations:
             self.wake(location)
 
@@ -173,16 +173,16 @@ class Workshop(Service):
         """Make true again what the archive says: queued deploys run, running ones are followed."""
 
         def work(tx: Transaction) -> tuple[list[tuple[Deploy, RunningScript]], list[str], set[str]]:
-            scripts = self._sort_out(tx)
-            locations, repos = deploys.queue_heads(tx)
-            return scripts, locations, {*repos, *deliveries.repositories_to_look_at(tx)}
+            to_follow = self._sort_out(tx)
+            locations, repos = queue.heads(tx)
+            return to_follow, locations, {*repos, *deliveries.repositories_to_look_at(tx)}
 
         try:
-            scripts, locations, repos = await self._deployer.record(work)
+            to_follow, locations, repos = await self._deployer.record(work)
         except Stopping:
             return
         # What still runs comes first, and has its deadline at once.
-        for deploy, script in scripts:
+        for deploy, script in to_follow:
             self._follow(deploy, script)
         self._recovered = True
         self._background.spawn(self._deployer.bound_logs())
@@ -211,23 +211,21 @@ class Workshop(Service):
 
     def _sort_out(self, tx: Transaction) -> list[tuple[Deploy, RunningScript]]:
         """The deploys whose script may still run; the others end if they were to, or are queued again."""
-        scripts = []
+        to_follow = []
         for deploy in deploys.running(tx):
-            record = deploys.script_of(tx, deploy.id)
+            record = scripts.of_deploy(tx, deploy.id)
             assert deploy.host is not None and deploy.location is not None
             if record is not None and self._deployer.has_begun(record):
                 log_size = self._logs.known_size(deploy.id) or 0
-                deploys.complete_update(tx, record, self._now(), log_size)
-                scripts.append((deploy, record))
+                scripts.complete_update(tx, record, self._now(), log_size)
+                to_follow.append((deploy, record))
             elif deploys.is_to_end(tx, deploy.id):
                 state, reason = CANCELLED_EARLY.state, CANCELLED_EARLY.reason
                 size = self._logs.known_size(deploy.id)
                 deploys.end(tx, deploy.id, state, self._now(), reason=reason, log_size=size)
             else:
-                deploys.place(
-                    tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now()
-                )
-        return scripts
+                queue.place(tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now())
+        return to_follow
 
     async def _work_at(self, location: str) -> None:
         """One deploy at a location; if that meets a fault, of the disk perhaps, another try."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 from attrs import frozen
 
-from integralgit.journal import deliveries, deploys, outbox
+from integralgit.journal import deliveries, deploys, history, outbox
 from integralgit.journal.events import (
     ConfigRead,
     Deploy,
@@ -95,7 +95,7 @@ class Recorder:
         if commit is not None:
             said = outbox.get(tx, queue, self._subject(deploy.repo, commit, host))
             if said is not None or not _came_to_nothing(deploy):
-                one = deploys.telling(tx, deploy.repo, host, commit) or deploy
+                one = history.telling(tx, deploy.repo, host, commit) or deploy
                 self._status(tx, forge, one, commit, host)
         if deploy.commit is not None:
             for item in outbox.of_deploy(tx, deploy.id):
@@ -110,7 +110,7 @@ class Recorder:
         self, tx: Transaction, forge: Forge, deploy: Deploy, commit: str, host: str
     ) -> None:
         """A commit or host that was announced, but is not what was deployed, gets its end, too."""
-        other = deploys.telling(tx, deploy.repo, host, commit)
+        other = history.telling(tx, deploy.repo, host, commit)
         if other is not None:
             self._status(tx, forge, other, commit, host)
             return
@@ -209,7 +209,7 @@ class Recorder:
 
     def _result(self, tx: Transaction, deploy: Deploy) -> None:
         """A deploy succeeded or failed: whether that is news depends on the one before it."""
-        before = deploys.result_before(tx, deploy)
+        before = history.result_before(tx, deploy)
         was_bad = before is not None and before.state is not State.SUCCEEDED
         if deploy.state is not State.SUCCEEDED:
             is_known = was_bad and deploy.trigger is not Trigger.ROLLBACK

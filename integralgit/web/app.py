@@ -25,7 +25,7 @@ from integralgit import __version__
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes, steps
 from integralgit.journal.events import Deploy, RepositoryRecord, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -158,7 +158,7 @@ class Pages:
         record = deliveries.repository(tx, deploy.repo)
         return pages.deploy_json(
             deploy,
-            deploys.steps(tx, number),
+            steps.of_deploy(tx, number),
             self.addresses,
             self.size(deploy),
             record.provider if record else "",

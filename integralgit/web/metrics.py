@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from integralgit.background import Background
-from integralgit.journal import deploys
+from integralgit.journal import deploys, queue
 from integralgit.journal.events import Deploy, DeployChanged, Event, State
 from integralgit.journal.store import Store
 from integralgit.web.stream import Ticker
@@ -74,7 +74,7 @@ class Metrics:
         """Everything, in Prometheus' text format."""
         from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-        unfinished = await self._store.read(deploys.unfinished)
+        unfinished = await self._store.read(queue.unfinished)
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(_Collected(lambda: self._families(unfinished)))

@@ -18,9 +18,9 @@ from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_o
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal import deploys
-from integralgit.journal.deploys import MOST_INTERRUPTED
 from integralgit.journal.events import Deploy, State, Trigger
 from integralgit.journal.logs import Logs
+from integralgit.journal.queue import MOST_INTERRUPTED
 from integralgit.journal.store import Store, Transaction
 from integralgit.location.plan import Refused
 from integralgit.location.room import NoRoom

@@ -18,7 +18,7 @@ from integralgit.deploy.health import (
 )
 from integralgit.deploy.run import Stopping, Waits
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys, freezes
+from integralgit.journal import deploys, freezes, queue
 from integralgit.journal.events import Check, Deploy, Freeze, State, Trigger
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
@@ -193,5 +193,5 @@ class GoingBack(SynchronousTestCase):
         self.write(lambda tx: deploys.end(tx, number, State.FAILED, 5.0))
         self.write(lambda tx: deploys.begin(tx, deploys.known(tx, 3), 6.0))
         self.write(lambda tx: deploys.end(tx, 3, State.INTERRUPTED, 7.0))
-        self.write(lambda tx: deploys.enqueue_interrupted(tx, 3, 8.0))
+        self.write(lambda tx: queue.enqueue_interrupted(tx, 3, 8.0))
         self.assertEqual((self.known(4).rolls_back, self.known(number).rolled_back_by), (number, 4))

@@ -11,7 +11,7 @@ from integralgit.deploy import acts, inbox
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.settle import give_up, settle, share
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries, deploys, freezes
+from integralgit.journal import deliveries, deploys, freezes, queue
 from integralgit.journal.events import Deploy, Freeze, State, StoredDelivery, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -240,7 +240,7 @@ class TakingIn(Door):
             [state for _, _, state in self.all()],
             [State.SUPERSEDED, State.SUPERSEDED, State.QUEUED],
         )
-        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        waiting = self.write(lambda tx: queue.waiting_at(tx, "/srv/site"))
         assert waiting is not None
         self.assertEqual(waiting.wanted, "2" * 40)
 
@@ -718,7 +718,7 @@ class Settling(Door):
         self.assertEqual(
             [(one.outcome, one.reason) for one in stored.pushes], [("accepted", reason)]
         )
-        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        waiting = self.write(lambda tx: queue.waiting_at(tx, "/srv/site"))
         assert waiting is not None
         self.assertEqual((waiting.wanted, waiting.push), (AFTER, stored.pushes[0].id))
 
@@ -747,7 +747,7 @@ class Settling(Door):
             self.push("dev", after=str(n) * 40)
         self.configure(DEV)
         self.assertEqual(self.settle(), ("/srv/site",))
-        waiting = self.write(lambda tx: deploys.waiting_at(tx, "/srv/site"))
+        waiting = self.write(lambda tx: queue.waiting_at(tx, "/srv/site"))
         assert waiting is not None
         self.assertEqual(waiting.wanted, "2" * 40)
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.poll import Poll, compare
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, queue
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.settings import Settings, Trust
@@ -33,7 +33,7 @@ class Comparing(SynchronousTestCase):
             found = (Deployment("web1", "/srv/site", "dev"),)
             woken = compare(tx, SITE, ("web1",), found, {"dev": NEW}, {"dev": OLD}, 1.0)
             self.assertEqual(woken, ["/srv/site"])
-            return [one.branch for one in deploys.all_waiting_at(tx, "/srv/site")]
+            return [one.branch for one in queue.all_waiting_at(tx, "/srv/site")]
 
         return self.successResultOf(MemoryStore().store.write(work))
 

@@ -19,7 +19,7 @@ from integralgit.deploy.run import Patient, Run, Waits
 from integralgit.deploy.script import Script
 from integralgit.deploy.scripts import EMPTIED, Scripts
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deploys
+from integralgit.journal import scripts, steps
 from integralgit.journal.events import RunningScript, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store
@@ -72,7 +72,7 @@ class Prepared(SynchronousTestCase):
     def recorded(self) -> RunningScript | None:
         """What the archive knows of the script."""
         number = self.run_.deploy.id
-        return self.successResultOf(self.store.read(lambda tx: deploys.script_of(tx, number)))
+        return self.successResultOf(self.store.read(lambda tx: scripts.of_deploy(tx, number)))
 
     def deployment(self, script: str) -> Deployment:
         """The deployment, with that script."""
@@ -219,9 +219,7 @@ class Prepared(SynchronousTestCase):
         number, ours = self.run_.deploy.id, self.run_
         logs = self.folder / "logs"
         (logs / f"{number}.exit").write_text(status)
-        self.successResultOf(
-            self.store.write(lambda tx: deploys.begin_step(tx, number, "fetch", 1.0, 0))
-        )
+        self.successResultOf(self.store.write(lambda tx: steps.begin(tx, number, "fetch", 1.0, 0)))
         os.write(ours.log, log)
         record = RunningScript(number, 2**22 + 1, 1, boot or boot_id(), 1000.0)
         outcome, _ = self.successResultOf(

@@ -346,7 +346,7 @@ class Scene:
         ended = await store.read(lambda tx: deploys.known(tx, deploy.id))
         # Another may begin before the end of one that has come to something is recorded.
         then = [(await one).state for one in gave_way]
-        steps = await store.read(lambda tx: deploys.steps(tx, deploy.id))
+        steps = await store.read(lambda tx: steps.of_deploy(tx, deploy.id))
         assert then == ([State.RUNNING] if steps else []), then
         return ended
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deliveries, deploys, queue
 from integralgit.journal import events as kept
 from integralgit.journal.deliveries import Change
-from integralgit.journal.deploys import Entry
 from integralgit.journal.events import ConfigRead, RepositoryChanged, State, StoredPush, Trigger
+from integralgit.journal.queue import Entry
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import Repository, repository
 from integralgit.testing import MemoryStore
@@ -24,9 +24,9 @@ SITE, OTHER = Repository("github.com", "acme/site"), Repository("github.com", "a
 ONE, TWO = "1" * 40, "2" * 40
 
 
-def queue(repo: str, tx: Transaction) -> int:
+def queue_deploy(repo: str, tx: Transaction) -> int:
     """Queue a deploy of a repository; its number."""
-    return deploys.enqueue(tx, Entry(repo, "main", None, None, Trigger.PUSH), 1.0)
+    return queue.enqueue(tx, Entry(repo, "main", None, None, Trigger.PUSH), 1.0)
 
 
 def ignored(push: Push, *, look: bool = False) -> Change:
@@ -144,7 +144,7 @@ class Deliveries(Archive):
             self.add(repo=repository("github.com", f"acme/{name}"))
         for name in ("c", "a", "c", "b"):
             repo = f"github.com/acme/{name}"
-            self.write(partial(queue, repo))
+            self.write(partial(queue_deploy, repo))
         latest = self.write(lambda tx: deliveries.latest_repositories(tx, 3))
         self.assertEqual(latest, [f"github.com/acme/{name}" for name in "bca"])
         self.assertEqual(len(self.write(lambda tx: deliveries.latest_repositories(tx, 9))), 4)

@@ -8,7 +8,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Delivery, Push
-from integralgit.journal import deliveries, deploys, outbox
+from integralgit.journal import deliveries, deploys, outbox, queue
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -171,7 +171,7 @@ class Statuses(Recording):
         """While nobody knows which host it is for, nothing is told; then it is."""
         number = self.queue(host=None, location=None)
         self.assertEqual(self.statuses(), {})
-        self.write(lambda tx: deploys.place(tx, number, "web1", "/srv/site", "main", self.now))
+        self.write(lambda tx: queue.place(tx, number, "web1", "/srv/site", "main", self.now))
         self.assertEqual(self.statuses()["a"][0], State.QUEUED)
 
     def test_no_place_ever(self) -> None:
@@ -224,7 +224,7 @@ class Deployments(Recording):
         """The deployment of the commit that it had found before ends, too."""
         number = self.queue(A)
         self.begin(number, A)
-        self.write(lambda tx: deploys.place(tx, number, "web1", "/srv/site", "main", self.now))
+        self.write(lambda tx: queue.place(tx, number, "web1", "/srv/site", "main", self.now))
         self.begin(number, B)
         found = {one.commit: one.state for one in self.wanted("deployment")}
         self.assertEqual(found, {A: State.SUPERSEDED, B: State.RUNNING})

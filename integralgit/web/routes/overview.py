@@ -8,7 +8,7 @@ from twisted.web.server import Request
 
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys, freezes, refusals
+from integralgit.journal import deliveries, deploys, freezes, history, queue, refusals
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, StoredPush, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
@@ -47,7 +47,7 @@ async def overview(web: Pages, request: Request) -> Any:
         return {
             "repositories": latest,
             "more_repositories": len(shown) > SHOWN,
-            "running": [web.deploy_json(tx, one.id) for one in deploys.unfinished(tx)],
+            "running": [web.deploy_json(tx, one.id) for one in queue.unfinished(tx)],
             "deploys": [
                 web.deploy_json(tx, one.id) for one in deploys.newest(tx, None, limit, before)
             ],
@@ -199,9 +199,9 @@ def _live_at(
     web: Pages, tx: Transaction, record: RepositoryRecord, deployment: Deployment
 ) -> pages.Json:
     """What succeeded last at a location, what has changed the checkout since, and what comes next."""
-    repo, before = record.repo, deploys.newest_by_config(tx, record.repo, deployment.host)
-    good = deploys.last_good_at(tx, repo, deployment.location)
-    changed = deploys.changed_since(tx, repo, deployment.location, good.id if good else 0)
+    repo, before = record.repo, history.newest_by_config(tx, record.repo, deployment.host)
+    good = history.last_good_at(tx, repo, deployment.location)
+    changed = history.changed_since(tx, repo, deployment.location, good.id if good else 0)
     return {
         "host": deployment.host,
         "location": deployment.location,
