@@ -45,8 +45,8 @@ def queued(tx: Transaction, now: float = 0.0, **changes: Any) -> Deploy:
     return deploys.known(tx, queue.enqueue(tx, Entry(**{**usual, **changes}), now))
 
 
-class ArchiveTestCase(SynchronousTestCase):
-    """A store in memory, and short words for what is done with it."""
+class MemoryTestCase(SynchronousTestCase):
+    """A store in memory, and what its watchers have heard."""
 
     def setUp(self) -> None:
         self.memory = MemoryStore()
@@ -55,6 +55,10 @@ class ArchiveTestCase(SynchronousTestCase):
     def write(self, work: Work[T]) -> T:
         """The result of work that writes."""
         return self.successResultOf(self.memory.store.write(work))
+
+
+class ArchiveTestCase(MemoryTestCase):
+    """Short words for what is done with deploys."""
 
     def enqueue(
         self,

@@ -132,7 +132,7 @@ THREATS = {
     28: shown(
         "integration.test_git.Names.test_other_protocols",
         "test_settings.TrustTableTests.test_urls_that_git_takes_for_something_else",
-        "deploy.test_source.ProtocolTests.test_https_and_ssh",
+        "location.test_source.ProtocolTests.test_https_and_ssh",
         "integration.test_submodules.Submodules.test_an_address_that_is_a_command",
     ),
     29: shown(
@@ -141,7 +141,7 @@ THREATS = {
         "test_names.UrlTests.test_unusual_urls_name_nothing",
     ),
     30: shown(
-        "deploy.test_git.Running.test_what_is_run",
+        "location.test_git.Running.test_what_is_run",
         "integration.test_submodules.Submodules.test_off_by_default",
         "integration.test_submodules.VersionTests.test_versions",
         documented=True,
@@ -153,7 +153,7 @@ THREATS = {
         "integration.test_matrix.Matrix.test_fsmonitor_safe",
     ),
     32: shown(
-        "deploy.test_git.Environment.test_the_allow_list",
+        "location.test_git.Environment.test_the_allow_list",
         "integration.test_submodules.Submodules.test_files_in_lfs",
         documented=True,
     ),
@@ -211,7 +211,7 @@ THREATS = {
         "integration.test_update.Updates.test_an_update_that_was_cut_off",
         "integration.test_update.Updates.test_a_first_checkout_that_was_cut_off",
         "integration.test_kills.Kills.test_kills_at_random_moments",
-        "deploy.test_child.Running.test_too_long",
+        "processes.test_child.Running.test_too_long",
         "integration.test_matrix.Matrix.test_index_locked_by_another_git_safe",
     ),
     43: shown(
@@ -220,19 +220,19 @@ THREATS = {
     ),
     44: shown(
         "integration.test_git.Remotes.test_a_host_that_asks_for_a_password",
-        "deploy.test_git.Environment.test_the_allow_list",
+        "location.test_git.Environment.test_the_allow_list",
         "integration.test_matrix.Matrix.test_remote_asking_for_a_password_safe",
     ),
     45: shown(
         "integration.test_git.Remotes.test_a_host_that_hangs",
-        "deploy.test_git.Running.test_what_is_run",
-        "deploy.test_git.Environment.test_the_allow_list",
+        "location.test_git.Running.test_what_is_run",
+        "location.test_git.Environment.test_the_allow_list",
         "integration.test_matrix.Matrix.test_remote_hanging_safe",
     ),
     46: shown(
         "test_settings.TrustTableTests.test_urls_with_secrets",
-        "deploy.test_git.Errors.test_no_credentials",
-        "deploy.test_git.Running.test_credentials_in_pieces",
+        "location.test_git.Errors.test_no_credentials",
+        "location.test_git.Running.test_credentials_in_pieces",
     ),
     47: shown(
         "integration.test_matrix.Matrix.test_shallow_clone_safe",
@@ -259,7 +259,7 @@ THREATS = {
     ),
     52: shown(
         "integration.test_git.Remotes.test_a_host_that_hangs",
-        "deploy.test_child.Running.test_much_on_standard_error",
+        "processes.test_child.Running.test_much_on_standard_error",
         documented=True,
     ),
     53: shown(
@@ -270,8 +270,8 @@ THREATS = {
         otherwise="settled otherwise: the generated secret is trusted; limits are set by `[[trust]]`",
     ),
     54: shown(
-        "deploy.test_bounds.Places.test_a_link_that_leads_out",
-        "deploy.test_bounds.Places.test_among_the_files_of_git_and_of_ours",
+        "location.test_bounds.Places.test_a_link_that_leads_out",
+        "location.test_bounds.Places.test_among_the_files_of_git_and_of_ours",
         "integration.test_main_job.MainJob.test_a_location_behind_a_link",
         "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
         "integration.test_matrix.Matrix.test_not_a_repository_safe",
@@ -292,7 +292,7 @@ THREATS = {
     ),
     56: shown(
         "test_names.OtherNameTests.test_remotes",
-        "deploy.test_source.ServedByTests.test_another_place",
+        "location.test_source.ServedByTests.test_another_place",
         "hostconfig.test_resolve.ComplaintTests.test_wrong_values",
         "integration.test_matrix.Matrix.test_checkout_of_another_repository_safe",
     ),
@@ -312,7 +312,7 @@ THREATS = {
     60: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
         "deploy.test_script.Environment.test_the_allow_list",
-        "deploy.test_child.Running.test_the_environment",
+        "processes.test_child.Running.test_the_environment",
     ),
     61: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
@@ -325,11 +325,11 @@ THREATS = {
     ),
     63: shown(
         "integration.test_main_job.MainJob.test_a_background_process",
-        "deploy.test_child.Running.test_a_grandchild_that_holds_the_output",
+        "processes.test_child.Running.test_a_grandchild_that_holds_the_output",
     ),
     64: shown(
         "integration.test_main_job.MainJob.test_a_timeout",
-        "deploy.test_child.Signals.test_to_a_group",
+        "processes.test_child.Signals.test_to_a_group",
         documented=True,
     ),
     65: shown(
@@ -339,7 +339,7 @@ THREATS = {
     ),
     66: shown(
         "integration.test_main_job.MainJob.test_from_a_push_to_a_deployed_host",
-        "deploy.test_child.Running.test_descriptors",
+        "processes.test_child.Running.test_descriptors",
         "integration.test_spawn.Spawned.test_what_it_finds",
     ),
     67: shown(
@@ -365,13 +365,13 @@ THREATS = {
     70: shown(
         "test_statefiles.Secrets.test_a_start_that_is_cut_off",
         "journal.test_store.Tables.test_commits_reach_the_disk",
-        "deploy.test_unfinished.Notes.test_it_is_a_link",
-        "deploy.test_unfinished.Notes.test_the_machine_was_started_anew",
+        "location.test_unfinished.Notes.test_it_is_a_link",
+        "location.test_unfinished.Notes.test_the_machine_was_started_anew",
         "integration.test_power.Power.test_after_a_deploy",
         "integration.test_power.Power.test_in_the_middle_of_a_deploy",
         "integration.test_power.Power.test_a_damaged_repository",
         "journal.test_store.SharedCommits.test_what_is_flushed",
-        "deploy.test_unfinished.Notes.test_half_a_note",
+        "location.test_unfinished.Notes.test_half_a_note",
         "deploy.test_script.Starting.test_status",
     ),
     71: shown(
@@ -379,7 +379,7 @@ THREATS = {
         documented=True,
     ),
     72: shown(
-        "journal.test_deploys.History.test_a_clock_that_goes_back",
+        "journal.test_history.History.test_a_clock_that_goes_back",
         "report.test_outbox.Restarts.test_a_clock_that_was_ahead",
         "report.test_outbox.Restarts.test_a_clock_that_is_set",
         "integration.test_clock.SetClock.test_set_forward",

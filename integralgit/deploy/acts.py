@@ -12,7 +12,7 @@ from integralgit.deploy.decide import why_no_config
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hooks.delivery import Commit
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys, queue
+from integralgit.journal import deploys, queue, repositories
 from integralgit.journal.events import Deploy, RepositoryRecord, State, Trigger
 from integralgit.journal.store import Transaction
 
@@ -23,7 +23,7 @@ class Conflict(Exception):
 
 def deploy_now(tx: Transaction, repo: str, host_names: tuple[str, ...], now: float) -> list[int]:
     """Queue the newest commit of every deployment that this host has of a repository."""
-    record = deliveries.repository(tx, repo)
+    record = repositories.get(tx, repo)
     found = _known_deployments(record, host_names)
     if not found:
         if record is None or record.good_text is None:
@@ -91,7 +91,7 @@ def roll_back(
     """
     if deploy.state is not State.SUCCEEDED or deploy.commit is None:
         raise Conflict(f"deploy {deploy.id} did not succeed, so there is nothing to go back to")
-    found = _known_deployments(deliveries.known(tx, deploy.repo), host_names) or ()
+    found = _known_deployments(repositories.known(tx, deploy.repo), host_names) or ()
     if found and deploy.location not in {one.location for one in found}:
         now_at = " and ".join(one.location for one in found)
         raise Conflict(

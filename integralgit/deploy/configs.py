@@ -10,7 +10,7 @@ from twisted.internet.defer import DeferredLock
 
 from integralgit.deploy.settle import share
 from integralgit.hostconfig.resolve import ConfigError, deployments, resolve
-from integralgit.journal import deliveries
+from integralgit.journal import repositories
 from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.store import Store, Transaction
 from integralgit.location.mirror import Mirrors, Outdated
@@ -48,10 +48,10 @@ class Configs:
     async def known(self, repo: Repository) -> RepositoryRecord:
         """What is known of a repository; one that was not heard of is, from now on."""
         name = str(repo)
-        record = await self._store.read(lambda tx: deliveries.repository(tx, name))
+        record = await self._store.read(lambda tx: repositories.get(tx, name))
         if record is not None:
             return record
-        return await self._store.write(lambda tx: deliveries.known_again(tx, name, self._now()))
+        return await self._store.write(lambda tx: repositories.known_again(tx, name, self._now()))
 
     async def refresh(
         self,
@@ -80,11 +80,11 @@ class Configs:
             return record
 
         def put(tx: Transaction) -> RepositoryRecord:
-            if _newest(deliveries.known(tx, record.repo)) == _newest(record):
+            if _newest(repositories.known(tx, record.repo)) == _newest(record):
                 now = self._now()
-                deliveries.set_config(tx, record.repo, commit, text, error, now)
-                share(tx, deliveries.known(tx, record.repo), self.host_names, now)
-            return deliveries.known(tx, record.repo)
+                repositories.set_config(tx, record.repo, commit, text, error, now)
+                share(tx, repositories.known(tx, record.repo), self.host_names, now)
+            return repositories.known(tx, record.repo)
 
         return await self._store.write(put)
 

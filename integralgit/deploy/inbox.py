@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from integralgit.deploy.decide import ACCEPTED, IGNORED, Decision, Target, decide, reason_of
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
-from integralgit.journal import deliveries, deploys, freezes, queue
+from integralgit.journal import deliveries, deploys, freezes, queue, repositories
 from integralgit.journal.deliveries import Change, Decided, Stored
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Trigger
 from integralgit.journal.queue import Entry
@@ -82,7 +82,7 @@ def take_in(
 def _as_known(tx: Transaction, sent: Sequence[Delivery]) -> Sequence[Delivery]:
     """The deliveries, each for the spelling of its repository that is known: a git host may change the case."""
     repos = {one.repo for one in sent if one.repo is not None}
-    known = {repo: deliveries.spelling(tx, str(repo)) for repo in repos}
+    known = {repo: repositories.spelling(tx, str(repo)) for repo in repos}
     other = {repo: parse_repository(name) for repo, name in known.items() if name != str(repo)}
     if not other:
         return sent
@@ -156,7 +156,7 @@ def _known(
 ) -> tuple[Deployment, ...] | None:
     """This host's deployments of a repository, or None where none can be told."""
     try:
-        return known_deployments(deliveries.repository(tx, repo), host_names)
+        return known_deployments(repositories.get(tx, repo), host_names)
     except ConfigError:
         return None
 

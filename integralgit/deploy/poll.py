@@ -20,7 +20,7 @@ from integralgit.background import Background
 from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.workshop import Workshop
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, history, queue
+from integralgit.journal import history, queue, repositories
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.journal.store import Store, Transaction
 from integralgit.location.git import GitError
@@ -45,7 +45,7 @@ def belongs_to_another(
     if last.repo == repo:
         return False
     try:
-        theirs = known_deployments(deliveries.repository(tx, last.repo), host_names) or ()
+        theirs = known_deployments(repositories.get(tx, last.repo), host_names) or ()
     except ConfigError:
         return False
     return last.location in {one.location for one in theirs}
@@ -55,7 +55,7 @@ def is_news(
     tx: Transaction, repo: str, to: Deployment, tip: str, host_names: tuple[str, ...]
 ) -> bool:
     """Whether a tip of the branch that is deployed there is one that nobody knew of."""
-    seen = deliveries.seen(tx, repo, to.branch)
+    seen = repositories.seen(tx, repo, to.branch)
     if tip == seen:
         return False
     last = history.deployed_at(tx, to.location)
@@ -86,7 +86,7 @@ def compare(
     tips = {
         branch: tip
         for branch, tip in tips.items()
-        if branch == CONFIG_BRANCH or deliveries.seen(tx, repo, branch) == before.get(branch)
+        if branch == CONFIG_BRANCH or repositories.seen(tx, repo, branch) == before.get(branch)
     }
     woken = []
     for one in found:
@@ -104,7 +104,7 @@ def compare(
         woken.append(one.location)
     for branch, tip in tips.items():
         if branch != CONFIG_BRANCH:
-            deliveries.see(tx, repo, branch, tip)
+            repositories.see(tx, repo, branch, tip)
     return woken
 
 
@@ -165,7 +165,7 @@ class Poll(Service):
             for pattern in trust.repos
             if not set("*?") & set(pattern)
         }
-        known = await self._store.read(deliveries.spellings)
+        known = await self._store.read(repositories.spellings)
         repos = []
         for identity in sorted({**named, **known}.values()):
             try:
@@ -176,13 +176,13 @@ class Poll(Service):
 
     async def _look(self, repo: Repository) -> None:
         identity, now = str(repo), self._now()
-        await self._store.write(lambda tx: deliveries.hear_of(tx, identity, "", now))
-        record = await self._store.read(lambda tx: deliveries.known(tx, identity))
+        await self._store.write(lambda tx: repositories.hear_of(tx, identity, "", now))
+        record = await self._store.read(lambda tx: repositories.known(tx, identity))
         source = source_of(repo, self._settings.trusts_for(repo), record.provider)
         found = self._found(record)
         branches = {one.branch for one in found}
         before = await self._store.read(
-            lambda tx: {branch: deliveries.seen(tx, identity, branch) for branch in branches}
+            lambda tx: {branch: repositories.seen(tx, identity, branch) for branch in branches}
         )
         try:
             tips = await self._mirrors.tips(source, {CONFIG_BRANCH, *branches})
@@ -194,7 +194,7 @@ class Poll(Service):
 
         def work(tx: Transaction) -> list[str]:
             # A look may have brought a new config meanwhile.
-            known = self._found(deliveries.known(tx, identity))
+            known = self._found(repositories.known(tx, identity))
             return compare(tx, identity, self._host_names, known, tips, before, now)
 
         for location in await self._store.write(work):

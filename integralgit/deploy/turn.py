@@ -6,7 +6,7 @@ from math import inf
 
 import msgspec
 
-from integralgit.journal import deliveries, deploys, freezes, history, queue
+from integralgit.journal import deliveries, deploys, freezes, history, queue, repositories
 from integralgit.journal.events import Deploy, Freeze, RepositoryRecord
 from integralgit.journal.store import Transaction
 
@@ -36,6 +36,6 @@ def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
         return min(held, key=lambda one: inf if one.until is None else one.until, default=None)
     waiting = free[0]
     begun = deploys.begin(tx, waiting, now)
-    known = deliveries.known(tx, waiting.repo)
+    known = repositories.known(tx, waiting.repo)
     deployed = tuple(history.commits_deployed_at(tx, location))
     return Turn(begun, known, deployed, deliveries.told_whole(tx, begun.push))

@@ -24,7 +24,7 @@ from integralgit.deploy.run import Stopping
 from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import Turn, take
 from integralgit.hooks.delivery import Delivery
-from integralgit.journal import deliveries, deploys, freezes, queue, scripts
+from integralgit.journal import deliveries, deploys, freezes, queue, repositories, scripts
 from integralgit.journal.events import ConfigRead, Deploy, Event, Freeze, RunningScript, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -305,18 +305,18 @@ class Workshop(Service):
         Raises `Conflict` where there is nothing to deploy.
         """
         asked, names = str(parse_repository(identity)), self._configs.host_names
-        identity = await self._store.read(lambda tx: deliveries.spelling(tx, asked))
+        identity = await self._store.read(lambda tx: repositories.spelling(tx, asked))
         repo = parse_repository(identity)
         if not self._settings.trusts_for(repo):
             raise Conflict(f"no [[trust]] of the server's settings covers {identity}")
         is_new = await self._store.write(
-            lambda tx: deliveries.hear_of(tx, identity, "", self._now())
+            lambda tx: repositories.hear_of(tx, identity, "", self._now())
         )
         try:
             await self._config_looks.look(repo)
         except GitError as error:
             if is_new:
-                await self._store.write(lambda tx: deliveries.forget(tx, identity))
+                await self._store.write(lambda tx: repositories.forget(tx, identity))
             raise Conflict(str(error)) from None
         self.look(identity)
         return await self._queue(lambda tx: acts.deploy_now(tx, identity, names, self._now()))

@@ -1,4 +1,4 @@
-"""All SQL about deliveries, their pushes, and the repositories they speak of."""
+"""All SQL about deliveries and their pushes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from integralgit.hooks.delivery import MOST_COMMITS, Commit, Delivery, Push
+from integralgit.journal import repositories
 from integralgit.journal.events import (
-    ConfigRead,
     RepositoryChanged,
-    RepositoryRecord,
     StoredDelivery,
     StoredPush,
 )
@@ -77,7 +76,7 @@ def add(tx: Transaction, decided: Sequence[Decided], received: float) -> list[St
             heard[repo] = sent.provider
     numbers = tx.insert("deliveries", _DELIVERY, rows)
     for repo, provider in heard.items():
-        hear_of(tx, repo, provider, received)
+        repositories.hear_of(tx, repo, provider, received)
     return [
         Stored(number, pushes)
         for number, pushes in zip(numbers, _add_pushes(tx, numbers, decided), strict=True)
@@ -113,39 +112,9 @@ def _add_pushes(
             if repo is not None and push.after is not None and branch != push.ref:
                 tips[repo, branch] = push.after
     for (repo, branch), commit in tips.items():
-        see(tx, repo, branch, commit)
+        repositories.see(tx, repo, branch, commit)
     added = iter(tx.insert("pushes", _CHANGE, rows))
     return [list(islice(added, len(one.changes))) for one in decided]
-
-
-def forget(tx: Transaction, repo: str) -> None:
-    """Know nothing more of a repository, unless something of it has come in, or is deployed."""
-    tx.execute(
-        "DELETE FROM repositories WHERE repo = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE repo = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM deploys WHERE repo = ?1)",
-        (repo,),
-    )
-    tx.emit(RepositoryChanged(repo))
-
-
-def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
-    """Know a repository from now on, and the kind of git host that told of it, if one did.
-
-    True where it was not known before.
-    """
-    known = tx.one("SELECT provider FROM repositories WHERE repo = ?", (repo,))
-    is_new = known is None
-    if known is None:
-        tx.execute(
-            "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)",
-            (repo, now, provider),
-        )
-    elif provider not in ("", known[0]):
-        tx.execute("UPDATE repositories SET provider = ? WHERE repo = ?", (provider, repo))
-    if is_new or provider:
-        tx.emit(RepositoryChanged(repo))
-    return is_new
 
 
 def accepted_before(
@@ -275,100 +244,6 @@ def _deliveries(tx: Transaction, where: str, values: Sequence[object]) -> list[S
     return found
 
 
-def repository(tx: Transaction, repo: str) -> RepositoryRecord | None:
-    """What is known of a repository's config, or None for one never heard of."""
-    row = tx.one(
-        "SELECT repo, config_commit, config_text, config_error, good_commit, good_text,"
-        " provider FROM repositories WHERE repo = ?",
-        (repo,),
-    )
-    return RepositoryRecord(*row) if row else None
-
-
-def known(tx: Transaction, repo: str) -> RepositoryRecord:
-    """The same of a repository that was heard of."""
-    found = repository(tx, repo)
-    assert found is not None
-    return found
-
-
-def known_again(tx: Transaction, repo: str, now: float) -> RepositoryRecord:
-    """The same of one that may have been forgotten too early, as earlier versions did."""
-    row = tx.one("SELECT provider FROM deliveries WHERE repo = ? ORDER BY id DESC LIMIT 1", (repo,))
-    hear_of(tx, repo, row[0] if row else "", now)
-    return known(tx, repo)
-
-
-def called(tx: Transaction, name: str) -> list[str]:
-    """The identities of the repositories that a name may mean, whatever its case.
-
-    The one that has that identity, or else all of which it is the end. A name of
-    three parts that begins with a host is an identity in full, and no end.
-    """
-    if repository(tx, name) is not None:
-        return [name]
-    known, wanted = spellings(tx), name.lower()
-    if wanted in known:
-        return [known[wanted]]
-    host, *rest = wanted.split("/")
-    if len(rest) > 1 and "." in host:
-        return []
-    return sorted(repo for lower, repo in known.items() if lower.endswith(f"/{wanted}"))
-
-
-def identity_of(tx: Transaction, name: str) -> str | None:
-    """The identity of the only repository that a name may mean, or None."""
-    found = called(tx, name)
-    return found[0] if len(found) == 1 else None
-
-
-def spelling(tx: Transaction, repo: str) -> str:
-    """An identity as it is known already, or as it is given where none is known that only case tells apart."""
-    if repository(tx, repo) is not None:
-        return repo
-    return spellings(tx).get(repo.lower(), repo)
-
-
-def repository_names(tx: Transaction) -> list[str]:
-    """The identities of all repositories heard of, in alphabetical order."""
-    return [repo for (repo,) in tx.execute("SELECT repo FROM repositories ORDER BY repo")]
-
-
-def spellings(tx: Transaction) -> dict[str, str]:
-    """The identities of all repositories heard of, by the same in lower case.
-
-    Of those that differ in nothing else, the one that was heard of last: a git
-    host may change the case of a name, and takes any.
-    """
-    rows = tx.execute("SELECT repo FROM repositories ORDER BY rowid")
-    return {repo.lower(): repo for (repo,) in rows}
-
-
-def latest_repositories(tx: Transaction, limit: int) -> list[str]:
-    """The identities of so many repositories, those that were deployed last first."""
-    rows = tx.execute(
-        "SELECT repo, (SELECT max(id) FROM deploys WHERE deploys.repo = known.repo) AS newest"
-        " FROM repositories AS known ORDER BY newest DESC, repo LIMIT ?",
-        (limit,),
-    )
-    return [repo for repo, _ in rows]
-
-
-def see(tx: Transaction, repo: str, branch: str, commit: str) -> None:
-    """A branch of a repository is at that commit, as far as we know."""
-    tx.execute(
-        "INSERT INTO tips (repo, branch, commit_id) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET commit_id = excluded.commit_id",
-        (repo, branch, commit),
-    )
-
-
-def seen(tx: Transaction, repo: str, branch: str) -> str | None:
-    """The commit at which a branch was last known to be, or None."""
-    row = tx.one("SELECT commit_id FROM tips WHERE repo = ? AND branch = ?", (repo, branch))
-    return row[0] if row else None
-
-
 def told_whole(tx: Transaction, push: int | None) -> tuple[str, str] | None:
     """From where to where a push went, if it is known to have told every commit of that."""
     row = tx.one("SELECT before_commit, after_commit FROM pushes WHERE id = ? AND whole", (push,))
@@ -381,25 +256,3 @@ def was_announced(tx: Transaction, repo: str, commit: str) -> bool:
         tx.one("SELECT 1 FROM pushes WHERE repo = ? AND after_commit = ?", (repo, commit))
         is not None
     )
-
-
-def set_config(
-    tx: Transaction, repo: str, commit: str | None, text: str | None, error: str | None, now: float
-) -> None:
-    """Record the newest config that was read; a usable one also becomes the one in use.
-
-    A repository without a config branch has neither commit nor text, and then
-    nothing is in use.
-    """
-    tx.execute(
-        "UPDATE repositories SET config_commit = ?, config_text = ?, config_error = ?,"
-        " config_seen = ? WHERE repo = ?",
-        (commit, text, error, now, repo),
-    )
-    if error is None:
-        tx.execute(
-            "UPDATE repositories SET good_commit = ?, good_text = ? WHERE repo = ?",
-            (commit, text, repo),
-        )
-    tx.emit(ConfigRead(repo))
-    tx.emit(RepositoryChanged(repo))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 from attrs import frozen
 
-from integralgit.journal import deliveries, deploys, history, outbox
+from integralgit.journal import deploys, history, outbox, repositories
 from integralgit.journal.events import (
     ConfigRead,
     Deploy,
@@ -149,7 +149,7 @@ class Recorder:
 
     def _config(self, tx: Transaction, repo: str) -> None:
         """The status of the newest commit of the config's own branch: fine, or what is wrong."""
-        forge, record = self._forge(repo), deliveries.repository(tx, repo)
+        forge, record = self._forge(repo), repositories.get(tx, repo)
         if forge is None or record is None or record.config_commit is None:
             return
         error = record.config_error

@@ -25,7 +25,7 @@ from integralgit import __version__
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.inbox import Receipt
-from integralgit.journal import deliveries, deploys, freezes, steps
+from integralgit.journal import deploys, freezes, repositories, steps
 from integralgit.journal.events import Deploy, RepositoryRecord, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -155,7 +155,7 @@ class Pages:
     def deploy_json(self, tx: Transaction, number: int) -> pages.Json:
         """The JSON of a deploy that exists."""
         deploy = deploys.known(tx, number)
-        record = deliveries.repository(tx, deploy.repo)
+        record = repositories.get(tx, deploy.repo)
         return pages.deploy_json(
             deploy,
             steps.of_deploy(tx, number),
@@ -180,7 +180,7 @@ class Pages:
 
         def work(tx: Transaction) -> pages.Json | None:
             deploy = deploys.get(tx, number) if number < 2**63 else None
-            if deploy is None or deliveries.identity_of(tx, repo) != deploy.repo:
+            if deploy is None or repositories.called(tx, repo) != [deploy.repo]:
                 return None
             return self.deploy_json(tx, number)
 
@@ -199,14 +199,14 @@ class Pages:
         if identity is None:
             raise HTTPError(404, f"No push of a repository {name[:200]} has come in here.")
         _at_home(request, name, identity)
-        return await self.store.read(lambda tx: deliveries.known(tx, identity))
+        return await self.store.read(lambda tx: repositories.known(tx, identity))
 
     async def identity(self, name: str) -> str | None:
         """The identity of the repository that a name means, or None where it means none.
 
         Raises `HTTPError` where it could mean several.
         """
-        found = await self.store.read(lambda tx: deliveries.called(tx, name))
+        found = await self.store.read(lambda tx: repositories.called(tx, name))
         if len(found) > 1:
             raise HTTPError(
                 404, f"Several repositories are called {name[:200]}; write more of the name."

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import acts
 from integralgit.deploy.acts import Conflict
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deploys, repositories
 from integralgit.journal.events import Deploy, State
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
@@ -23,7 +23,7 @@ SITE = "github.com/acme/site"
 class RollBack(SynchronousTestCase):
     def setUp(self) -> None:
         self.memory = MemoryStore()
-        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, SITE, "github", 0.0))
 
     def write(self, work: Work[T]) -> T:
         """The result of work that writes."""
@@ -37,7 +37,7 @@ class RollBack(SynchronousTestCase):
         """The config in use has these locations, one for each name of this host."""
         configs = {f"web{n}": {"location": one} for n, one in enumerate(locations)}
         text = json.dumps({"configs": configs})
-        self.write(lambda tx: deliveries.set_config(tx, SITE, "c" * 40, text, None, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, SITE, "c" * 40, text, None, 0.0))
 
     def deployed(self) -> Deploy:
         """A deploy that has succeeded in /srv/site."""

@@ -11,7 +11,7 @@ from integralgit.deploy import acts, inbox
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.settle import give_up, settle, share
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries, deploys, freezes, queue
+from integralgit.journal import deliveries, deploys, freezes, queue, repositories
 from integralgit.journal.events import Deploy, Freeze, State, StoredDelivery, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -73,12 +73,12 @@ class Door(SynchronousTestCase):
         told = Delivery("github", "ping", "", SITE)
         number = self.write(lambda tx: stored(tx, told))
         self.write(lambda tx: tx.execute("DELETE FROM deliveries WHERE id = ?", (number,)))
-        self.write(lambda tx: deliveries.set_config(tx, repo, commit, text, error, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, repo, commit, text, error, 0.0))
 
     def settle(self, names: tuple[str, ...] = NAMES) -> tuple[str, ...]:
         """Let a look at the config be over; the locations that have something to do."""
         self.now += 1
-        record = self.write(lambda tx: deliveries.repository(tx, str(SITE)))
+        record = self.write(lambda tx: repositories.get(tx, str(SITE)))
         assert record is not None
         return self.write(lambda tx: settle(tx, record, names, self.now))
 
@@ -429,7 +429,7 @@ class Together(Door):
         self.assertEqual([one.outcome for one in receipts], ["accepted", "accepted", "ignored"])
         self.assertIn("is frozen", receipts[1].reason)
         self.assertEqual({one.repo for one in self.deliveries()}, {str(SITE)})
-        found = self.write(deliveries.repository_names)
+        found = self.write(repositories.names)
         self.assertEqual(found, [str(SITE)])
 
     def test_a_frozen_repository(self) -> None:
@@ -549,7 +549,7 @@ class Sharing(Door):
     def share(self, text: str) -> list[tuple[str, str | None, State]]:
         """Let a new config be known; the deploys there are then, oldest first."""
         self.configure(text, commit="d" * 40)
-        record = self.write(lambda tx: deliveries.known(tx, str(SITE)))
+        record = self.write(lambda tx: repositories.known(tx, str(SITE)))
         self.write(lambda tx: share(tx, record, ("web1", "web2"), self.now))
         return self.all()
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.poll import Poll, compare
 from integralgit.hostconfig.resolve import Deployment
-from integralgit.journal import deliveries, deploys, queue
+from integralgit.journal import deploys, queue, repositories
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.settings import Settings, Trust
@@ -27,8 +27,8 @@ class Comparing(SynchronousTestCase):
         """The branches that wait at the location after a look, where a push to `branch` did."""
 
         def work(tx: Transaction) -> list[str]:
-            deliveries.hear_of(tx, SITE, "github", 0.0)
-            deliveries.see(tx, SITE, "dev", OLD)
+            repositories.hear_of(tx, SITE, "github", 0.0)
+            repositories.see(tx, SITE, "dev", OLD)
             queued(tx, branch=branch, wanted=OLD)
             found = (Deployment("web1", "/srv/site", "dev"),)
             woken = compare(tx, SITE, ("web1",), found, {"dev": NEW}, {"dev": OLD}, 1.0)
@@ -65,10 +65,10 @@ class News(SynchronousTestCase):
         found = tuple(Deployment("web1", one, branch) for one in ("/srv/a", "/srv/b"))
 
         def work(tx: Transaction) -> list[str]:
-            deliveries.hear_of(tx, SITE, "github", 0.0)
+            repositories.hear_of(tx, SITE, "github", 0.0)
             if seen is not None:
-                deliveries.see(tx, SITE, branch, seen)
-            before = {branch: deliveries.seen(tx, SITE, branch)}
+                repositories.see(tx, SITE, branch, seen)
+            before = {branch: repositories.seen(tx, SITE, branch)}
             return compare(tx, SITE, ("web1",), found, {branch: tip}, before, 1.0)
 
         return self.successResultOf(self.write(work))
@@ -109,7 +109,7 @@ class Spelling(SynchronousTestCase):
         )
         for repo in (SITE, "git.example.com/z", "github.com/acme/Site"):
             self.successResultOf(
-                memory.store.write(partial(deliveries.hear_of, repo=repo, provider="", now=0.0))
+                memory.store.write(partial(repositories.hear_of, repo=repo, provider="", now=0.0))
             )
         found = self.successResultOf(Deferred.fromCoroutine(poll._repositories()))
         self.assertEqual(

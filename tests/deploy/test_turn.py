@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.turn import Turn, take
-from integralgit.journal import deliveries, freezes
+from integralgit.journal import freezes, repositories
 from integralgit.journal.events import Freeze, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.testing import MemoryStore
@@ -20,7 +20,7 @@ class Turns(SynchronousTestCase):
 
         def prepare(tx: Transaction) -> None:
             for repo in (SITE, OTHER):
-                deliveries.hear_of(tx, repo, "github", 0.0)
+                repositories.hear_of(tx, repo, "github", 0.0)
                 queued(tx, repo=repo)
 
         self.successResultOf(self.memory.store.write(prepare))

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deploys, repositories
 from integralgit.journal.events import RepositoryRecord
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
@@ -55,7 +55,7 @@ class FakeLooks:
     store: Store
 
     async def look(self, repo: Repository) -> RepositoryRecord:
-        return await self.store.read(lambda tx: deliveries.known(tx, str(repo)))
+        return await self.store.read(lambda tx: repositories.known(tx, str(repo)))
 
 
 class Workshops(SynchronousTestCase):
@@ -63,7 +63,7 @@ class Workshops(SynchronousTestCase):
         self.clock, self.memory = Clock(), MemoryStore()
         self.deployer = FakeDeployer(self.memory.store)
         self.workshop = self.made()
-        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, SITE, "github", 0.0))
         self.workshop.startService()
         self.addCleanup(lambda: self.successResultOf(self.workshop.stopService()))
 
@@ -183,8 +183,8 @@ class Now(Workshops):
     def test_another_spelling(self) -> None:
         """An identity that only case tells from a known one is that one."""
         text = '{"configs": {"web1": {"location": "/srv/site"}}}'
-        self.write(lambda tx: deliveries.set_config(tx, SITE, "c" * 40, text, None, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, SITE, "c" * 40, text, None, 0.0))
         asked = self.workshop.deploy_now("github.com/ACME/Site")
         (deploy,) = self.successResultOf(Deferred.fromCoroutine(asked))
         self.assertEqual((deploy.repo, deploy.location), (SITE, "/srv/site"))
-        self.assertEqual(self.write(deliveries.repository_names), [SITE])
+        self.assertEqual(self.write(repositories.names), [SITE])

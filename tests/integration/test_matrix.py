@@ -35,7 +35,7 @@ from integralgit.deploy.bring import LOCK_RETRY
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.turn import Turn, take
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deploys, repositories
 from integralgit.journal.events import Deploy, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
@@ -329,8 +329,8 @@ class Scene:
         )
 
         def queue(tx: Transaction) -> Deploy:
-            deliveries.hear_of(tx, REPO, "github", 0.0)
-            deliveries.set_config(tx, REPO, "0" * 40, text, None, 0.0)
+            repositories.hear_of(tx, REPO, "github", 0.0)
+            repositories.set_config(tx, REPO, "0" * 40, text, None, 0.0)
             return queued(
                 tx, repo=REPO, branch=self.pushed, location=self.location, wanted=self.wanted
             )

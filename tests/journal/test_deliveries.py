@@ -1,32 +1,17 @@
-"""Tests of what the archive keeps of deliveries, and of the configs of repositories."""
+"""Tests of what the archive keeps of deliveries."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TypeVar
-
-from twisted.trial.unittest import SynchronousTestCase
-
 from integralgit.hooks.delivery import Commit, Delivery, Push
-from integralgit.journal import deliveries, deploys, queue
+from integralgit.journal import deliveries, deploys, repositories
 from integralgit.journal import events as kept
 from integralgit.journal.deliveries import Change
-from integralgit.journal.events import ConfigRead, RepositoryChanged, State, StoredPush, Trigger
-from integralgit.journal.queue import Entry
-from integralgit.journal.store import Transaction, Work
-from integralgit.names import Repository, repository
-from integralgit.testing import MemoryStore
-from tests.archive import queued, stored
-
-T = TypeVar("T")
+from integralgit.journal.events import RepositoryChanged, State, StoredPush
+from integralgit.names import Repository
+from tests.archive import MemoryTestCase, queued, stored
 
 SITE, OTHER = Repository("github.com", "acme/site"), Repository("github.com", "acme/other")
 ONE, TWO = "1" * 40, "2" * 40
-
-
-def queue_deploy(repo: str, tx: Transaction) -> int:
-    """Queue a deploy of a repository; its number."""
-    return queue.enqueue(tx, Entry(repo, "main", None, None, Trigger.PUSH), 1.0)
 
 
 def ignored(push: Push, *, look: bool = False) -> Change:
@@ -34,15 +19,7 @@ def ignored(push: Push, *, look: bool = False) -> Change:
     return Change(push, "ignored", "not here", look)
 
 
-class Archive(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.memory = MemoryStore()
-        self.events = self.memory.events
-
-    def write(self, work: Work[T]) -> T:
-        """The result of work that writes."""
-        return self.successResultOf(self.memory.store.write(work))
-
+class Archive(MemoryTestCase):
     def add(
         self,
         sent_id: str = "",
@@ -136,24 +113,13 @@ class Deliveries(Archive):
         self.assertEqual(
             self.events, [RepositoryChanged(str(repo)) for repo in (OTHER, SITE, SITE)]
         )
-        self.assertEqual(self.write(deliveries.repository_names), [str(OTHER), str(SITE)])
-
-    def test_the_repositories_that_were_deployed_last(self) -> None:
-        """They come first, as many as are asked for, and then those without a deploy."""
-        for name in ("a", "b", "c", "d"):
-            self.add(repo=repository("github.com", f"acme/{name}"))
-        for name in ("c", "a", "c", "b"):
-            repo = f"github.com/acme/{name}"
-            self.write(partial(queue_deploy, repo))
-        latest = self.write(lambda tx: deliveries.latest_repositories(tx, 3))
-        self.assertEqual(latest, [f"github.com/acme/{name}" for name in "bca"])
-        self.assertEqual(len(self.write(lambda tx: deliveries.latest_repositories(tx, 9))), 4)
+        self.assertEqual(self.write(repositories.names), [str(OTHER), str(SITE)])
 
     def test_a_delivery_without_a_repository(self) -> None:
         """A delivery that names no repository is kept, and makes none known."""
         self.add(repo=None)
         self.assertEqual([one.repo for one in self.newest()], [None])
-        self.assertEqual(self.write(deliveries.repository_names), [])
+        self.assertEqual(self.write(repositories.names), [])
         self.assertEqual(self.events, [])
 
     def test_pages(self) -> None:
@@ -370,107 +336,3 @@ class FreshLooks(Archive):
             ["not here; dev is not", "dev is not; not here", "was accepted"],
         )
         self.assertEqual(self.waiting(), [])
-
-
-class Configs(Archive):
-    def set_config(self, commit: str | None, text: str | None, error: str | None) -> None:
-        """Record a config of the repository."""
-        self.write(lambda tx: deliveries.set_config(tx, str(SITE), commit, text, error, 5.0))
-
-    def record(self) -> tuple[str | None, ...]:
-        """The newest config that was read, its error, and the one in use."""
-        found = self.write(lambda tx: deliveries.repository(tx, str(SITE)))
-        assert found is not None
-        self.assertEqual(found.repo, str(SITE))
-        newest = found.config_commit, found.config_text, found.config_error
-        return (*newest, found.good_commit, found.good_text)
-
-    def test_a_repository_never_heard_of(self) -> None:
-        """Nothing is known of a repository that sent nothing."""
-        self.add(repo=OTHER)
-        self.assertIsNone(self.write(lambda tx: deliveries.repository(tx, str(SITE))))
-
-    def test_forgetting_a_repository(self) -> None:
-        """One of which something has come in, or waits, stays known; and is found again if not."""
-        name = str(SITE)
-        for what in (lambda tx: stored(tx, Delivery("github", "ping", "", SITE)), queued):
-            self.write(lambda tx: deliveries.hear_of(tx, name, "", 1.0))
-            self.write(lambda tx: deliveries.forget(tx, name))
-            self.assertEqual(self.write(deliveries.repository_names), [])
-            self.write(lambda tx: deliveries.hear_of(tx, name, "", 1.0))
-            self.write(what)
-            self.write(lambda tx: deliveries.forget(tx, name))
-            self.assertEqual(self.write(deliveries.repository_names), [name])
-            self.write(lambda tx: tx.execute("DELETE FROM deliveries"))
-        self.write(lambda tx: stored(tx, Delivery("gitea", "ping", "", SITE)))
-        self.write(lambda tx: tx.execute("DELETE FROM repositories"))
-        found = self.write(lambda tx: deliveries.known_again(tx, name, 2.0))
-        self.assertEqual((found.repo, found.provider), (name, "gitea"))
-
-    def test_a_config_that_was_never_read(self) -> None:
-        """Of a repository that is new, only the name is known."""
-        self.add()
-        self.assertEqual(self.record(), (None, None, None, None, None))
-
-    def test_the_last_good_one_stays_in_use(self) -> None:
-        """While the newest config is broken, the last good one stays; a new good one replaces it."""
-        self.add()
-        self.set_config(ONE, "good", None)
-        self.set_config(TWO, "broken", "no location")
-        self.assertEqual(self.record(), (TWO, "broken", "no location", ONE, "good"))
-        self.set_config(TWO, "better", None)
-        self.assertEqual(self.record(), (TWO, "better", None, TWO, "better"))
-
-    def test_a_config_that_is_gone(self) -> None:
-        """Without a config branch nothing is in use, whatever was before."""
-        self.add()
-        self.set_config(ONE, "good", None)
-        self.set_config(None, None, None)
-        self.assertEqual(self.record(), (None, None, None, None, None))
-
-    def test_watchers_hear_of_a_config(self) -> None:
-        """Watchers hear that a config was read."""
-        self.add()
-        self.events.clear()
-        self.set_config(ONE, "good", None)
-        told = [ConfigRead(str(SITE)), RepositoryChanged(str(SITE))]
-        self.assertEqual(self.events, told)
-
-
-class Names(Archive):
-    def hear_of(self, *repos: str) -> None:
-        """Know these repositories."""
-        for repo in repos:
-            self.write(partial(deliveries.hear_of, repo=repo, provider="", now=0.0))
-
-    def called(self, name: str) -> list[str]:
-        """The repositories that a name may mean."""
-        return self.write(lambda tx: deliveries.called(tx, name))
-
-    def spelling(self, repo: str) -> str:
-        """An identity as it is known."""
-        return self.write(lambda tx: deliveries.spelling(tx, repo))
-
-    def test_a_shorter_name(self) -> None:
-        """It means every repository of which it is the end, without regard to case."""
-        self.hear_of("github.com/acme/site", "github.com/Other/Site", "git.test/acme/site")
-        self.assertEqual(self.called("other/SITE"), ["github.com/Other/Site"])
-        self.assertEqual(self.called("acme/site"), ["git.test/acme/site", "github.com/acme/site"])
-        self.assertEqual(len(self.called("site")), 3)
-        for name in ("ite", "", "github.com/acme"):
-            self.assertEqual(self.called(name), [])
-
-    def test_another_spelling(self) -> None:
-        """An identity is one whatever its case, and keeps the spelling that is known."""
-        self.hear_of("github.com/Acme/Site", "mirror.test/github.com/acme/site")
-        self.assertEqual(self.called("github.com/acme/site"), ["github.com/Acme/Site"])
-        self.assertEqual(self.spelling("github.com/acme/SITE"), "github.com/Acme/Site")
-        self.assertEqual(self.spelling("github.com/acme/other"), "github.com/acme/other")
-
-    def test_two_spellings_that_are_known(self) -> None:
-        """Each of them is itself; any other means the one that was heard of last."""
-        both = ["github.com/acme/site", "github.com/Acme/Site"]
-        self.hear_of(*both)
-        self.assertEqual([self.spelling(one) for one in both], both)
-        self.assertEqual(self.spelling("github.com/ACME/site"), both[1])
-        self.assertEqual([self.called("ACME/site"), self.called(both[0])], [[both[1]], [both[0]]])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeVar
 
 from msgspec.structs import replace
-from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys, scripts, steps
@@ -18,11 +16,8 @@ from integralgit.journal.events import (
     StepChanged,
     StepState,
 )
-from integralgit.journal.store import Transaction, Work
-from integralgit.testing import MemoryStore
-from tests.archive import ONE, REPO, THREE, TWO, ArchiveTestCase, queued
-
-T = TypeVar("T")
+from integralgit.journal.store import Transaction
+from tests.archive import ONE, REPO, THREE, TWO, ArchiveTestCase, MemoryTestCase, queued
 
 
 class Life(ArchiveTestCase):
@@ -264,15 +259,10 @@ class Life(ArchiveTestCase):
             self.assertEqual((begun.started, begun.log_start), (9.0, 20))
 
 
-class Forgetting(SynchronousTestCase):
+class Forgetting(MemoryTestCase):
     def setUp(self) -> None:
-        self.memory = MemoryStore()
+        super().setUp()
         self.patch(deploys, "KEPT", 3)
-
-    def write(self, work: Work[T]) -> T:
-        """The result of work on the archive."""
-        result: T = self.successResultOf(self.memory.store.write(work))
-        return result
 
     def add(self, state: State, location: str = "/srv/site", created: float = 0.0) -> int:
         """A deploy that has ended in that state."""

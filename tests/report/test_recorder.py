@@ -8,7 +8,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hooks.delivery import Delivery, Push
-from integralgit.journal import deliveries, deploys, outbox, queue
+from integralgit.journal import deploys, outbox, queue, repositories
 from integralgit.journal.events import State, Trigger
 from integralgit.journal.store import Work
 from integralgit.names import Repository
@@ -188,16 +188,16 @@ class Statuses(Recording):
 
     def test_the_config(self) -> None:
         """A commit of the config's own branch says that it is fine, or what its first error is."""
-        self.write(lambda tx: deliveries.hear_of(tx, SITE, "github", 0.0))
-        self.write(lambda tx: deliveries.set_config(tx, SITE, A, "{}", None, 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, SITE, "github", 0.0))
+        self.write(lambda tx: repositories.set_config(tx, SITE, A, "{}", None, 0.0))
         error = "host web1, layer base, key timeout: timeout must be a number"
-        self.write(lambda tx: deliveries.set_config(tx, SITE, B, "{}", error, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, SITE, B, "{}", error, 0.0))
         self.assertEqual(
             self.statuses(),
             {"a": (State.SUCCEEDED, "The config is fine"), "b": (State.FAILED, error)},
         )
         self.assertEqual(self.wanted("status")[0].url, f"https://ig.example/{SITE}")
-        self.write(lambda tx: deliveries.set_config(tx, SITE, None, None, None, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, SITE, None, None, None, 0.0))
 
     def test_others(self) -> None:
         """Repositories that no forge covers are told to nobody."""

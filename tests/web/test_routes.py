@@ -24,7 +24,7 @@ from twisted.web.http_headers import Headers
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery, Push
-from integralgit.journal import deliveries, deploys, freezes, lines
+from integralgit.journal import deliveries, deploys, freezes, lines, repositories
 from integralgit.journal.deliveries import Change
 from integralgit.journal.events import Deploy, Freeze, State, Trigger
 from integralgit.journal.hub import Hub
@@ -96,7 +96,7 @@ class Routes(SynchronousTestCase):
             Metrics(self.memory.store, ticker, background),
         )
         self.client = HTTPClient(RequestTraversalAgent(pages.resource()))
-        self.write(lambda tx: deliveries.hear_of(tx, REPO, "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, REPO, "github", 0.0))
 
     def write(self, work: Work[T]) -> T:
         """The result of work that writes."""
@@ -184,7 +184,7 @@ class Repository(Routes):
             for host, location in zip(self.pages.host_names, locations, strict=True)
         }
         text = json.dumps({"configs": configs})
-        self.write(lambda tx: deliveries.set_config(tx, REPO, commit, text, None, 0.0))
+        self.write(lambda tx: repositories.set_config(tx, REPO, commit, text, None, 0.0))
 
     def said(self, query: str = "") -> str:
         """What the repository's page says before its lists, as text."""
@@ -333,7 +333,7 @@ class WhatADeployWaitsFor(Routes):
 
     def test_another_deploy(self) -> None:
         """One that runs at the same location, whatever its repository is."""
-        self.write(lambda tx: deliveries.hear_of(tx, "github.com/acme/b", "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, "github.com/acme/b", "github", 0.0))
         first = self.write(lambda tx: queued(tx, repo="github.com/acme/b"))
         number = self.write(queued).id
         self.assertEqual(self.waits(number)[:2], (None, None))
@@ -376,13 +376,13 @@ class ShortNames(Routes):
     def test_a_name_with_a_dot(self) -> None:
         """An owner whose name looks like that of a host is found by the shorter name, too."""
         dotted = "git.example.com/my.team/site"
-        self.write(lambda tx: deliveries.hear_of(tx, dotted, "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, dotted, "github", 0.0))
         self.assertEqual(self.act("/my.team/site/deploys"), 409)
         self.assertEqual(self.acts.asked, [("deploy", dotted)])
 
     def test_a_name_of_several(self) -> None:
         """A name that could be two repositories' is none, and nothing is done."""
-        self.write(lambda tx: deliveries.hear_of(tx, "github.com/other/site", "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, "github.com/other/site", "github", 0.0))
         self.assertEqual(self.act("/site/deploys"), 404)
         self.assertEqual(self.act("/site/deliveries/7/replay"), 404)
         self.assertEqual(self.acts.asked, [])

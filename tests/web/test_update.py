@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.inbox import Receipt, take_in
 from integralgit.hooks.delivery import Delivery
 from integralgit.hooks.receive import Key
-from integralgit.journal import deliveries, deploys
+from integralgit.journal import deploys, repositories
 from integralgit.names import Repository
 from integralgit.settings import Trust
 from integralgit.testing import MemoryStore
@@ -136,7 +136,7 @@ class Endpoint(SynchronousTestCase):
         self.successResultOf(self.memory.store.write(lambda tx: stored(tx, told)))
         self.successResultOf(
             self.memory.store.write(
-                lambda tx: deliveries.set_config(tx, str(repo), "c" * 40, CONFIG, None, 0.0)
+                lambda tx: repositories.set_config(tx, str(repo), "c" * 40, CONFIG, None, 0.0)
             )
         )
 

@@ -8,7 +8,7 @@ from twisted.web.server import Request
 
 from integralgit.deploy.inbox import known_deployments
 from integralgit.hostconfig.resolve import ConfigError, Deployment
-from integralgit.journal import deliveries, deploys, freezes, history, queue, refusals
+from integralgit.journal import deliveries, deploys, freezes, history, queue, refusals, repositories
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, StoredPush, Trigger
 from integralgit.journal.store import Transaction
 from integralgit.web import pages
@@ -32,10 +32,10 @@ async def overview(web: Pages, request: Request) -> Any:
     def work(tx: Transaction) -> dict[str, Any]:
         now = web.now()
         latest: list[dict[str, Any]] = []
-        shown = deliveries.latest_repositories(tx, SHOWN + 1)
+        shown = repositories.latest(tx, SHOWN + 1)
         for repo in shown[:SHOWN]:
             newest = deploys.newest(tx, repo, 1)
-            record = deliveries.known(tx, repo)
+            record = repositories.known(tx, repo)
             latest.append(
                 {
                     "repo": repo,
@@ -69,7 +69,7 @@ async def overview(web: Pages, request: Request) -> Any:
 @reading
 async def all_repositories(web: Pages, request: Request) -> Any:
     """The names of all repositories, where the overview has room for some only."""
-    names = await web.store.read(deliveries.repository_names)
+    names = await web.store.read(repositories.names)
     return web.show(request, "repositories.html", {"repositories": names})
 
 
@@ -85,7 +85,7 @@ async def all_deliveries(web: Pages, request: Request) -> Any:
 async def deliveries_of(web: Pages, request: Request, repo: str) -> Any:
     """What came in for a repository; or the page of one that is called `deliveries`."""
     called = f"{repo}/deliveries"
-    if await web.store.read(lambda tx: deliveries.repository(tx, called)) is not None:
+    if await web.store.read(lambda tx: repositories.get(tx, called)) is not None:
         return await _repository(web, request, called)
     return await _deliveries(web, request, (await web.repository(request, repo)).repo)
 
