@@ -34,7 +34,7 @@ from integralgit.deploy.scripts import Scripts
 from integralgit.deploy.turn import Turn
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deploys, queue, scripts, steps
-from integralgit.journal.events import Check, Deploy, RunningScript, State, StepState
+from integralgit.journal.events import Deploy, RunningScript, State, StepState
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work, may_pass
 from integralgit.location.git import GitError
@@ -76,7 +76,8 @@ class Deployer:
     _url: Callable[[Deploy], str]
     _probe: Probe
     _waits: Waits = field(factory=Waits, init=False)
-    _cancelled: set[int] = field(factory=set, init=False)
+    #: The deploys that run, by their numbers.
+    _runs: dict[int, Run] = field(factory=dict, init=False)
     _archive: Patient = field(init=False)
     _bring: Bring = field(init=False)
     _scripts: Scripts = field(init=False)
@@ -138,7 +139,7 @@ class Deployer:
             outcome = await self._outcome(run, turn, give_way, ahead)
         except Moved as moved:
             run.say(str(moved))
-            if deploy.id not in self._cancelled:
+            if not run.cancelled:
                 await self._queue_again(deploy, moved.deployment.host, moved.deployment.location)
                 assert deploy.location is not None
                 return deploy.location, moved.deployment.location
@@ -147,7 +148,7 @@ class Deployer:
             # Where a script has run, the next server finds it, and its status.
             if deploy.id in self._scripts:
                 return ()
-            if deploy.id not in self._cancelled:
+            if not run.cancelled:
                 await self._queue_again(deploy, deploy.host, deploy.location)
                 if isinstance(cut_off, NoRoom):
                     run.say(f"{cut_off}; it is tried again later.")
@@ -155,14 +156,20 @@ class Deployer:
                 return ()
             outcome = CANCELLED_EARLY
         finally:
-            os.close(run.log)
-        self._cancelled.discard(deploy.id)
+            self._over(run)
         return await self._end(deploy, outcome, earlier=run.unwritten())
 
     def _begin(self, deploy: Deploy) -> Run:
         """Its log is opened; raises `OSError`."""
         log, later = self._logs.open(deploy.id), self._reactor.callLater
-        return Run(deploy, log, self._archive, self._logs, self._now, later)
+        run = Run(deploy, log, self._archive, self._logs, self._now, later)
+        self._runs[deploy.id] = run
+        return run
+
+    def _over(self, run: Run) -> None:
+        """Nothing is written to its log any more, and there is nothing to cancel."""
+        os.close(run.log)
+        del self._runs[run.deploy.id]
 
     async def _queue_again(self, deploy: Deploy, host: str | None, location: str | None) -> None:
         assert host is not None and location is not None
@@ -244,7 +251,7 @@ class Deployer:
         except (Refused, ConfigError, GitError, OSError) as error:
             if self._waits.stopping:
                 raise Stopping from None
-            if run.deploy.id in self._cancelled:
+            if run.cancelled:
                 return CANCELLED_EARLY
             if (
                 isinstance(error, OSError)
@@ -292,17 +299,11 @@ class Deployer:
             if preparing is not None:
                 async with run.step("script"):
                     prepared, preparing = preparing, None
-                    outcome = await self._scripts.run(
-                        run,
-                        deployment,
-                        prepared,
-                        updated,
-                        is_cancelled=lambda: run.deploy.id in self._cancelled,
-                    )
+                    outcome = await self._scripts.run(run, deployment, prepared, updated)
                     visit.lock_is_back()
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
-            outcome = await self._healthy(run, check_of(deployment), outcome)
+            outcome = await self._health.after(run, check_of(deployment), outcome)
             give_way()
             await run.complete()
             return outcome
@@ -321,7 +322,7 @@ class Deployer:
         """Between two steps: raises `Stopping` or `Cancelled` if there is to be no next one."""
         if self._waits.stopping:
             raise Stopping
-        if run.deploy.id in self._cancelled:
+        if run.cancelled:
             raise Cancelled
 
     def _sleep(self, seconds: float) -> Deferred[None]:
@@ -345,17 +346,16 @@ class Deployer:
             return
         finally:
             await run.leave()
-            os.close(run.log)
+            self._over(run)
         await self._end(deploy, outcome, at)
 
     async def _followed(self, run: Run, record: RunningScript) -> tuple[Outcome, float | None]:
         """The outcome of a deploy whose script an earlier server started; when, if not now."""
         number = run.deploy.id
-        if await self._store.read(lambda tx: deploys.is_to_end(tx, number)):
-            self._cancelled.add(number)
-        outcome, at = await self._scripts.follow(
-            run, record, is_cancelled=lambda: number in self._cancelled
-        )
+        # That may have happened since the recovery.
+        known = await self._store.read(lambda tx: deploys.known(tx, number))
+        run.cancelled |= known.is_to_end
+        outcome, at = await self._scripts.follow(run, record)
         check = await self._store.read(lambda tx: scripts.check_of(tx, number))
         if check is None or outcome.state is not State.SUCCEEDED:
             return outcome, at
@@ -363,19 +363,14 @@ class Deployer:
         await self.record(
             lambda tx: steps.end(tx, number, "script", StepState.SUCCEEDED, script_end, "")
         )
-        return await self._healthy(run, check, outcome), None
-
-    async def _healthy(self, run: Run, check: Check | None, outcome: Outcome) -> Outcome:
-        number = run.deploy.id
-        return await self._health.after(
-            run, check, outcome, is_cancelled=lambda: number in self._cancelled
-        )
+        return await self._health.after(run, check, outcome), None
 
     async def cancel(self, deploy: Deploy) -> None:
         """Ask a running deploy to end: its health step, its script, its fetch, or before its next step."""
         number, location = deploy.id, deploy.location
         assert location is not None
-        self._cancelled.add(number)
+        if number in self._runs:
+            self._runs[number].cancelled = True
         if not self._health.cancel(number) and not await self._scripts.cancel(number):
             self._children.stop(location)
 

@@ -114,9 +114,7 @@ class Health:
     _record: Callable[[Work[Any]], Awaitable[Any]]
     _running: dict[int, Patience] = field(factory=dict, init=False)
 
-    async def after(
-        self, run: Run, check: Check | None, outcome: Outcome, *, is_cancelled: Callable[[], bool]
-    ) -> Outcome:
+    async def after(self, run: Run, check: Check | None, outcome: Outcome) -> Outcome:
         """The outcome after the health step, if there is one: an unhealthy deploy has failed."""
         if check is None:
             return outcome
@@ -128,7 +126,7 @@ class Health:
         self._running[number] = patience
         try:
             async with run.step("health"):
-                if is_cancelled():
+                if run.cancelled:
                     raise GivenUp
                 await patience.until_healthy()
         except Unhealthy as unhealthy:

@@ -132,7 +132,7 @@ def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
 class Run:
     """A deploy while it runs; `log` is a descriptor of its log file that its owner closes.
 
-    `later` calls something after so many seconds.
+    `later` calls something after so many seconds. `cancelled` becomes true when somebody cancels it.
     """
 
     deploy: Deploy
@@ -141,12 +141,17 @@ class Run:
     _logs: Logs
     _now: Callable[[], float]
     _later: Callable[[float, Callable[[], None]], IDelayedCall]
+    cancelled: bool = field(init=False)
     _waiting: list[Work[Any]] = field(factory=list, init=False)
     _due: IDelayedCall | None = field(default=None, init=False)
     _writing: Deferred[None] | None = field(default=None, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _put_off: list[Callable[[], Coroutine[Any, Any, None]]] = field(factory=list, init=False)
     _meanwhile: list[Deferred[None]] = field(factory=list, init=False)
+
+    @cancelled.default
+    def _was_cancelled(self) -> bool:
+        return self.deploy.is_to_end
 
     def record(self, work: Work[Any]) -> None:
         """Write this, in its order, while the deploy goes on; its script waits for it.

@@ -155,8 +155,6 @@ class Scripts:
         deployment: Deployment,
         preparing: Deferred[Script],
         updated: Updated,
-        *,
-        is_cancelled: Callable[[], bool],
     ) -> Outcome:
         """Run the script of a deploy to its end.
 
@@ -179,7 +177,7 @@ class Scripts:
         try:
             # What nobody could pick up again must not run.
             await run.flushed()
-            if is_cancelled():
+            if run.cancelled:
                 raise Cancelled
             script.go(updated.previous, interpreter)
         except Exception:
@@ -247,9 +245,7 @@ class Scripts:
             looks.stop()
         return ended
 
-    async def follow(
-        self, run: Run, record: RunningScript, *, is_cancelled: Callable[[], bool]
-    ) -> tuple[Outcome, float | None]:
+    async def follow(self, run: Run, record: RunningScript) -> tuple[Outcome, float | None]:
         """Follow a script that the server before us started; how it ended, and when.
 
         Raises `Stopping` if the server stops before it has ended.
@@ -262,12 +258,12 @@ class Scripts:
         if script.adopt(record):
             log.info("deploy {deploy} still runs and is picked up again", deploy=deploy.id)
             self._running[deploy.id] = script
-            if record.ending is not None or is_cancelled():
+            if record.ending is not None or run.cancelled:
                 script.stop(record.ending or CANCEL)
             ended = await self._until_end(script, deploy.id, record.deadline)
         else:
             status, ending = script.status(), record.ending
-            if status is None and ending is None and is_cancelled():
+            if status is None and ending is None and run.cancelled:
                 ending = CANCEL
             elif status is None and ending is None and record.boot_id == boot_id():
                 ending = KILLED

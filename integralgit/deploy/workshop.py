@@ -219,7 +219,7 @@ class Workshop(Service):
                 log_size = self._logs.known_size(deploy.id) or 0
                 scripts.complete_update(tx, record, self._now(), log_size)
                 to_follow.append((deploy, record))
-            elif deploys.is_to_end(tx, deploy.id):
+            elif deploy.is_to_end:
                 state, reason = CANCELLED_EARLY.state, CANCELLED_EARLY.reason
                 size = self._logs.known_size(deploy.id)
                 deploys.end(tx, deploy.id, state, self._now(), reason=reason, log_size=size)

@@ -27,14 +27,14 @@ _DEPLOY = (
     "id, repo, branch, host, location, trigger, push, wanted, state, created, reason, commit_id,"
     " previous_commit, head, config_commit, exit_code, started, finished,"
     " superseded_by, commits, log_size,"
-    " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by"
+    " (SELECT pusher FROM pushes WHERE pushes.id = deploys.push), rolls_back, rolled_back_by, is_to_end"
 )
 
 
 def _deploy(row: tuple[Any, ...]) -> Deploy:
     values = list(row)
     values[5], values[8], values[19] = Trigger(row[5]), State(row[8]), decode_commits(row[19])
-    values[21] = row[21] or ""
+    values[21], values[24] = row[21] or "", bool(row[24])
     return Deploy(*values)
 
 
@@ -204,8 +204,3 @@ def log_size(tx: Transaction, deploy: int) -> int | None:
 def want_cancelled(tx: Transaction, deploy: int) -> None:
     """A deploy that runs is to end, also if the server ends first."""
     tx.execute("UPDATE deploys SET is_to_end = 1 WHERE id = ?", (deploy,))
-
-
-def is_to_end(tx: Transaction, deploy: int) -> bool:
-    """Whether somebody has cancelled the deploy while it ran."""
-    return tx.one("SELECT 1 FROM deploys WHERE id = ? AND is_to_end", (deploy,)) is not None

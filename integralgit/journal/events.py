@@ -60,6 +60,7 @@ class Deploy(msgspec.Struct, frozen=True):
     """One deploy as the archive knows it; times are seconds since the epoch.
 
     `pusher` is who pushed, as the delivery says; empty where none made it.
+    `is_to_end` says that somebody has cancelled it while it ran.
     """
 
     id: int
@@ -86,6 +87,7 @@ class Deploy(msgspec.Struct, frozen=True):
     pusher: str = ""
     rolls_back: int | None = None
     rolled_back_by: int | None = None
+    is_to_end: bool = False
 
 
 class Step(msgspec.Struct, frozen=True):

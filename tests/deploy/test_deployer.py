@@ -275,17 +275,34 @@ class Ending(SynchronousTestCase):
         one = Deployment("web1", "/srv/new", "main")
 
         async def moves(*_: object) -> Outcome:
+            await self.deployer.cancel(begun)
             raise Moved(one)
 
         begun = self.successResultOf(
             self.store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0))
         )
         self.patch(Deployer, "_outcome", moves)
-        self.deployer._cancelled.add(begun.id)
         turn: Any = SimpleNamespace(deploy=begun)
         self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn)))
         ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, begun.id)))
         self.assertEqual((ended.state, ended.location), (State.CANCELLED, "/srv/site"))
+
+    def test_cancelled_as_it_was_queued_again(self) -> None:
+        """A cancel that came just then holds for its next turn."""
+
+        async def moves(*_: object) -> Outcome:
+            raise Moved(Deployment("web1", "/srv/new", "main"))
+
+        def work(tx: Transaction) -> Deploy:
+            number = queued(tx).id
+            deploys.want_cancelled(tx, number)
+            return deploys.begin(tx, deploys.known(tx, number), 1.0)
+
+        self.patch(Deployer, "_outcome", moves)
+        turn: Any = SimpleNamespace(deploy=self.successResultOf(self.store.write(work)))
+        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn)))
+        ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, turn.deploy.id)))
+        self.assertEqual(ended.state, State.CANCELLED)
 
     def test_a_log_that_cannot_be_looked_at(self) -> None:
         """It ends all the same, and nobody knows how large its log is."""

@@ -62,7 +62,6 @@ class Prepared(SynchronousTestCase):
             lambda deploy: "",
             waits,
         )
-        self.cancelled = False
 
     def prepare(self) -> Deferred[Script]:
         """Ask for the wrapper of the script."""
@@ -86,7 +85,6 @@ class Prepared(SynchronousTestCase):
                 self.deployment(script),
                 preparing,
                 Updated(ONE, TWO),
-                is_cancelled=lambda: self.cancelled,
             )
         )
 
@@ -137,7 +135,7 @@ class Prepared(SynchronousTestCase):
     def test_cancelled_while_it_was_prepared(self) -> None:
         """The script does not run, also if nobody could be told of it before."""
         preparing = self.prepare()
-        self.cancelled = True
+        self.run_.cancelled = True
         self.assertFalse(
             self.successResultOf(Deferred.fromCoroutine(self.scripts.cancel(self.run_.deploy.id)))
         )
@@ -222,9 +220,7 @@ class Prepared(SynchronousTestCase):
         self.successResultOf(self.store.write(lambda tx: steps.begin(tx, number, "fetch", 1.0, 0)))
         os.write(ours.log, log)
         record = RunningScript(number, 2**22 + 1, 1, boot or boot_id(), 1000.0)
-        outcome, _ = self.successResultOf(
-            Deferred.fromCoroutine(self.scripts.follow(ours, record, is_cancelled=lambda: False))
-        )
+        outcome, _ = self.successResultOf(Deferred.fromCoroutine(self.scripts.follow(ours, record)))
         return outcome, (logs / f"{number}.log").read_bytes()
 
     def test_followed_to_a_failure(self) -> None:
