@@ -212,11 +212,12 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """A receiver that is not to be asked before that time, and why."""
+    """A receiver that is not to be asked before that time, and why; whether a person has to mend that."""
 
     receiver: str
     until: float
     problem: str
+    to_mend: bool = False
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -25,6 +25,14 @@ _ITEM = (
 )
 
 
+_PAUSE = "receiver, until, problem, to_mend"
+
+
+def _a_pause(row: tuple[Any, ...]) -> Pause:
+    receiver, until, problem, to_mend = row
+    return Pause(receiver, until, problem, bool(to_mend))
+
+
 def _item(row: tuple[Any, ...]) -> Item:
     values = list(row)
     values[8], values[10] = ItemState(row[8]), bool(row[10])
@@ -138,11 +146,14 @@ def finish(
     tx.emit(OutboxChanged(item.receiver))
 
 
-def postpone(tx: Transaction, item: Item, at: float, problem: str, doubt: bool) -> None:
+def postpone(
+    tx: Transaction, item: Item, at: float, problem: str, *, doubt: bool, to_mend: bool
+) -> None:
     """It is told again at that time, unless something else is wanted by now."""
     tx.execute(
-        "UPDATE outbox SET next_try = ?, problem = ?, doubt = ? WHERE id = ? AND version = ?",
-        (at, problem, doubt, item.id, item.version),
+        "UPDATE outbox SET next_try = ?, problem = ?, doubt = ?, to_mend = ?"
+        " WHERE id = ? AND version = ?",
+        (at, problem, doubt, to_mend, item.id, item.version),
     )
     tx.emit(OutboxChanged(item.receiver))
 
@@ -150,27 +161,24 @@ def postpone(tx: Transaction, item: Item, at: float, problem: str, doubt: bool) 
 def pause(tx: Transaction, pause: Pause) -> None:
     """Ask the receiver nothing before that time."""
     tx.execute(
-        "INSERT OR REPLACE INTO pauses (receiver, until, problem) VALUES (?, ?, ?)",
-        (pause.receiver, pause.until, pause.problem),
+        f"INSERT OR REPLACE INTO pauses ({_PAUSE}) VALUES (?, ?, ?, ?)",
+        (pause.receiver, pause.until, pause.problem, pause.to_mend),
     )
 
 
 def pause_of(tx: Transaction, receiver: str, now: float) -> Pause | None:
     """The pause that a receiver has now, or None."""
     row = tx.one(
-        "SELECT receiver, until, problem FROM pauses"
-        " WHERE receiver = ? AND until > ? AND until <= ?",
+        f"SELECT {_PAUSE} FROM pauses WHERE receiver = ? AND until > ? AND until <= ?",
         (receiver, now, now + FURTHEST),
     )
-    return Pause(*row) if row else None
+    return _a_pause(row) if row else None
 
 
-def try_again(tx: Transaction, mark: str) -> None:
-    """End the pauses and the waits whose problem holds that mark."""
-    tx.execute("DELETE FROM pauses WHERE instr(problem, ?)", (mark,))
-    tx.execute(
-        "UPDATE outbox SET next_try = 0 WHERE state = 'waiting' AND instr(problem, ?)", (mark,)
-    )
+def try_mended(tx: Transaction) -> None:
+    """End the pauses and the waits for what a person has to mend."""
+    tx.execute("DELETE FROM pauses WHERE to_mend")
+    tx.execute("UPDATE outbox SET next_try = 0 WHERE state = 'waiting' AND to_mend")
 
 
 def give_up_old(tx: Transaction, receiver: str, before: float, now: float, problem: str) -> None:
@@ -185,11 +193,10 @@ def give_up_old(tx: Transaction, receiver: str, before: float, now: float, probl
 def pauses(tx: Transaction, now: float) -> list[Pause]:
     """The pauses of now, by receiver."""
     rows = tx.execute(
-        "SELECT receiver, until, problem FROM pauses WHERE until > ? AND until <= ?"
-        " ORDER BY receiver",
+        f"SELECT {_PAUSE} FROM pauses WHERE until > ? AND until <= ? ORDER BY receiver",
         (now, now + FURTHEST),
     )
-    return [Pause(*row) for row in rows]
+    return [_a_pause(row) for row in rows]
 
 
 def waiting(tx: Transaction, limit: int) -> list[Item]:

@@ -19,8 +19,8 @@ MOST_ASKED = 10 * DAY
 FIRST, LONGEST = 2.0, 900.0
 #: Seconds until the next try of what needs a person to mend it: a token, or its rights.
 SELDOM = 3600.0
-#: What such a problem holds, by which a restart knows it: tokens and secrets are read at the start.
-MEND = "(a restart tries again at once)"
+#: What a person is told then, for tokens and secrets are read at the start.
+_MENDED = "(a restart tries again at once)"
 #: After how many failures of the receiver's something does not hold up the rest any more.
 ALONE = 6
 #: How much of a receiver's own words is kept.
@@ -79,7 +79,8 @@ class Verdict:
 
     `at` is the time of the next try of what goes on waiting; `alone` says
     that it waits by itself, and does not hold up the rest of the queue.
-    `doubt` says that some try may have been heard. `pause` is the time before which the receiver is to be asked nothing.
+    `to_mend` says that a person has to mend something first, and
+    `doubt` that some try may have been heard. `pause` is the time before which the receiver is to be asked nothing.
     """
 
     state: ItemState
@@ -88,6 +89,7 @@ class Verdict:
     alone: bool = False
     doubt: bool = False
     pause: float = 0.0
+    to_mend: bool = False
 
 
 #: Takes out of a text what must never be repeated.
@@ -201,12 +203,14 @@ def _judge(
         return Verdict(ItemState.WAITING, problem, at, doubt=True, pause=at)
     seldom = now + SELDOM * (1 + chance / 10)
     if told.status == 401:
-        problem += f"; {question} {MEND}"
-        return Verdict(ItemState.WAITING, problem, seldom, pause=seldom)
+        problem += f"; {question} {_MENDED}"
+        return Verdict(ItemState.WAITING, problem, seldom, pause=seldom, to_mend=True)
     if 300 <= told.status < 400:
-        problem = f"the answer was {told.status}, a redirect, and redirects are not followed {MEND}"
-        return Verdict(ItemState.WAITING, problem, seldom, alone=True)
+        problem = (
+            f"the answer was {told.status}, a redirect, and redirects are not followed {_MENDED}"
+        )
+        return Verdict(ItemState.WAITING, problem, seldom, alone=True, to_mend=True)
     if told.status in (403, 404):
-        problem += f"; {question} {MEND}"
-        return Verdict(ItemState.WAITING, problem, seldom, alone=True)
+        problem += f"; {question} {_MENDED}"
+        return Verdict(ItemState.WAITING, problem, seldom, alone=True, to_mend=True)
     return Verdict(ItemState.GIVEN_UP, problem)

@@ -24,7 +24,7 @@ from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pa
 from integralgit.journal.hub import Hub
 from integralgit.journal.store import Store, Transaction
 from integralgit.processes.child import cancel
-from integralgit.report.answers import DAY, MEND, Told, Verdict, judge
+from integralgit.report.answers import DAY, Told, Verdict, judge
 
 log = Logger()
 
@@ -140,7 +140,7 @@ class Outbox(Service):
         """
 
         def work(tx: Transaction) -> list[str]:
-            outbox.try_again(tx, MEND)
+            outbox.try_mended(tx)
             return outbox.receivers_waited_for(tx)
 
         try:
@@ -202,7 +202,7 @@ class Outbox(Service):
         verdict = judge(told, item, self._now(), self._chance(), order, strike, question)
         if verdict.problem is not None:
             log.emit(
-                LogLevel.warn if MEND in verdict.problem else LogLevel.info,
+                LogLevel.warn if verdict.to_mend else LogLevel.info,
                 "{receiver} was not told {subject}: {problem}",
                 receiver=name,
                 subject=item.subject,
@@ -245,12 +245,20 @@ class Outbox(Service):
 
         def work(tx: Transaction) -> None:
             if verdict.pause > now:
-                outbox.pause(tx, Pause(name, verdict.pause, problem or "asked to wait"))
+                why = problem or "asked to wait"
+                outbox.pause(tx, Pause(name, verdict.pause, why, verdict.to_mend))
                 outbox.give_up_old(
                     tx, name, now - DAY, now, f"{problem or 'no answer'}; given up after a day"
                 )
             if verdict.state is ItemState.WAITING:
-                outbox.postpone(tx, item, verdict.at, problem or "", verdict.doubt)
+                outbox.postpone(
+                    tx,
+                    item,
+                    verdict.at,
+                    problem or "",
+                    doubt=verdict.doubt,
+                    to_mend=verdict.to_mend,
+                )
             else:
                 outbox.finish(tx, item, verdict.state, now, problem)
 

@@ -10,7 +10,6 @@ from integralgit.journal.events import ItemState
 from integralgit.report.answers import (
     DAY,
     LONGEST,
-    MEND,
     MOST_ASKED,
     Answer,
     Hopeless,
@@ -137,7 +136,8 @@ class Verdicts(SynchronousTestCase):
         for status in (301, 307, 403, 404):
             one = verdict(answer(status))
             self.assertEqual((one.alone, one.at, one.pause), (True, NOW + 3960, 0.0), status)
-            self.assertIn(MEND, one.problem or "")
+            self.assertTrue(one.to_mend)
+            self.assertIn("a restart tries again", one.problem or "")
         asked = judge(answer(403), item(created=NOW), NOW, 1.0, question="is the token right?")
         self.assertIn("403; is the token right? (a restart", asked.problem or "")
         self.assertIn("redirects are not followed", verdict(answer(307)).problem or "")

@@ -310,8 +310,8 @@ class Restarts(Office):
             outbox.pause(tx, Pause("a", until, "asked to wait"))
             outbox.pause(tx, Pause("b", 0.0, "asked to wait"))
             waiting = {one.receiver: one for one in outbox.waiting(tx, 9)}
-            outbox.postpone(tx, waiting["a"], 0.0, "asked to wait", False)
-            outbox.postpone(tx, waiting["b"], until, "asked to wait", False)
+            outbox.postpone(tx, waiting["a"], 0.0, "asked to wait", doubt=False, to_mend=False)
+            outbox.postpone(tx, waiting["b"], until, "asked to wait", doubt=False, to_mend=False)
 
         self.write(work)
 
