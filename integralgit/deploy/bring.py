@@ -118,12 +118,13 @@ class Bring:
     async def _take(self, run: Run, visit: Visit) -> None:
         """Take the location, once no other process, another server or a script of ours, holds it.
 
-        What a git that was cut off has left there goes first.
+        What a git that was cut off has left there goes first. While it waits, others may run.
         """
         told = False
         while not visit.try_lock():
             if not told:
                 run.say(f"waiting for the location, which {visit.lock_holder()} holds")
+                run.worker.give_way()
                 told = True
             await self._sleep(LOCK_RETRY)
             self._go_on(run)
@@ -134,8 +135,11 @@ class Bring:
                 run.say(
                     "waiting for a git that works in the location, for the last one was cut off"
                 )
+                run.worker.give_way()
             await self._sleep(LOCK_RETRY)
             self._go_on(run)
+        await run.worker.come_back()
+        self._go_on(run)
         for left in await visit.clear(self._in_thread):
             run.say(f"removed {left}, left by a git that was cut off")
         visit.begin()

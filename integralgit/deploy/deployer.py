@@ -18,6 +18,7 @@ from integralgit.background import InThread
 from integralgit.deploy.bring import Bring
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.health import Health, Probe, check_of, go_back
+from integralgit.deploy.lanes import Worker
 from integralgit.deploy.outcome import (
     CANCELLED_EARLY,
     NOT_AGAIN,
@@ -114,21 +115,17 @@ class Deployer:
         return await self._archive.write(work, durable=durable)
 
     async def deploy(
-        self,
-        turn: Turn,
-        give_way: Callable[[], None] = lambda: None,
-        ahead: Visit | None = None,
+        self, turn: Turn, worker: Worker, ahead: Visit | None = None
     ) -> tuple[str, ...]:
         """Run a deploy to its end; the locations at which something waits then.
 
         `ahead` is a visit that has begun to fetch, if it proves to be for this.
-        `give_way` is called when nothing is left but what was put off, the disk,
-        and the record of its end. Raises `NoRoom`, and puts it back into the queue, if
+        The `worker` gives way while it waits for others, or for the disk. Raises `NoRoom`, and puts it back into the queue, if
         it could not be run because the state folder cannot be written, or no more files be opened.
         """
         deploy = turn.deploy
         try:
-            run = self._begin(deploy)
+            run = self._begin(deploy, worker)
         except OSError as error:
             reason = f"the log of the deploy cannot be written: {error.strerror}"
             if is_no_room(error):
@@ -136,7 +133,7 @@ class Deployer:
                 raise NoRoom(reason) from None
             return await self._end(deploy, Outcome(State.FAILED, reason))
         try:
-            outcome = await self._outcome(run, turn, give_way, ahead)
+            outcome = await self._outcome(run, turn, ahead)
         except Moved as moved:
             run.say(str(moved))
             if not run.cancelled:
@@ -159,10 +156,10 @@ class Deployer:
             self._over(run)
         return await self._end(deploy, outcome, earlier=run.unwritten())
 
-    def _begin(self, deploy: Deploy) -> Run:
+    def _begin(self, deploy: Deploy, worker: Worker) -> Run:
         """Its log is opened; raises `OSError`."""
         log, later = self._logs.open(deploy.id), self._reactor.callLater
-        run = Run(deploy, log, self._archive, self._logs, self._now, later)
+        run = Run(deploy, log, self._archive, self._logs, self._now, later, worker)
         self._runs[deploy.id] = run
         return run
 
@@ -233,12 +230,10 @@ class Deployer:
         )
         return (location,) if more and location is not None else ()
 
-    async def _outcome(
-        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
-    ) -> Outcome:
+    async def _outcome(self, run: Run, turn: Turn, ahead: Visit | None) -> Outcome:
         """The story's end as a value; only `Moved`, `Stopping` and `NoRoom` pass through."""
         try:
-            return await self._story(run, turn, give_way, ahead)
+            return await self._story(run, turn, ahead)
         except (Moved, Stopping, NoRoom):
             raise
         except Cancelled:
@@ -277,9 +272,7 @@ class Deployer:
                 State.FAILED, f"a fault of the server; its log has it as incident {incident}"
             )
 
-    async def _story(
-        self, run: Run, turn: Turn, give_way: Callable[[], None], ahead: Visit | None
-    ) -> Outcome:
+    async def _story(self, run: Run, turn: Turn, ahead: Visit | None) -> Outcome:
         repo = parse_repository(run.deploy.repo)
         trusts = self._settings.trusts_for(repo)
         turn, visit = await self._bring.enter(turn, repo, trusts, ahead)
@@ -304,14 +297,14 @@ class Deployer:
                     if outcome.state is not State.SUCCEEDED:
                         raise ScriptFailed(outcome)
             outcome = await self._health.after(run, check_of(deployment), outcome)
-            give_way()
+            run.worker.give_way()
             await run.complete()
             return outcome
         except Exception as error:
             visit.fail(error)
             if preparing is not None:
                 await self._scripts.never_mind(preparing)
-            give_way()
+            run.worker.give_way()
             await run.leave()
             raise
         finally:
@@ -338,7 +331,7 @@ class Deployer:
         Raises `OSError` where the deploy's log cannot be opened.
         """
         assert deploy.location is not None
-        run = self._begin(deploy)
+        run = self._begin(deploy, Worker())
         try:
             outcome, at = await self._followed(run, record)
             await self._visits.settle(deploy.location)

@@ -9,10 +9,26 @@ would reach the recursion limit and wedge the lock for ever.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock, DeferredSemaphore
+
+
+async def _at_once() -> None:
+    """Without waiting for anybody."""
+
+
+@frozen
+class Worker:
+    """The place that some work has among those that may run at the same time; or work that needs none.
+
+    `give_way` leaves it to others, for work that only waits; `come_back` waits for one again.
+    """
+
+    give_way: Callable[[], None] = lambda: None
+    come_back: Callable[[], Awaitable[None]] = _at_once
 
 
 @define
@@ -50,9 +66,17 @@ class Lanes:
         """Whether work for the key would begin at once."""
         return key not in self._lanes and self._limit.tokens > 0
 
-    def give_way(self, key: str) -> None:
-        """What is left of the work that runs for the key is not to keep others from beginning."""
+    def worker(self, key: str) -> Worker:
+        """The place of the work that runs for the key."""
         lane = self._lanes[key]
+        return Worker(partial(self._give_way, lane), partial(self._come_back, lane))
+
+    async def _come_back(self, lane: _Lane) -> None:
+        if not lane.has_place:
+            await self._limit.acquire()
+            lane.has_place = True
+
+    def _give_way(self, lane: _Lane) -> None:
         if lane.has_place:
             lane.has_place = False
             self._limit.release()
@@ -81,7 +105,7 @@ class Lanes:
                 lane.waiting = False
                 await self._work(key)
             finally:
-                self.give_way(key)
+                self._give_way(lane)
         finally:
             self._leave(key, lane)
 

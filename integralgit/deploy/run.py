@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from integralgit.deploy.lanes import Worker
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys, steps
 from integralgit.journal.events import Deploy, StepState
@@ -132,7 +133,8 @@ def _in_order(works: Sequence[Work[Any]]) -> Work[None]:
 class Run:
     """A deploy while it runs; `log` is a descriptor of its log file that its owner closes.
 
-    `later` calls something after so many seconds. `cancelled` becomes true when somebody cancels it.
+    `later` calls something after so many seconds, and `worker` is its place among
+    those that may run. `cancelled` becomes true when somebody cancels it.
     """
 
     deploy: Deploy
@@ -141,6 +143,7 @@ class Run:
     _logs: Logs
     _now: Callable[[], float]
     _later: Callable[[float, Callable[[], None]], IDelayedCall]
+    worker: Worker = field(factory=Worker)
     cancelled: bool = field(init=False)
     _waiting: list[Work[Any]] = field(factory=list, init=False)
     _due: IDelayedCall | None = field(default=None, init=False)

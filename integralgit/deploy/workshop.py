@@ -268,9 +268,7 @@ class Workshop(Service):
                 until = min(taken.until - self._now(), CLOCK_LOOK)
                 self._later(location, until, self.wake)
             return
-        next_ones = await self._deployer.deploy(
-            taken, lambda: self._locations.give_way(location), ahead
-        )
+        next_ones = await self._deployer.deploy(taken, self._locations.worker(location), ahead)
         if taken.deploy.id % PRUNE_EVERY == 0:
             await self._forget_old(taken.deploy.repo)
         for waiting in next_ones:

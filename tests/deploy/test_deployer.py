@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy.deployer import LOGS_LOOK, Deployer
+from integralgit.deploy.lanes import Worker
 from integralgit.deploy.outcome import Moved, Outcome, Skipped, choose, script_outcome
 from integralgit.deploy.script import ScriptEnd
 from integralgit.hostconfig.resolve import Deployment
@@ -283,7 +284,7 @@ class Ending(SynchronousTestCase):
         )
         self.patch(Deployer, "_outcome", moves)
         turn: Any = SimpleNamespace(deploy=begun)
-        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn)))
+        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn, Worker())))
         ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, begun.id)))
         self.assertEqual((ended.state, ended.location), (State.CANCELLED, "/srv/site"))
 
@@ -300,7 +301,7 @@ class Ending(SynchronousTestCase):
 
         self.patch(Deployer, "_outcome", moves)
         turn: Any = SimpleNamespace(deploy=self.successResultOf(self.store.write(work)))
-        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn)))
+        self.successResultOf(Deferred.fromCoroutine(self.deployer.deploy(turn, Worker())))
         ended = self.successResultOf(self.store.read(lambda tx: deploys.known(tx, turn.deploy.id)))
         self.assertEqual(ended.state, State.CANCELLED)
 
@@ -353,7 +354,7 @@ class NoFiles(SynchronousTestCase):
             self.patch(Deployer, "_story", story)
             begun = self.successResultOf(store.write(lambda tx: deploys.begin(tx, queued(tx), 1.0)))
             turn: Any = SimpleNamespace(deploy=begun)
-            ending = Deferred.fromCoroutine(deployer.deploy(turn))
+            ending = Deferred.fromCoroutine(deployer.deploy(turn, Worker()))
             if expected is State.QUEUED:
                 self.failureResultOf(ending, NoRoom)
             else:

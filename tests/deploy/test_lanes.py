@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -274,8 +275,9 @@ class OneAtATime(SynchronousTestCase):
         for key in "abc":
             self.lanes.wake(key)
         self.lanes.wake("a")
+        worker = self.lanes.worker("a")
         for _ in range(2):
-            self.lanes.give_way("a")
+            worker.give_way()
         self.assertEqual(set(self.work.running), {"a", "b"})
         self.work.ends("a")
         self.assertEqual(set(self.work.running), {"b"})
@@ -284,4 +286,22 @@ class OneAtATime(SynchronousTestCase):
         self.work.ends("c")
         self.assertEqual(set(self.work.running), {"a"})
         self.work.ends("a")
+        self.assertTrue(self.idle())
+
+    def test_work_that_comes_back(self) -> None:
+        """Work that gave way while it waited goes on when there is a place again."""
+        self.lanes = self.make(1)
+        self.lanes.wake("a")
+        self.lanes.wake("b")
+        worker = self.lanes.worker("a")
+        worker.give_way()
+        coming = Deferred.fromCoroutine(cast(Any, worker.come_back()))
+        self.assertEqual(set(self.work.running), {"a", "b"})
+        self.assertNoResult(coming)
+        self.work.ends("b")
+        self.successResultOf(coming)
+        self.lanes.wake("c")
+        self.assertEqual(set(self.work.running), {"a"})
+        self.work.ends("a")
+        self.work.ends("c")
         self.assertTrue(self.idle())

@@ -34,8 +34,9 @@ from twisted.trial.unittest import SkipTest, TestCase
 from integralgit.deploy.bring import LOCK_RETRY
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.lanes import Worker
 from integralgit.deploy.turn import Turn, take
-from integralgit.journal import deploys, repositories
+from integralgit.journal import deploys, repositories, steps
 from integralgit.journal.events import Deploy, State
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction
@@ -339,15 +340,17 @@ class Scene:
         turn = await store.write(lambda tx: take(tx, self.location, 0.0))
         assert isinstance(turn, Turn)
         gave_way: list[Deferred[Deploy]] = []
-        await deployer.deploy(
-            turn, lambda: gave_way.append(store.read(lambda tx: deploys.known(tx, deploy.id)))
-        )
+
+        def give_way() -> None:
+            gave_way.append(store.read(lambda tx: deploys.known(tx, deploy.id)))
+
+        await deployer.deploy(turn, Worker(give_way))
         self.log = logs.read(deploy.id, 0, logs.size(deploy.id)).decode("utf-8", "replace")
         ended = await store.read(lambda tx: deploys.known(tx, deploy.id))
         # Another may begin before the end of one that has come to something is recorded.
         then = [(await one).state for one in gave_way]
-        steps = await store.read(lambda tx: steps.of_deploy(tx, deploy.id))
-        assert then == ([State.RUNNING] if steps else []), then
+        begun = await store.read(lambda tx: steps.of_deploy(tx, deploy.id))
+        assert then == ([State.RUNNING] if begun else []), then
         return ended
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -353,6 +354,24 @@ class Restart(Integration):
             path = f"/github.com/acme/site/deploys/{number}/cancel"
             self.assertEqual(daemon.request("POST", path).status, 202)
             self.assertEqual(daemon.ended(number)["state"], "cancelled")
+
+    def test_a_location_that_somebody_holds(self) -> None:
+        """A deploy that waits for its location keeps none of the workers."""
+        configs = {
+            name: {"branch": "main", "location": str(self.folder / name)} for name in ("a", "b")
+        }
+        self.upstream.configure({"configs": configs})
+        daemon = self.daemon('host_names = ["a", "b"]\nworkers = 1')
+        (self.folder / "a").mkdir()
+        held = os.open(self.folder / "a", os.O_RDONLY)
+        self.addCleanup(os.close, held)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        daemon.push(self.upstream.commit({"x": "y"}))
+        self.assertEqual(daemon.ended(2)["state"], "succeeded")
+        self.assertIn("waiting for the location", daemon.log(1))
+        self.assertEqual(daemon.deploy(1)["state"], "running")
+        fcntl.flock(held, fcntl.LOCK_UN)
+        self.assertEqual(daemon.ended(1)["state"], "succeeded")
 
     def test_a_script_that_restarts_the_server(self) -> None:
         """A repository that deploys the server itself may restart it from its script (threat 74)."""
