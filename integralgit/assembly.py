@@ -55,12 +55,12 @@ from integralgit.statefiles import (
 )
 from integralgit.web.access import Access, host_of
 from integralgit.web.addresses import Addresses
-from integralgit.web.health import Health
+from integralgit.web.health import HealthResource
 from integralgit.web.later import Later
 from integralgit.web.metrics import Metrics
 from integralgit.web.site import WAITING, BoundedSite, Root
 from integralgit.web.stream import Ticker
-from integralgit.web.update import Door, Update
+from integralgit.web.update import Door, UpdateResource
 
 if TYPE_CHECKING:
     from twisted.web.resource import Resource
@@ -279,9 +279,9 @@ def assemble(
     door = Door(
         known.keys, workshop, addresses, time.time, in_thread, refused, proxies, metrics.decided
     )
-    update = Update(door)
+    update = UpdateResource(door)
     windows = Later(_load_pages, pages, in_thread, background)
-    root = Root(update, Health(archive, background), windows, access)
+    root = Root(update, HealthResource(archive, background), windows, access)
     site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
 
     listening = partial(_say_where, known, addresses, state, names)

@@ -51,7 +51,7 @@ class _Mark(Generic[S]):
     carried: S
 
 
-class Found(msgspec.Struct, frozen=True):
+class Matches(msgspec.Struct, frozen=True):
     """The numbers of lines that were found, up to which line was looked, and whether more follow."""
 
     lines: list[int]
@@ -177,7 +177,7 @@ class LineIndex(Generic[S]):
         data = tail[rewritten + 1 :] if rewritten >= 0 else whole[:LONGEST]
         return Line(number, begin, data, carried, length - len(data))
 
-    def find(self, text: str, skip: re.Pattern[bytes], after: int = 0) -> Found:
+    def find(self, text: str, skip: re.Pattern[bytes], after: int = 0) -> Matches:
         """The lines after one that hold a text, without regard to (ASCII) case.
 
         What `skip` matches is not looked at. A search that takes long, or
@@ -192,7 +192,7 @@ class LineIndex(Generic[S]):
         deadline = time.monotonic() + SEARCH
         while position < size:
             if len(found) >= MOST_FOUND or time.monotonic() > deadline:
-                return Found(found, max(after, number - 1), more=True)
+                return Matches(found, max(after, number - 1), more=True)
             piece = self._logs.read(self._deploy, position, size)
             if not piece:
                 break
@@ -214,4 +214,4 @@ class LineIndex(Generic[S]):
                 line_end = plain.find(b"\n", hit)
                 counted = line_end if line_end >= 0 else len(plain)
             number += plain.count(b"\n", counted)
-        return Found(found, max([after, complete, *found[-1:]]), more=False)
+        return Matches(found, max([after, complete, *found[-1:]]), more=False)

@@ -19,7 +19,7 @@ class Refused(Exception):
         self.ways_out = ways_out
 
 
-class Found(msgspec.Struct, frozen=True):
+class Situation(msgspec.Struct, frozen=True):
     """What a checkout looks like once the newest commits are fetched.
 
     `head` is None before the first commit, `on_branch` with a detached HEAD,
@@ -68,7 +68,7 @@ class Overwrite(msgspec.Struct, frozen=True):
 Step = Stay | Move | Merge | Overwrite
 
 
-def plan(found: Found, branch: str, update: str) -> Step:
+def plan(found: Situation, branch: str, update: str) -> Step:
     """The one step that the update mode asks for; raises `Refused` where it forbids any."""
     if update == "follow":
         return Overwrite(found.target)

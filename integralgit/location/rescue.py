@@ -42,7 +42,7 @@ def files_in(folder: str) -> Iterator[str]:
         yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
 
 
-class Found(msgspec.Struct, frozen=True):
+class OnDisk(msgspec.Struct, frozen=True):
     """What stands at some paths: the files by git's mode for each, the texts of links, and the rest.
 
     `others` are paths in repositories of their own, and what is neither file nor link.
@@ -53,13 +53,13 @@ class Found(msgspec.Struct, frozen=True):
     others: list[str]
 
 
-def find(root: str, paths: Sequence[str]) -> Found:
+def find(root: str, paths: Sequence[str]) -> OnDisk:
     """What stands at these paths below `root`, and in folders there; meant for a thread.
 
     A repository of its own stays a whole, which cannot be kept; what is behind
     a link is kept with that.
     """
-    found = Found({}, {}, [])
+    found = OnDisk({}, {}, [])
     for path in _expanded(root, paths):
         full = os.path.join(root, path)
         try:
@@ -134,7 +134,7 @@ async def rescue(
     held before is kept too: a deploy that is run again rescues again. Raises
     `Refused` where something cannot be kept.
     """
-    found: Found = await in_thread(find, git.folder or "", paths)
+    found: OnDisk = await in_thread(find, git.folder or "", paths)
     if found.others:
         raise Refused(
             f"nothing was changed, for what is in the way belongs to another repository,"

@@ -20,11 +20,11 @@ from integralgit.location.changes import assumed_unchanged, changes
 from integralgit.location.checkout import Checkout, Tips
 from integralgit.location.git import GitError, complains
 from integralgit.location.plan import (
-    Found,
     Merge,
     Move,
     Overwrite,
     Refused,
+    Situation,
     Stay,
     named,
     out_of_a_conflict,
@@ -199,7 +199,12 @@ class Update:
         await rescue(git, head, commits, files, ref, self.say, self.in_thread)
 
     async def _take(
-        self, step: Stay | Move | Overwrite, head: Head, found: Found, branch: str, rescue_ref: str
+        self,
+        step: Stay | Move | Overwrite,
+        head: Head,
+        found: Situation,
+        branch: str,
+        rescue_ref: str,
     ) -> None:
         """Take the planned step."""
         match step:
@@ -213,7 +218,7 @@ class Update:
 
     async def _find(
         self, branch: str, head: Head, tips: Tips, deployed: Sequence[str], folder: Path
-    ) -> Found:
+    ) -> Situation:
         git, target = self.checkout.git, tips.branch
         name = f"refs/heads/{branch}"
         local = (await self.checkout.refs(name)).get(name)
@@ -237,7 +242,7 @@ class Update:
             counted = await git.run("rev-list", "--count", head.commit, "--not", *everywhere, "--")
             loose = int(counted)
         in_progress = self.checkout.in_progress(folder)
-        return Found(
+        return Situation(
             head.commit,
             head.branch,
             local,
@@ -250,7 +255,7 @@ class Update:
             loose,
         )
 
-    async def _move(self, head: Head, found: Found, branch: str, to: str) -> None:
+    async def _move(self, head: Head, found: Situation, branch: str, to: str) -> None:
         """Move where nothing is in the way.
 
         git looks at that itself, and is believed but where it would overwrite
@@ -278,7 +283,7 @@ class Update:
         if found.local is None:
             await self._follow_remote(branch)
 
-    async def _change_anew(self, paths: list[str], found: Found, branch: str, to: str) -> None:
+    async def _change_anew(self, paths: list[str], found: Situation, branch: str, to: str) -> None:
         """Let git change files that it holds for edited: it brings anew what is not there."""
         await self.in_thread(remove, self.checkout.location, paths)
         try:
@@ -330,7 +335,7 @@ class Update:
             path for path in there if os.path.lexists(os.path.join(self.checkout.location, path))
         )
 
-    async def _change(self, found: Found, branch: str, to: str, *, keep: bool) -> None:
+    async def _change(self, found: Situation, branch: str, to: str, *, keep: bool) -> None:
         """Let git change the files; where it cannot, they are put back, or completed by the next deploy.
 
         With `keep` it refuses, before it changes anything, where that would
@@ -379,7 +384,7 @@ class Update:
             self.say("The files that had changed by then were put back.")
         return is_back
 
-    async def _check_out(self, found: Found, branch: str, to: str, *options: str) -> None:
+    async def _check_out(self, found: Situation, branch: str, to: str, *options: str) -> None:
         """Put HEAD on the branch, and the branch on the commit; raises `GitError` where files are missing."""
         ended = await self.checkout.git.try_(
             "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--", output=False
@@ -420,7 +425,7 @@ class Update:
         message = f"Merge remote branch '{branch}' of {self.checkout.source.repo}"
         return await git.run("commit-tree", tree, "-p", local, "-p", target, "-m", message)
 
-    async def _overwrite(self, found: Found, branch: str, to: str, rescue_ref: str) -> None:
+    async def _overwrite(self, found: Situation, branch: str, to: str, rescue_ref: str) -> None:
         status = await self.checkout.status()
         edited, others = await in_the_way(self.checkout.git, status, to, self.in_thread)
         git, folder = self.checkout.git, self._unfinished.folder

@@ -10,7 +10,7 @@ from integralgit.background import InThread
 from integralgit.location.changes import changes
 from integralgit.location.folders import is_submodule_of
 from integralgit.location.git import Git
-from integralgit.location.rescue import AT_ONCE, Found, files_in, find, ids_of
+from integralgit.location.rescue import AT_ONCE, OnDisk, files_in, find, ids_of
 from integralgit.location.status import Status
 
 
@@ -93,7 +93,7 @@ async def untouched(git: Git, status: Status, to: str, in_thread: InThread) -> l
     edited, others = await in_the_way(git, status, to, in_thread)
     if others or not 0 < len(edited) <= AT_ONCE:
         return []
-    there: Found = await in_thread(find, git.folder or "", edited)
+    there: OnDisk = await in_thread(find, git.folder or "", edited)
     staged = (await git.run("diff", "--cached", "--name-only", "-z")).split("\0")
     if not all(path in there.files and path not in staged for path in edited):
         return []

@@ -15,7 +15,7 @@ from integralgit.web.answers import answer_later, json_bytes
 log = Logger()
 
 
-class Health(Resource):
+class HealthResource(Resource):
     """Whether the archive answers."""
 
     isLeaf = True

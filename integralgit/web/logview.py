@@ -17,7 +17,7 @@ from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
 from integralgit.background import Background, InThread
-from integralgit.journal.lines import Found, Line, LineIndex
+from integralgit.journal.lines import Line, LineIndex, Matches
 from integralgit.journal.logs import Logs, Mark
 from integralgit.web.ansi import ESCAPES, PLAIN, Style, render, style_after
 
@@ -149,10 +149,10 @@ class LogView:
         """How many lines there are."""
         return await self._grown(deploy["log_size"] or 0, lambda: self._index.total)
 
-    async def find(self, deploy: Json, text: str, after: int) -> Found:
+    async def find(self, deploy: Json, text: str, after: int) -> Matches:
         """The lines after one that hold a text; others may look at the log meanwhile."""
         await self.total(deploy)
-        found: Found = await self._in_thread(self._index.find, text, ESCAPES, after)
+        found: Matches = await self._in_thread(self._index.find, text, ESCAPES, after)
         return found
 
     async def sections(self, deploy: Json, took: Callable[[Json], str]) -> list[Section]:

@@ -59,7 +59,7 @@ class Door:
     decided: Callable[[str], None] = lambda decision: None
 
 
-class Update(Resource):
+class UpdateResource(Resource):
     """The webhook's endpoint."""
 
     isLeaf = True

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.location.plan import (
-    Found,
     Merge,
     Move,
     Overwrite,
     Refused,
+    Situation,
     Stay,
     Step,
     named,
@@ -25,18 +25,18 @@ from integralgit.location.plan import (
 OLD, MINE, TARGET = "0a" * 20, "0b" * 20, "0c" * 20
 
 #: On the right branch, some commits behind, without work of its own.
-BEHIND = Found(head=OLD, on_branch="main", local=OLD, target=TARGET, behind=3)
+BEHIND = Situation(head=OLD, on_branch="main", local=OLD, target=TARGET, behind=3)
 #: The remote branch was rewritten; what is here came all from it.
 REWRITTEN = replace(BEHIND, ahead=2)
 #: Two local commits, one of them somebody's own, on top of what the remote has.
-WORKED = Found(head=MINE, on_branch="main", local=MINE, target=TARGET, ahead=2, own=1)
+WORKED = Situation(head=MINE, on_branch="main", local=MINE, target=TARGET, ahead=2, own=1)
 #: The same, and the remote has gone on meanwhile.
 DIVERGED = replace(WORKED, behind=3)
 #: Already there.
-THERE = Found(head=TARGET, on_branch="main", local=TARGET, target=TARGET)
+THERE = Situation(head=TARGET, on_branch="main", local=TARGET, target=TARGET)
 
 
-def refusal(found: Found, update: str) -> str:
+def refusal(found: Situation, update: str) -> str:
     """Why no step is allowed."""
     try:
         step = plan(found, "main", update)
@@ -46,7 +46,7 @@ def refusal(found: Found, update: str) -> str:
 
 
 class SafeTests(SynchronousTestCase):
-    def plan(self, found: Found) -> Step:
+    def plan(self, found: Situation) -> Step:
         """The step of the default mode."""
         return plan(found, "main", "safe")
 
@@ -68,7 +68,7 @@ class SafeTests(SynchronousTestCase):
 
     def test_first_checkout(self) -> None:
         """An empty checkout, or one without the branch, moves to the commit."""
-        empty = Found(head=None, on_branch="main", local=None, target=TARGET)
+        empty = Situation(head=None, on_branch="main", local=None, target=TARGET)
         self.assertEqual(self.plan(empty), Move(TARGET))
         self.assertEqual(self.plan(replace(BEHIND, local=None, on_branch="other")), Move(TARGET))
 
@@ -126,7 +126,7 @@ class InProgressTests(SynchronousTestCase):
                     self.assertIn(what, refusal(replace(found, in_progress=what), update))
 
 
-def everything() -> Iterator[Found]:
+def everything() -> Iterator[Situation]:
     """Every kind of checkout that can be found, by small numbers."""
     for on_branch, local, ahead, behind, own, in_progress in product(
         ("main", "other", None), (None, OLD, TARGET), (0, 1, 2), (0, 1), (0, 1, 2), (None, "merge")
@@ -138,13 +138,13 @@ def everything() -> Iterator[Found]:
             consistent = consistent and ahead + behind > 0
         if consistent:
             head = local if on_branch == "main" else MINE
-            yield Found(head, on_branch, local, TARGET, ahead, behind, own, in_progress)
+            yield Situation(head, on_branch, local, TARGET, ahead, behind, own, in_progress)
 
 
 class EverythingTests(SynchronousTestCase):
     """Rules that hold for whatever is found."""
 
-    def outcomes(self, update: str) -> Iterator[tuple[Found, Step | None]]:
+    def outcomes(self, update: str) -> Iterator[tuple[Situation, Step | None]]:
         """Every checkout with its step, or None where it is refused."""
         for found in everything():
             try:

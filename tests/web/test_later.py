@@ -19,7 +19,7 @@ from twisted.web.server import Request
 
 from integralgit.background import Background
 from integralgit.testing import MemoryStore
-from integralgit.web.health import Health
+from integralgit.web.health import HealthResource
 from integralgit.web.later import Later
 from integralgit.web.site import BoundedSite
 
@@ -118,7 +118,7 @@ class LaterTests(SynchronousTestCase):
 
 class HealthTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.health = Health(MemoryStore().store, Background())
+        self.health = HealthResource(MemoryStore().store, Background())
 
     def test_all_is_well(self) -> None:
         """The archive answers."""
@@ -130,7 +130,7 @@ class HealthTests(SynchronousTestCase):
     def test_the_archive_does_not_answer(self) -> None:
         """That is 503, for a load balancer, and the reason is in the log."""
         broken: Any = self
-        self.assertIn(b" 503 ", ask(Health(broken, Background())).value())
+        self.assertIn(b" 503 ", ask(HealthResource(broken, Background())).value())
         self.assertEqual(len(self.flushLoggedErrors(sqlite3.OperationalError)), 1)
 
     def read(self, work: object) -> Deferred[None]:

@@ -26,7 +26,7 @@ from integralgit.web import site as site_module
 from integralgit.web.access import client_of
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, READING, BoundedSite
-from integralgit.web.update import Door, Update
+from integralgit.web.update import Door, UpdateResource
 
 MAX_BODY = 1000
 SECRET = b"a secret of acme"
@@ -442,7 +442,7 @@ class EndpointTests(SynchronousTestCase):
             lambda client, status, cause: self.refused.append((client, status, cause)),
             trusted_proxies=("192.168.1.1/32",),
         )
-        self.site = BoundedSite(Update(door), 10_000, Clock())
+        self.site = BoundedSite(UpdateResource(door), 10_000, Clock())
 
     def send(self, body: bytes, content_type: bytes, *headers: bytes) -> bytes:
         """Send a push that is signed over this body; the answer."""
@@ -535,7 +535,7 @@ class ClientTests(SynchronousTestCase):
             lambda work, *arguments: succeed(work(*arguments)),
             trusted_proxies=("192.168.1.1/32",),
         )
-        site = BoundedSite(Update(door), 10_000, Clock())
+        site = BoundedSite(UpdateResource(door), 10_000, Clock())
         for address in (b"127.0.0.1", b"203.0.113.9", b"131.103.20.165"):
             transport = StringTransport()
             protocol = site.buildProtocol(transport.getPeer())

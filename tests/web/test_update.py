@@ -28,7 +28,7 @@ from integralgit.settings import Trust
 from integralgit.testing import MemoryStore
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import LINGER, BoundedSite
-from integralgit.web.update import LARGE, Door, Update
+from integralgit.web.update import LARGE, Door, UpdateResource
 from tests.archive import stored
 
 SECRET, OTHER_SECRET = b"a secret of acme", b"a secret of others"
@@ -121,7 +121,7 @@ class Endpoint(SynchronousTestCase):
             Key(OTHER_SECRET, Trust(("others",), ("github.com/others/*",))),
         ]
         door = Door(keys, self.inbox, Addresses(URL), lambda: 1000.0, self.run_in_thread)
-        self.update = Update(door)
+        self.update = UpdateResource(door)
         self.site = BoundedSite(self.update, MAX_BODY, self.clock)
 
     def run_in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 
 from integralgit.journal import deploys
 from integralgit.journal.events import DeployChanged, State
-from integralgit.journal.lines import Found
+from integralgit.journal.lines import Matches
 from integralgit.web import pages
 from integralgit.web.access import header_values
 from integralgit.web.answers import HTTPError, json_bytes, set_headers, wants_json
@@ -76,10 +76,10 @@ async def deploy_page(web: Pages, request: Request, repo: str, deploy: int) -> A
     return web.page(request, "deploy.html", values)
 
 
-def _cut(found: Found) -> Found:
+def _cut(found: Matches) -> Matches:
     """As much of what was found in a log as a page shows."""
     lines = found.lines[:MOST_HITS]
-    return found if lines == found.lines else Found(lines, lines[-1], more=True)
+    return found if lines == found.lines else Matches(lines, lines[-1], more=True)
 
 
 @Pages.app.route("/<path:repo>/deploys/<int:deploy>/events", methods=["GET"])
