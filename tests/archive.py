@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.hooks.delivery import Delivery
+from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal import deliveries, deploys, queue, steps
-from integralgit.journal.deliveries import Change, Decided
-from integralgit.journal.events import Deploy, State, StepState, Trigger
+from integralgit.journal.deliveries import Decided
+from integralgit.journal.events import Decision, Deploy, State, StepState, Trigger
 from integralgit.journal.queue import Entry
 from integralgit.journal.store import Transaction, Work
 from integralgit.testing import MemoryStore
@@ -23,13 +24,15 @@ ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
 def stored(
     tx: Transaction,
     delivery: Delivery,
-    *changes: Change,
+    *pushes: tuple[Push, Decision],
     outcome: str = "ignored",
     reason: str = "",
     at: float = 0.0,
 ) -> int:
     """Store a delivery with what was decided about it; its number."""
-    (kept,) = deliveries.add(tx, [Decided(delivery, outcome, reason, changes)], at)
+    whole = replace(delivery, pushes=tuple(push for push, _ in pushes))
+    decisions = [decision for _, decision in pushes]
+    (kept,) = deliveries.add(tx, [Decided(whole, outcome, reason, decisions)], at)
     return kept.number
 
 

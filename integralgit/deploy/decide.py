@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Decision, Target
 from integralgit.names import CONFIG_BRANCH, is_branch
 
 ACCEPTED = "accepted"
 IGNORED = "ignored"
 _HEADS = "refs/heads/"
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Where a push is to be deployed; host and location are None while the config is unknown."""
-
-    branch: str
-    host: str | None = None
-    location: str | None = None
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What becomes of a push. `look` asks for a fresh look at the repository's config."""
-
-    outcome: str
-    reason: str = ""
-    targets: tuple[Target, ...] = ()
-    look: bool = False
 
 
 def decide(push: Push, deployments: Sequence[Deployment] | None) -> Decision:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 
 import msgspec
 from msgspec.structs import replace
 
-from integralgit.deploy.decide import ACCEPTED, IGNORED, Decision, Target, decide, reason_of
+from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, reason_of
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import ConfigError, Deployment, deployments, resolve
 from integralgit.journal import deliveries, deploys, freezes, queue, repositories
-from integralgit.journal.deliveries import Change, Decided, Stored
-from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Trigger
+from integralgit.journal.deliveries import Decided, Stored
+from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Target, Trigger
 from integralgit.journal.queue import Entry
 from integralgit.journal.store import Transaction
 from integralgit.names import parse_repository
@@ -54,14 +54,6 @@ def known_deployments(
 def _deployments(text: str, host_names: tuple[str, ...]) -> tuple[Deployment, ...]:
     """What a config means here; every delivery and every deploy asks that again."""
     return deployments(resolve(text, host_names))
-
-
-class _Verdict(msgspec.Struct, frozen=True):
-    """What was decided about a delivery; `first` are the deploys of one that it repeats."""
-
-    decided: Decided
-    decisions: Sequence[Decision] = ()
-    first: Sequence[Deploy] = ()
 
 
 def take_in(
@@ -112,29 +104,32 @@ def _take_in(
     tx: Transaction, sent: Sequence[Delivery], host_names: tuple[str, ...], now: float
 ) -> list[Receipt]:
     """Take in deliveries of which none repeats another."""
-    verdicts = _verdicts(tx, sent, host_names)
-    stored = deliveries.add(tx, [one.decided for one in verdicts], now)
-    entries = [_entries(*both) for both in zip(stored, verdicts, strict=True)]
+    first = _first_runs(tx, sent)
+    decided = _decided(tx, sent, first, host_names)
+    stored = deliveries.add(tx, decided, now)
+    entries = [_entries(*both) for both in zip(stored, decided, strict=True)]
     queued = iter(queue.enqueue_all(tx, [*chain.from_iterable(entries)], now))
     caused = [tuple(islice(queued, len(some))) for some in entries]
     for one in stored:
         if one.number % PRUNE_EVERY == 0:
             deliveries.prune(tx, now)
     frozen = _frozen(tx, {some[0].repo for some in entries if some}, now)
-    return [_receipt(*parts, frozen) for parts in zip(stored, verdicts, caused, strict=True)]
+    return [
+        _receipt(number, one, some or tuple(first.get(_key(one.delivery), ())), frozen)
+        for number, one, some in zip(stored, decided, caused, strict=True)
+    ]
 
 
-def _verdicts(
-    tx: Transaction, sent: Sequence[Delivery], host_names: tuple[str, ...]
-) -> list[_Verdict]:
-    """What becomes of deliveries, by what is known of them and their repositories."""
-    first = _first_runs(tx, sent)
+def _decided(
+    tx: Transaction, sent: Sequence[Delivery], first: Container[_Key], host_names: tuple[str, ...]
+) -> list[Decided]:
+    """What becomes of deliveries, by what is known of their repositories; `first` are repeated."""
     repos = {str(delivery.repo) for delivery in sent if delivery.pushes}
     known = {repo: _known(tx, repo, host_names) for repo in repos}
     return [
-        _repeated(delivery, first[key])
-        if (key := _key(delivery)) in first
-        else _verdict(delivery, known.get(str(delivery.repo)))
+        _repeated(delivery)
+        if _key(delivery) in first
+        else _decide(delivery, known.get(str(delivery.repo)))
         for delivery in sent
     ]
 
@@ -161,28 +156,23 @@ def _known(
         return None
 
 
-def _repeated(delivery: Delivery, first: Sequence[Deploy]) -> _Verdict:
-    reason = f"the delivery {delivery.id} was accepted before"
-    return _Verdict(Decided(delivery, IGNORED, reason), first=first)
+def _repeated(delivery: Delivery) -> Decided:
+    return Decided(delivery, IGNORED, f"the delivery {delivery.id} was accepted before")
 
 
-def _verdict(delivery: Delivery, known: tuple[Deployment, ...] | None) -> _Verdict:
+def _decide(delivery: Delivery, known: tuple[Deployment, ...] | None) -> Decided:
     decisions = [decide(push, known) for push in delivery.pushes]
     outcome, reason = reason_of(delivery, decisions)
-    changes = [
-        Change(push, decision.outcome, decision.reason, decision.look)
-        for push, decision in zip(delivery.pushes, decisions, strict=True)
-    ]
-    return _Verdict(Decided(delivery, outcome, reason, changes), decisions)
+    return Decided(delivery, outcome, reason, decisions)
 
 
-def _entries(stored: Stored, verdict: _Verdict) -> list[Entry]:
+def _entries(stored: Stored, decided: Decided) -> list[Entry]:
     """What a delivery puts in the queue."""
-    delivery = verdict.decided.delivery
+    delivery = decided.delivery
     return [
         entry
         for push, number, decision in zip(
-            delivery.pushes, stored.pushes, verdict.decisions, strict=False
+            delivery.pushes, stored.pushes, decided.decisions, strict=False
         )
         for entry in entries_of(str(delivery.repo), push, number, decision.targets)
     ]
@@ -217,14 +207,16 @@ def _frozen(tx: Transaction, repos: set[str], now: float) -> dict[str, str]:
 
 
 def _receipt(
-    stored: Stored, verdict: _Verdict, caused: tuple[Deploy, ...], frozen: dict[str, str]
+    stored: Stored, decided: Decided, caused: tuple[Deploy, ...], frozen: dict[str, str]
 ) -> Receipt:
-    decided, decisions = verdict.decided, verdict.decisions
+    """The answer to a delivery, with the deploys of itself or, where it is repeated, of the first one."""
+    decisions = decided.decisions
+    is_held = decisions and caused and caused[0].repo in frozen
     return Receipt(
         stored.number,
         decided.outcome,
-        frozen.get(caused[0].repo, decided.reason) if caused else decided.reason,
-        caused or tuple(verdict.first),
+        frozen[caused[0].repo] if is_held else decided.reason,
+        caused,
         decided.delivery.identity or "",
         look=any(d.look or any(t.location is None for t in d.targets) for d in decisions),
     )

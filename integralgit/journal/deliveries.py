@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from integralgit.hooks.delivery import MOST_COMMITS, Commit, Delivery, Push
+from integralgit.hooks.delivery import MOST_COMMITS, Commit, Delivery
 from integralgit.journal import repositories
 from integralgit.journal.events import (
+    Decision,
     RepositoryChanged,
     StoredDelivery,
     StoredPush,
@@ -40,22 +41,16 @@ def decode_commits(text: str) -> tuple[Commit, ...]:
     return msgspec.json.decode(text, type=tuple[Commit, ...])
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A push with what was decided about it; `look` says that it waits for a look at the config."""
-
-    push: Push
-    outcome: str
-    reason: str
-    look: bool = False
-
-
 class Decided(msgspec.Struct, frozen=True):
-    """A delivery with what was decided about it and its pushes."""
+    """A delivery with what was decided about it, and about each of its pushes.
+
+    One that repeats another has no decisions; its pushes are not stored again.
+    """
 
     delivery: Delivery
     outcome: str
     reason: str
-    changes: Sequence[Change] = ()
+    decisions: Sequence[Decision] = ()
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -90,8 +85,7 @@ def _add_pushes(
     rows, tips = [], dict[tuple[str, str], str]()
     for number, one in zip(numbers, decided, strict=True):
         repo = one.delivery.identity
-        for change in one.changes:
-            push = change.push
+        for push, decision in zip(one.delivery.pushes, one.decisions, strict=False):
             rows.append(
                 (
                     number,
@@ -103,9 +97,9 @@ def _add_pushes(
                     push.pusher[:200],
                     encode_commits(push.commits[:MOST_COMMITS]),
                     push.whole,
-                    change.outcome,
-                    change.reason,
-                    change.look,
+                    decision.outcome,
+                    decision.reason,
+                    decision.look,
                 )
             )
             branch = push.ref.removeprefix("refs/heads/")
@@ -114,7 +108,7 @@ def _add_pushes(
     for (repo, branch), commit in tips.items():
         repositories.see(tx, repo, branch, commit)
     added = iter(tx.insert("pushes", _CHANGE, rows))
-    return [list(islice(added, len(one.changes))) for one in decided]
+    return [list(islice(added, len(one.decisions))) for one in decided]
 
 
 def accepted_before(

@@ -90,6 +90,23 @@ class Deploy(msgspec.Struct, frozen=True):
     is_to_end: bool = False
 
 
+class Target(msgspec.Struct, frozen=True):
+    """Where a push is to be deployed; host and location are None while the config is unknown."""
+
+    branch: str
+    host: str | None = None
+    location: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What becomes of a push. `look` asks for a fresh look at the repository's config."""
+
+    outcome: str
+    reason: str = ""
+    targets: tuple[Target, ...] = ()
+    look: bool = False
+
+
 class Step(msgspec.Struct, frozen=True):
     """One step of a deploy; `log_start` is where its output begins in the log, in bytes."""
 

@@ -7,14 +7,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.decide import (
     ACCEPTED,
     IGNORED,
-    Decision,
-    Target,
     decide,
     reason_of,
     why_not,
 )
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.hostconfig.resolve import Deployment
+from integralgit.journal.events import Decision, Target
 from integralgit.names import Repository
 
 SITE = Repository("github.com", "acme/site")

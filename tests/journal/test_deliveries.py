@@ -5,8 +5,7 @@ from __future__ import annotations
 from integralgit.hooks.delivery import Commit, Delivery, Push
 from integralgit.journal import deliveries, deploys, repositories
 from integralgit.journal import events as kept
-from integralgit.journal.deliveries import Change
-from integralgit.journal.events import RepositoryChanged, State, StoredPush
+from integralgit.journal.events import Decision, RepositoryChanged, State, StoredPush
 from integralgit.names import Repository
 from tests.archive import MemoryTestCase, queued, stored
 
@@ -14,16 +13,16 @@ SITE, OTHER = Repository("github.com", "acme/site"), Repository("github.com", "a
 ONE, TWO = "1" * 40, "2" * 40
 
 
-def ignored(push: Push, *, look: bool = False) -> Change:
+def ignored(push: Push, *, look: bool = False) -> tuple[Push, Decision]:
     """A push that was ignored."""
-    return Change(push, "ignored", "not here", look)
+    return push, Decision("ignored", "not here", look=look)
 
 
 class Archive(MemoryTestCase):
     def add(
         self,
         sent_id: str = "",
-        *changes: Change,
+        *changes: tuple[Push, Decision],
         repo: Repository | None = SITE,
         outcome: str = "accepted",
         provider: str = "github",
@@ -261,7 +260,7 @@ class Forgetting(Archive):
     def test_what_is_needed(self) -> None:
         """A delivery stays while a push of it waits for a look, or a deploy of it is to end."""
         main, other = (ignored(Push(f"refs/heads/{name}")) for name in ("main", "other"))
-        look = self.add("", main, ignored(other.push, look=True), at=0.0)
+        look = self.add("", main, ignored(other[0], look=True), at=0.0)
         waits, runs, ended, _ = (self.add("", main, at=0.0) for _ in range(4))
         waiting = self.deploy(self.pushes(waits)[0], State.QUEUED)
         running = self.deploy(self.pushes(runs)[0], State.RUNNING)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from integralgit.hooks import delivery as sent
 from integralgit.journal import deliveries, deploys, history, queue
-from integralgit.journal.deliveries import Change, Decided
+from integralgit.journal.deliveries import Decided
+from integralgit.journal.events import Decision
 from integralgit.journal.store import Transaction
 from integralgit.names import Repository
 from tests.archive import ONE, OTHER, REPO, THREE, TWO, ArchiveTestCase
@@ -52,11 +53,10 @@ class History(ArchiveTestCase):
         repo = Repository("github.com", "acme/site")
 
         def deliver(tx: Transaction) -> tuple[int, list[int]]:
-            delivery = sent.Delivery("github", "push", "id", repo)
-            changes = [
-                Change(sent.Push(f"refs/heads/{name}"), "accepted", "") for name in ("main", "dev")
-            ]
-            (stored,) = deliveries.add(tx, [Decided(delivery, "accepted", "", changes)], 1.0)
+            pushes = tuple(sent.Push(f"refs/heads/{name}") for name in ("main", "dev"))
+            delivery = sent.Delivery("github", "push", "id", repo, pushes)
+            accepted = Decided(delivery, "accepted", "", [Decision("accepted")] * 2)
+            (stored,) = deliveries.add(tx, [accepted], 1.0)
             return stored.number, list(stored.pushes)
 
         first, (main, dev) = self.write(deliver)

@@ -25,8 +25,7 @@ from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery, Push
 from integralgit.journal import deliveries, deploys, freezes, lines, repositories
-from integralgit.journal.deliveries import Change
-from integralgit.journal.events import Deploy, Freeze, State, Trigger
+from integralgit.journal.events import Decision, Deploy, Freeze, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
@@ -262,7 +261,7 @@ class Repository(Routes):
     def deliver(self, outcome: str, reason: str, *pushes: Push) -> int:
         """A delivery with pushes about which that was decided; its number."""
         sent = Delivery("github", "push", repo=parse_repository(REPO), pushes=pushes)
-        changes = [Change(push, outcome, reason) for push in pushes]
+        changes = [(push, Decision(outcome, reason)) for push in pushes]
         return self.write(lambda tx: stored(tx, sent, *changes, outcome=outcome, reason=reason))
 
     def test_why_a_push_was_not_deployed(self) -> None:
