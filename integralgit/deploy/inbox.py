@@ -17,7 +17,7 @@ from integralgit.journal.deliveries import Decided, Stored
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredPush, Target, Trigger
 from integralgit.journal.queue import Entry
 from integralgit.journal.store import Transaction
-from integralgit.names import parse_repository
+from integralgit.names import Repository, parse_repository
 
 #: After how many deliveries the old ones are forgotten.
 PRUNE_EVERY = 100
@@ -73,12 +73,18 @@ def take_in(
 
 def _as_known(tx: Transaction, sent: Sequence[Delivery]) -> Sequence[Delivery]:
     """The deliveries, each for the spelling of its repository that is known: a git host may change the case."""
-    repos = {one.repo for one in sent if one.repo is not None}
-    known = {repo: repositories.spelling(tx, str(repo)) for repo in repos}
-    other = {repo: parse_repository(name) for repo, name in known.items() if name != str(repo)}
-    if not other:
-        return sent
-    return [replace(one, repo=other[one.repo]) if one.repo in other else one for one in sent]
+    repos = {(one.repo, one.provider) for one in sent if one.repo is not None}
+    other: dict[tuple[Repository | None, str], Repository] = {}
+    for repo, provider in repos:
+        known = repositories.spelling(tx, str(repo), provider)
+        if known != str(repo):
+            other[repo, provider] = parse_repository(known)
+    return [
+        replace(one, repo=other[one.repo, one.provider])
+        if (one.repo, one.provider) in other
+        else one
+        for one in sent
+    ]
 
 
 _Key = tuple[str, str, str | None]

@@ -165,9 +165,13 @@ class Poll(Service):
             for pattern in trust.repos
             if not set("*?") & set(pattern)
         }
-        known = await self._store.read(repositories.spellings)
+
+        def known(tx: Transaction) -> set[str]:
+            called = {repositories.spelling(tx, pattern) for pattern in named.values()}
+            return called.union(repositories.different(tx))
+
         repos = []
-        for identity in sorted({**named, **known}.values()):
+        for identity in sorted(await self._store.read(known)):
             try:
                 repos.append(parse_repository(identity))
             except ValueError:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
 from integralgit.journal.store import Transaction
 
+#: The kinds of git hosts at which names that differ in case are of different repositories:
+#: folders of bare repositories, and sourcehut.
+_BY_CASE = ("generic", "sourcehut")
+
 
 def get(tx: Transaction, repo: str) -> RepositoryRecord | None:
     """What is known of a repository's config, or None for one never heard of."""
@@ -66,32 +70,42 @@ def called(tx: Transaction, name: str) -> list[str]:
     The one that has that identity, or else all of which it is the end. A name of
     three parts that begins with a host is an identity in full, and no end.
     """
-    identity = spelling(tx, name)
-    if get(tx, identity) is not None:
-        return [identity]
-    wanted = name.lower()
+    if get(tx, name) is not None:
+        return [name]
+    wanted, known = name.lower(), different(tx)
+    found = [repo for repo in known if repo.lower() == wanted]
     host, *rest = wanted.split("/")
-    if len(rest) > 1 and "." in host:
-        return []
-    known = spellings(tx)
-    return sorted(repo for lower, repo in known.items() if lower.endswith(f"/{wanted}"))
+    if not found and not (len(rest) > 1 and "." in host):
+        found = [repo for repo in known if repo.lower().endswith(f"/{wanted}")]
+    return sorted(found)
 
 
-def spelling(tx: Transaction, repo: str) -> str:
-    """An identity as it is known already, or as it is given where none is known that only case tells apart."""
-    if get(tx, repo) is not None:
-        return repo
-    return spellings(tx).get(repo.lower(), repo)
+def spelling(tx: Transaction, repo: str, provider: str = "") -> str:
+    """An identity as it is known already, or as it is given where none is known that only case tells apart.
 
-
-def spellings(tx: Transaction) -> dict[str, str]:
-    """The identities of all repositories heard of, by the same in lower case.
-
-    Of those that differ in nothing else, the one that was heard of last: a git
-    host may change the case of a name, and takes any.
+    At a git host of a kind that tells names apart by case, it is as given.
     """
-    rows = tx.execute("SELECT repo FROM repositories ORDER BY rowid")
-    return {repo.lower(): repo for (repo,) in rows}
+    if provider in _BY_CASE or get(tx, repo) is not None:
+        return repo
+    return _spellings(tx).get((repo.lower(), False), repo)
+
+
+def different(tx: Transaction) -> list[str]:
+    """The identities of all repositories heard of that are not the same in another case.
+
+    Of those, the one that was heard of last: most git hosts may change the
+    case of a name, and take any.
+    """
+    return [*_spellings(tx).values()]
+
+
+def _spellings(tx: Transaction) -> dict[tuple[str, bool], str]:
+    """The identities by what tells them apart, and whether that has their case."""
+    rows = tx.execute("SELECT repo, provider FROM repositories ORDER BY rowid")
+    return {
+        (repo, True) if provider in _BY_CASE else (repo.lower(), False): repo
+        for repo, provider in rows
+    }
 
 
 def names(tx: Transaction) -> list[str]:

@@ -432,6 +432,18 @@ class Together(Door):
         found = self.write(repositories.names)
         self.assertEqual(found, [str(SITE)])
 
+    def test_a_host_that_tells_case_apart(self) -> None:
+        """Where names that differ in case are of different repositories, each push is one of its own."""
+        names = ("Site", "site", "SITE")
+        found = self.together(
+            *(
+                Delivery(provider, "push", name, Repository("git.test", f"acme/{name}"), (push(),))
+                for name in names
+                for provider in ("generic", "sourcehut")
+            )
+        )
+        self.assertEqual({one.repo for one in found}, {f"git.test/acme/{one}" for one in names})
+
     def test_a_frozen_repository(self) -> None:
         """Each whose push waits for the end of a freeze is told so, and nobody else."""
         self.write(lambda tx: freezes.freeze(tx, Freeze(str(SITE), "a release", 0.0, None)))

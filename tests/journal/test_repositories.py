@@ -121,6 +121,16 @@ class Names(MemoryTestCase):
         self.assertEqual(self.spelling("github.com/ACME/site"), both[1])
         self.assertEqual([self.called("ACME/site"), self.called(both[0])], [[both[1]], [both[0]]])
 
+    def test_case_that_tells_apart(self) -> None:
+        """Repositories of hosts that tell names apart by case are not taken for each other."""
+        both = ["git.test/acme/Site", "git.test/acme/site"]
+        for repo in both:
+            self.write(partial(repositories.hear_of, repo=repo, provider="generic", now=0.0))
+        self.assertEqual(self.write(repositories.different), both)
+        self.assertEqual(self.spelling("git.test/acme/SITE"), "git.test/acme/SITE")
+        self.assertEqual([self.called(one) for one in both], [[both[0]], [both[1]]])
+        self.assertEqual([self.called("git.test/acme/SITE"), self.called("SITE")], [both, both])
+
     def test_the_repositories_that_were_deployed_last(self) -> None:
         """They come first, as many as are asked for, and then those without a deploy."""
         for name in ("a", "b", "c", "d"):
