@@ -107,22 +107,26 @@ class Work:
 
     reactor: float = 0.0
     archive: float = 0.0
+    children: float = 0.0
     sender: float = 0.0
     answers: float = 0.0
 
     def told(self) -> str:
         """The same for one answer, for people."""
-        reactor, archive, sender = (
-            one / self.answers * 1e6 for one in (self.reactor, self.archive, self.sender)
+        reactor, archive, children, sender = (
+            one / self.answers * 1e6
+            for one in (self.reactor, self.archive, self.children, self.sender)
         )
+        deploys = f", {children:.0f} of git and scripts meanwhile" if self.children else ""
         return (
             f"{reactor + archive:.0f} µs of the server's processor time each, {reactor:.0f} in the"
-            f" reactor's thread and {archive:.0f} in the archive's, and {sender:.0f} of the sender's"
+            f" reactor's thread and {archive:.0f} in the archive's{deploys}, and {sender:.0f} of the"
+            " sender's"
         )
 
     def most(self) -> float:
         """How many a second there could be if all cores did nothing else."""
-        each = (self.reactor + self.archive + self.sender) / self.answers
+        each = (self.reactor + self.archive + self.children + self.sender) / self.answers
         return (os.cpu_count() or 1) / each
 
 
@@ -138,11 +142,13 @@ class Load:
     def ours(self, server: Server, _turn: int) -> float:
         """The rate of our answers; what they cost is added to `work`."""
         work = self.work
-        reactor, all_threads, sender = server.cpu_of_reactor(), server.cpu(), of_children()
+        reactor, all_threads = server.cpu_of_reactor(), server.cpu()
+        children, sender = server.cpu_of_children(), of_children()
         rate = self.rate(server.port, "/update", server.pid)
         reactor = server.cpu_of_reactor() - reactor
         work.reactor += reactor
         work.archive += server.cpu() - all_threads - reactor
+        work.children += server.cpu_of_children() - children
         work.sender += of_children() - sender
         work.answers += rate * SECONDS
         return rate

@@ -272,6 +272,10 @@ class Server:
         """The seconds of processor time of the reactor's thread, which is its first one."""
         return cpu_of(self.pid, self.pid)[0]
 
+    def cpu_of_children(self) -> float:
+        """The seconds of processor time of its git and scripts that have ended."""
+        return cpu_of(self.pid)[1]
+
     def memory(self) -> float:
         """What it holds of memory, in MB."""
         return memory_of(self.pid)
