@@ -1,4 +1,4 @@
-"""Work beside the way of a request: coroutines that nobody waits for, tracked and drained at the end."""
+"""Work beside the way of a request: coroutines that nobody waits for, drained at the end; and calls made later."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -55,3 +56,27 @@ class Background:
     def drain(self) -> Deferred[Any]:
         """Fires when all that were started until now have ended."""
         return DeferredList(list(self._running))
+
+
+def cancel(timer: IDelayedCall | None) -> None:
+    """Cancel a delayed call that may be over, or never have been."""
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
+@define
+class Timers:
+    """Calls that are made later, one for each key; `reactor` has the clock."""
+
+    _reactor: Any
+    _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
+
+    def call(self, key: str, delay: float, what: Callable[[str], object]) -> None:
+        """Call `what` with the key in so many seconds, in place of an earlier such call."""
+        cancel(self._timers.get(key))
+        self._timers[key] = self._reactor.callLater(delay, what, key)
+
+    def stop(self) -> None:
+        """None of them is made any more."""
+        for timer in self._timers.values():
+            cancel(timer)

@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from integralgit.background import cancel
 from integralgit.deploy.lanes import Worker
 from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys, steps
 from integralgit.journal.events import Deploy, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
-from integralgit.processes.child import cancel
 
 T = TypeVar("T")
 log = Logger()

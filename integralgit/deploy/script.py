@@ -28,11 +28,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from integralgit.background import cancel
 from integralgit.hostconfig.resolve import Deployment
 from integralgit.journal.events import Deploy, RunningScript
 from integralgit.location.plan import Refused
 from integralgit.location.room import NoRoom, is_out_of_files
-from integralgit.processes.child import GRACE, cancel, exit_code
+from integralgit.processes.child import GRACE, exit_code
 from integralgit.processes.groups import boot_id, group_is_alive, members, signal_group, start_ticks
 from integralgit.processes.spawn import Spawn, Watch
 

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from integralgit.background import cancel
 from integralgit.deploy.health import check_of
 from integralgit.deploy.outcome import (
     CANCEL,
@@ -39,7 +40,6 @@ from integralgit.journal.store import Store, Transaction
 from integralgit.location.plan import Refused
 from integralgit.location.room import NoRoom, is_out_of_files
 from integralgit.location.update import Updated
-from integralgit.processes.child import cancel
 from integralgit.processes.groups import boot_id, start_ticks
 from integralgit.processes.spawn import Spawn
 from integralgit.settings import Settings

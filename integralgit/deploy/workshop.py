@@ -8,33 +8,32 @@ from typing import Any
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from integralgit.background import Background
+from integralgit.background import Background, Timers
 from integralgit.deploy import acts
 from integralgit.deploy.acts import Conflict
 from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
+from integralgit.deploy.fresh import FreshLooks
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.outcome import CANCELLED_EARLY
 from integralgit.deploy.run import Stopping
-from integralgit.deploy.settle import give_up, settle
 from integralgit.deploy.turn import Turn, take
 from integralgit.hooks.delivery import Delivery
 from integralgit.journal import deliveries, deploys, freezes, queue, repositories, scripts
 from integralgit.journal.events import ConfigRead, Deploy, Event, Freeze, RunningScript, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
-from integralgit.journal.store import Store, Transaction, Work, may_pass
+from integralgit.journal.store import Store, Transaction, Work
 from integralgit.location.git import GitError
 from integralgit.location.room import NoRoom
 from integralgit.location.visit import Place, Visit
 from integralgit.location.visits import Visits
 from integralgit.names import parse_repository
-from integralgit.processes.child import Children, cancel
+from integralgit.processes.child import Children
 from integralgit.settings import Settings
 
 log = Logger()
@@ -43,12 +42,6 @@ log = Logger()
 PRUNE_EVERY = 20
 #: Seconds until work at a location that met a fault is tried again.
 WORK_AGAIN = 10.0
-#: Seconds between looks at the config of one repository in a storm; all that wait share one.
-LOOK_APART = 1.0
-#: How many looks may come at once before that.
-LOOKS_AT_ONCE = 10
-#: Seconds until a look at a config that failed is tried again, if a push depends on it.
-LOOK_AGAIN = 60.0
 #: Seconds until it is seen whether a freeze is over, at most: the clock by which it ends may be set.
 CLOCK_LOOK = 60.0
 
@@ -71,21 +64,19 @@ class Workshop(Service):
     _hub: Hub
     _logs: Logs
     _configs: Configs
-    _config_looks: Looks
+    _looks: Looks
     _visits: Visits
     _deployer: Deployer
     _children: Children
     _now: Callable[[], float]
     _background: Background = field(factory=Background, init=False)
     _locations: Lanes = field(init=False)
-    _looks: Lanes = field(init=False)
+    _fresh: FreshLooks = field(init=False)
     _stopping: bool = field(default=False, init=False)
     #: Nothing begins before the archive is true again.
     _recovered: bool = field(default=False, init=False)
-    _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    _timers: Timers = field(init=False)
     _expected: dict[str, _Expected] = field(factory=dict, init=False)
-    #: Until when the looks at a repository's config are used up, had they come at their pace.
-    _looks_used: dict[str, float] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
@@ -95,7 +86,17 @@ class Workshop(Service):
             return deferLater(self._reactor, 0, lambda: None)
 
         self._locations = Lanes(self._work_at, spawn, DeferredSemaphore(workers), pause)
-        self._looks = Lanes(self._look, spawn, DeferredSemaphore(workers), pause)
+        self._timers = Timers(self._reactor)
+        self._fresh = FreshLooks(
+            self._reactor,
+            self._store,
+            self._looks,
+            self._configs.host_names,
+            self._now,
+            self.wake,
+            spawn,
+            DeferredSemaphore(workers),
+        )
 
     def startService(self) -> None:
         super().startService()
@@ -106,8 +107,8 @@ class Workshop(Service):
         """Scripts go on; git is asked to end and its deploys go back to the queue."""
         super().stopService()
         self._stopping = True
-        for timer in self._timers.values():
-            cancel(timer)
+        self._timers.stop()
+        self._fresh.stop()
         self._deployer.stop()
         self._children.stop()
         return self._background.drain()
@@ -151,12 +152,16 @@ class Workshop(Service):
             if location is not None and location not in but and deploy.state is State.QUEUED:
                 self.wake(location)
         if receipt.look:
-            self.look(receipt.repo)
+            self._fresh.want(receipt.repo)
 
     def wake(self, location: str) -> None:
         """There is something to do at a location; before the recovery, it finds that itself."""
         if self._recovered and not self._stopping:
             self._locations.wake(location)
+
+    def look(self, identity: str) -> None:
+        """A repository's config is to be read afresh; before the recovery, that finds it itself."""
+        self._fresh.want(identity)
 
     async def _wake_all(self) -> None:
         """Wake the locations at which something waits."""
@@ -185,11 +190,12 @@ class Workshop(Service):
         for deploy, script in to_follow:
             self._follow(deploy, script)
         self._recovered = True
+        self._fresh.begin()
         self._background.spawn(self._deployer.bound_logs())
         for location in locations:
             self.wake(location)
         for repo in repos:
-            self.look(repo)
+            self._fresh.want(repo)
 
     def _follow(self, deploy: Deploy, script: RunningScript) -> None:
         """Follow the script of the server before us to its end, and then see what waits there."""
@@ -203,7 +209,7 @@ class Workshop(Service):
                 log.failure("deploy {deploy} could not be followed", deploy=deploy.id)
                 if not self._stopping:
                     again = f"deploy {deploy.id}"
-                    self._later(again, WORK_AGAIN, lambda _: self._follow(deploy, script))
+                    self._timers.call(again, WORK_AGAIN, lambda _: self._follow(deploy, script))
             else:
                 self.wake(location)
 
@@ -240,7 +246,7 @@ class Workshop(Service):
         else:
             return
         if not self._stopping:
-            self._later(location, WORK_AGAIN, self.wake)
+            self._timers.call(location, WORK_AGAIN, self.wake)
 
     async def _work_once_at(self, location: str) -> None:
         """One deploy at a location, the one that waits or is being written down."""
@@ -266,7 +272,7 @@ class Workshop(Service):
                 self._visits.forget(ahead.place)
             if taken is not None and taken.until is not None:
                 until = min(taken.until - self._now(), CLOCK_LOOK)
-                self._later(location, until, self.wake)
+                self._timers.call(location, until, self.wake)
             return
         next_ones = await self._deployer.deploy(taken, self._locations.worker(location), ahead)
         if taken.deploy.id % PRUNE_EVERY == 0:
@@ -278,11 +284,6 @@ class Workshop(Service):
         """Forget the oldest deploys of a repository, and then their logs."""
         for number in await self._store.write(lambda tx: deploys.prune(tx, repo, self._now())):
             self._logs.forget(number)
-
-    def _later(self, key: str, delay: float, what: Callable[[str], None]) -> None:
-        """Call `what` with the key after a while, in place of an earlier such call."""
-        cancel(self._timers.get(key))
-        self._timers[key] = self._reactor.callLater(delay, what, key)
 
     async def freeze(self, repo: str, reason: str, until: float | None) -> None:
         """Let what is pushed wait, until that time or until it is lifted."""
@@ -311,12 +312,12 @@ class Workshop(Service):
             lambda tx: repositories.hear_of(tx, identity, "", self._now())
         )
         try:
-            await self._config_looks.look(repo)
+            await self._looks.look(repo)
         except GitError as error:
             if is_new:
                 await self._store.write(lambda tx: repositories.forget(tx, identity))
             raise Conflict(str(error)) from None
-        self.look(identity)
+        self._fresh.want(identity)
         return await self._queue(lambda tx: acts.deploy_now(tx, identity, names, self._now()))
 
     async def retry(self, deploy: Deploy) -> list[Deploy]:
@@ -352,54 +353,3 @@ class Workshop(Service):
             assert deploy.location is not None
             self.wake(deploy.location)
         return queued
-
-    async def _look(self, identity: str) -> None:
-        """A fresh look at a repository's config; if that meets a fault, of the disk perhaps, another."""
-        try:
-            await self._look_once(identity)
-        except Exception as error:
-            if isinstance(error, OSError) or may_pass(error):
-                log.warn("{repo} waits for its config: {error}", repo=identity, error=error)
-            else:
-                log.failure("a look at {repo} failed; it is tried again", repo=identity)
-            if not self._stopping:
-                self._later(identity, WORK_AGAIN, self.look)
-
-    async def _look_once(self, identity: str) -> None:
-        """Read a repository's config afresh, and decide what waited for that."""
-        if self._stopping:
-            return
-        try:
-            record = await self._config_looks.look(parse_repository(identity))
-        except GitError as error:
-            await self._look_failed(identity, error)
-            return
-        names, now = self._configs.host_names, self._now()
-        for location in await self._store.write(lambda tx: settle(tx, record, names, now)):
-            self.wake(location)
-
-    async def _look_failed(self, identity: str, error: GitError) -> None:
-        if self._stopping:
-            return
-        reason = f"the config of {identity} could not be read: {error}"
-        log.warn("{reason}", reason=reason)
-        await self._store.write(lambda tx: give_up(tx, identity, reason, self._now()))
-        if await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
-            self._later(identity, LOOK_AGAIN, self.look)
-
-    def look(self, identity: str) -> None:
-        """A repository's config is to be read afresh; before the recovery, that finds it itself.
-
-        In a storm there is only one look in `LOOK_APART` seconds, once
-        `LOOKS_AT_ONCE` are used up, which come back at that pace.
-        """
-        if not self._recovered or self._stopping:
-            return
-        now = self._reactor.seconds()
-        used_until = max(now, self._looks_used.get(identity, 0.0))
-        wait = used_until - now - (LOOKS_AT_ONCE - 1) * LOOK_APART
-        if wait <= 0:
-            self._looks_used[identity] = used_until + LOOK_APART
-            self._looks.wake(identity)
-        else:
-            self._later(identity, wait, self.look)

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from integralgit.background import cancel
 from integralgit.processes.groups import signal_group
 from integralgit.processes.spawn import Spawn
 
@@ -51,12 +52,6 @@ def exit_code(reason: Failure) -> int:
         return 0
     ended = cast(Any, reason.value)
     return -ended.signal if ended.signal else int(ended.exitCode or 0)
-
-
-def cancel(timer: IDelayedCall | None) -> None:
-    """Cancel a delayed call that may be over, or never have been."""
-    if timer is not None and timer.active():
-        timer.cancel()
 
 
 @define(eq=False)

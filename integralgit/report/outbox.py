@@ -12,18 +12,16 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
-from integralgit.background import Background
+from integralgit.background import Background, Timers, cancel
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.run import Patient, Stopping, Waits
 from integralgit.journal import outbox
 from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pause
 from integralgit.journal.hub import Hub
 from integralgit.journal.store import Store, Transaction
-from integralgit.processes.child import cancel
 from integralgit.report.answers import DAY, Told, Verdict, judge
 
 log = Logger()
@@ -87,7 +85,7 @@ class Outbox(Service):
     _chance: Callable[[], float]
     _background: Background = field(factory=Background, init=False)
     _lanes: Lanes = field(init=False)
-    _timers: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    _timers: Timers = field(init=False)
     _wrote: dict[str, float] = field(factory=dict, init=False)
     _asking: set[Deferred[Any]] = field(factory=set, init=False)
     _waits: Waits = field(factory=Waits, init=False)
@@ -97,7 +95,7 @@ class Outbox(Service):
         def pause() -> Deferred[None]:
             return deferLater(self._reactor, 0, lambda: None)
 
-        limit = DeferredSemaphore(AT_ONCE)
+        self._timers, limit = Timers(self._reactor), DeferredSemaphore(AT_ONCE)
         self._lanes = Lanes(self._work, self._background.spawn, limit, pause)
 
     def startService(self) -> None:
@@ -109,8 +107,7 @@ class Outbox(Service):
         """Tell nothing new; what is on its way has a moment, and is asked about at the next start."""
         super().stopService()
         self._unwatch()
-        for timer in self._timers.values():
-            cancel(timer)
+        self._timers.stop()
         self._waits.stop()
         late = self._reactor.callLater(FINISH, self._give_up_asking)
 
@@ -174,9 +171,8 @@ class Outbox(Service):
             self._later(name, AGAIN)
 
     def _later(self, name: str, delay: float) -> None:
-        cancel(self._timers.get(name))
         if self.running:
-            self._timers[name] = self._reactor.callLater(delay, self.wake, name)
+            self._timers.call(name, delay, self.wake)
 
     async def _tell_next(self, receiver: Receiver) -> bool:
         """Tell a receiver the next thing; False where nothing is due, and a timer set."""
