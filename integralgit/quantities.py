@@ -1,11 +1,12 @@
-"""Durations and sizes as people write them: `"15m"`, `"25MB"`, or a plain number.
+"""Durations and sizes as people write them, `"15m"`, `"25MB"` or a plain number; and times as programs do.
 
-Pure; used by the settings and by the config of a repository.
+Pure; used by the settings, the config of a repository, and whoever tells a time.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -41,3 +42,11 @@ def seconds(value: object) -> float:
 def size(value: object) -> int:
     """Bytes from a number or text such as `"25MB"`; raises `ValueError` with the reason."""
     return int(_quantity(value, _BYTES, '"25MB"'))
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC, with milliseconds."""
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -202,7 +202,7 @@ class RuleTests(SynchronousTestCase):
             ("integralgit.deploy.deployer", "from integralgit.statefiles import read_keys"),
             ("integralgit.deploy.deployer", "from twisted.internet import reactor"),
             ("integralgit.report.github", "from treq.client import HTTPClient"),
-            ("integralgit.report.outbox", "from integralgit.web.pages import timestamp"),
+            ("integralgit.report.outbox", "from integralgit.web.pages import deploy_json"),
             ("integralgit.deploy.deployer", "from integralgit.report.http import Http"),
             ("integralgit.web.pages", "from klein import Klein"),
             ("integralgit.web.app", "from integralgit.tap import Options"),

@@ -14,11 +14,12 @@ from attrs import define, field, frozen
 
 from integralgit.hooks.signatures import standard_webhooks_key
 from integralgit.journal.events import Item
+from integralgit.quantities import timestamp
 from integralgit.receivers import Notify
 from integralgit.report.answers import Told
 from integralgit.report.outbox import Line
 from integralgit.report.recorder import notify_queue
-from integralgit.report.words import FAILED, HOOK_SILENT, Message, timestamp
+from integralgit.report.words import FAILED, HOOK_SILENT, Message
 
 #: What a message begins with in a chat, by its event.
 _SIGNS = {FAILED: "✗", HOOK_SILENT: "?"}

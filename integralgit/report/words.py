@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
 
 from integralgit.journal.events import Deploy, State, Trigger
+from integralgit.quantities import timestamp
 
 FAILED, RECOVERED, SUCCEEDED = "failed", "recovered", "succeeded"
 HOOK_SILENT = "hook_silent"
@@ -27,14 +27,6 @@ class Message:
     text: str
     url: str
     facts: dict[str, Any]
-
-
-def timestamp(seconds: float | None) -> str | None:
-    """ISO 8601 in UTC, with milliseconds."""
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _took(deploy: Deploy) -> str:

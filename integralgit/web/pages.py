@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,18 +20,11 @@ from integralgit.journal.events import (
     StoredDelivery,
 )
 from integralgit.names import CONFIG_BRANCH, public_url
+from integralgit.quantities import timestamp
 from integralgit.web import githost
 from integralgit.web.addresses import Addresses
 
 Json = dict[str, Any]
-
-
-def timestamp(seconds: float | None) -> str | None:
-    """ISO 8601 in UTC, with milliseconds."""
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def step_json(step: Step) -> Json:

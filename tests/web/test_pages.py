@@ -21,6 +21,7 @@ from integralgit.journal.events import (
     StoredPush,
     Trigger,
 )
+from integralgit.quantities import timestamp
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
 from integralgit.web.pages import (
     MARKS,
@@ -31,7 +32,6 @@ from integralgit.web.pages import (
     duration,
     plain,
     step_json,
-    timestamp,
 )
 
 START = datetime(2024, 2, 29, 12, 0, 0, 250_000, tzinfo=UTC).timestamp()

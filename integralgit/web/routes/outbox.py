@@ -10,9 +10,10 @@ from twisted.web.server import Request
 from integralgit.journal import outbox
 from integralgit.journal.events import Item, ItemState
 from integralgit.journal.store import Transaction
+from integralgit.quantities import timestamp
 from integralgit.web.app import Pages
 from integralgit.web.guards import limits, reading
-from integralgit.web.pages import Json, timestamp
+from integralgit.web.pages import Json
 
 
 class _Said(msgspec.Struct):
