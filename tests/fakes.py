@@ -119,6 +119,8 @@ class FakeRequest:
     #: Whether the transport is full after each write, until the test lets it go on.
     narrow: bool = False
     finished: bool = field(default=False, init=False)
+    #: Whether our side has cut the connection.
+    is_cut: bool = field(default=False, init=False)
     producer: Any = field(default=None, init=False)
     _gone: bool = field(default=False, init=False)
     _finishes: list[Deferred[None]] = field(factory=list, init=False)
@@ -167,6 +169,7 @@ class FakeRequest:
 
     def hang_up(self) -> None:
         """Our side closes the connection."""
+        self.is_cut = True
         self.hangs_up()
 
     responded: int = field(default=200, init=False)

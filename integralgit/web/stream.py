@@ -131,7 +131,14 @@ class Viewer:
         self._closed(None)
 
     def pump(self) -> None:
-        """Write what there is, as long as the transport takes it."""
+        """Write what there is, as long as the transport takes it; hang up where it cannot be read."""
+        try:
+            self._pump()
+        except OSError as error:
+            log.warn("what somebody watches cannot be read: {error}", error=error)
+            self.hang_up()
+
+    def _pump(self) -> None:
         raise NotImplementedError
 
     def heartbeat(self) -> bytes:
@@ -157,11 +164,16 @@ class Viewer:
             self._request.unregisterProducer()
             self._request.finish()
 
+    def hang_up(self) -> None:
+        """Cut the connection, so that nobody takes what was written for all that there is."""
+        self._closed(None)
+        cast(Any, self._request.channel).hang_up()
+
     def _ticked(self) -> None:
         self._silent += TICK
         self._stalled = self._stalled + TICK if self._paused else 0.0
         if self._stalled >= STALLED:
-            cast(Any, self._request.channel).hang_up()
+            self.hang_up()
             return
         if self._silent >= HEARTBEAT and (beat := self.heartbeat()) and self.ready:
             self.write(beat)
@@ -203,7 +215,8 @@ def stream(request: Request, viewer: Viewer) -> Streaming:
 class LogText(Viewer):
     """A log as plain text, from an offset to an end; or, with no end yet, as long as it grows.
 
-    `end` gives the log's final size, or None while the deploy runs.
+    `end` gives where it ends, or None while the deploy runs. That much is
+    promised then: where it is not there, the connection is cut.
     """
 
     _logs: Logs
@@ -211,7 +224,7 @@ class LogText(Viewer):
     _offset: int
     _end: Callable[[], int | None]
 
-    def pump(self) -> None:
+    def _pump(self) -> None:
         while self.ready:
             end = self._end()
             until = self._logs.size(self._deploy) if end is None else end
@@ -219,8 +232,10 @@ class LogText(Viewer):
             self._offset = min(self._offset, until)
             chunk = self._logs.read(self._deploy, self._offset, until)
             if not chunk:
-                if end is not None:
+                if end == self._offset:
                     self.finish()
+                elif end is not None:
+                    self.hang_up()
                 return
             self._offset += len(chunk)
             self.write(chunk)
@@ -282,7 +297,7 @@ class LogEvents(DeployEvents):
     _logs: Logs
     _offset: int
 
-    def pump(self) -> None:
+    def _pump(self) -> None:
         while self.ready:
             end = None if self._ended is None else self._ended["log_size"] or 0
             until = self._logs.size(self._deploy) if end is None else end
@@ -320,7 +335,7 @@ class Changes(Viewer):
             told = msgspec.to_builtins(change) | {"kind": type(change).__name__}
             self.write(event("change", told))
 
-    def pump(self) -> None:
+    def _pump(self) -> None:
         """Nothing waits here: a viewer that is too slow misses changes, and sees the next one."""
 
     def _closed(self, _: object) -> None:

@@ -118,7 +118,7 @@ class LineEvents(DeployEvents):
         if isinstance(event, DeployChanged | StepChanged) and event.deploy == self._deploy:
             self._tail.look_again()
 
-    def pump(self) -> None:
+    def _pump(self) -> None:
         if self.ready and self._tail.number > self._seen:
             self._seen = self._tail.number
             self.write(self._tail.newest)

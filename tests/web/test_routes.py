@@ -323,6 +323,25 @@ class Repository(Routes):
         self.assertEqual(self.json(SITE)["note"], "")
 
 
+class LogAsText(Routes):
+    def log(self, path: str, **headers: list[str]) -> tuple[int, bytes]:
+        """The status and the body that a path gives."""
+        asked = self.client.get(ORIGIN + path, headers=Headers(headers))
+        answer = self.successResultOf(asked)
+        return answer.code, self.successResultOf(treq.content(answer))
+
+    def test_a_log_that_was_cut(self) -> None:
+        """What is left of a log, or nothing, is answered as a whole, and in ranges."""
+        self.pages.ticker._most = 1
+        number = self.deployed(printed=b"x" * 1331)
+        path = f"{SITE}/deploys/{number}/log"
+        self.logs.cut(number, 5)
+        self.assertEqual(self.log(path), (200, b"x" * 5))
+        self.assertEqual(self.log(path, Range=["bytes=3-"]), (206, b"xx"))
+        self.logs.forget(number)
+        self.assertEqual(self.log(path), (200, b""))
+
+
 class WhatADeployWaitsFor(Routes):
     def waits(self, number: int) -> tuple[Any, Any, str]:
         """What programs are told that a deploy waits for, and what its page says."""

@@ -59,9 +59,9 @@ class Watching(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.hub, self.background = Clock(), Hub(), Background()
         self.ticker = Ticker(self.clock)
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        self.logs = Logs(folder)
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.logs = Logs(self.folder)
         self.request = FakeRequest()
         #: The deploy's JSON, as far as a viewer looks at it.
         self.deploy: dict[str, Any] = {"state": "running", "finished_at": None, "log_size": 0}
@@ -451,6 +451,32 @@ class Text(Watching):
         """A log that is gone is an empty text."""
         self.text_viewer(0, 0).open()
         self.assertEqual((self.request.body, self.request.finished), (b"", True))
+
+    def test_a_log_that_is_shorter_than_promised(self) -> None:
+        """Where promised bytes are gone, the connection is cut: what comes next is none of them."""
+        self.write(b"late\n")
+        self.text_viewer(0, 1331).open()
+        self.assertEqual(self.request.body, b"late\n")
+        self.assertTrue(self.request.is_cut)
+        self.assertFalse(self.request.finished)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_log_that_cannot_be_read(self) -> None:
+        """Nobody waits for a log that cannot be read: the connection is cut, now or later."""
+        (self.folder / f"{DEPLOY}.log").mkdir()
+        for viewer in (self.text_viewer(0, 5), self.events_viewer()):
+            self.request = viewer._request = FakeRequest()  # type: ignore[assignment]
+            viewer.open()
+            self.assertTrue(self.request.is_cut)
+            self.assertEqual((self.watchers(), self.clock.getDelayedCalls()), (0, []))
+
+    def test_a_growing_log_that_cannot_be_read_any_more(self) -> None:
+        """The connection of who follows it is cut at the next look."""
+        self.text_viewer().open()
+        (self.folder / f"{DEPLOY}.log").mkdir()
+        self.tick()
+        self.assertTrue(self.request.is_cut)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class Overview(Watching):

@@ -124,7 +124,8 @@ async def log_text(web: Pages, request: Request, repo: str, deploy: int) -> Any:
         end, forget = _final_size(web, deploy)
         request.notifyFinish().addBoth(lambda _: forget())
         return Streaming(LogText(request, web.ticker, web.logs, deploy, 0, end))
-    size = found["log_size"] or 0
+    # What is left behind may have cut the file since it was measured.
+    size = min(found["log_size"] or 0, web.logs.size(deploy))
     start, stop = _range(request, size)
     request.setHeader("Accept-Ranges", "bytes")
     request.setHeader("Content-Length", str(stop - start))
