@@ -27,31 +27,37 @@ OTHERS = "others"
 
 
 def add(tx: Transaction, counted: list[Refusal], newest: list[Refusal]) -> None:
-    """Add counts to those that are there, and single refusals to the newest few."""
-    (known,) = tx.one("SELECT count(*) FROM refusal_counts") or (0,)
+    """Add counts to those that are there, and single refusals to the newest few.
+
+    Where there are too many causes and sources, those that came last are told
+    apart, and the rest goes to the others.
+    """
     for one in counted:
-        key = (one.status, one.cause, one.source)
-        where = "WHERE status = ? AND cause = ? AND source = ?"
-        if tx.execute(
-            f"UPDATE refusal_counts SET count = count + ?, last = ? {where}",
-            (one.count, one.last, *key),
-        ).rowcount:
-            continue
-        if known >= TOLD_APART:
-            key = (one.status, OTHERS, OTHERS)
-        known += 1
-        tx.execute(
-            "INSERT INTO refusal_counts (status, cause, source, count, first, last)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " count = count + excluded.count, last = excluded.last",
-            (*key, one.count, one.first, one.last),
-        )
+        _count(tx, one)
+    rest = tx.execute(
+        "DELETE FROM refusal_counts WHERE (status, cause, source) IN"
+        " (SELECT status, cause, source FROM refusal_counts WHERE source <> ?"
+        " ORDER BY last DESC, status, cause, source LIMIT -1 OFFSET ?)"
+        " RETURNING status, cause, source, first, last, count",
+        (OTHERS, TOLD_APART),
+    )
+    for row in list(rest):
+        _count(tx, replace(Refusal(*row), cause=OTHERS, source=OTHERS))
     for one in newest:
         tx.execute(
             "INSERT INTO refusals (at, status, cause, source) VALUES (?, ?, ?, ?)",
             (one.last, one.status, one.cause, one.source),
         )
     tx.execute("DELETE FROM refusals WHERE id <= (SELECT max(id) FROM refusals) - ?", (NEWEST,))
+
+
+def _count(tx: Transaction, one: Refusal) -> None:
+    tx.execute(
+        "INSERT INTO refusal_counts (status, cause, source, count, first, last)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count,"
+        " first = min(first, excluded.first), last = max(last, excluded.last)",
+        (one.status, one.cause, one.source, one.count, one.first, one.last),
+    )
 
 
 def counts(tx: Transaction) -> list[Refusal]:

@@ -140,6 +140,7 @@ class RefusalsTests(SynchronousTestCase):
         found = self.counted()
         self.assertEqual(sum(one.count for one in found), total)
         self.assertLessEqual(len(found), TOLD_APART + 1)
+        self.assertEqual(sum(one.source.startswith("2.") for one in found), TOLD_APART)
         others = [one for one in found if one.source == OTHERS]
         self.assertEqual([(one.status, one.cause) for one in others], [(401, OTHERS)])
         self.assertEqual(others[0].first, 0.0)
@@ -155,6 +156,20 @@ class RefusalsTests(SynchronousTestCase):
         self.pass_interval()
         (here,) = [one for one in self.counted() if one.source == HERE]
         self.assertEqual((here.count, here.last), (2, INTERVAL))
+
+    def test_new_ones_are_told_apart(self) -> None:
+        """Once there are too many, the one that came last the longest ago makes room for a new one."""
+        for number in range(TOLD_APART):
+            self.refusals.add(f"source {number:03}", 401, WRONG)
+        self.pass_interval()
+        self.refusals.add("source 000", 401, WRONG)
+        self.pass_interval()
+        for source in (HERE, THERE):
+            self.refusals.add(source, 401, WRONG)
+        self.pass_interval()
+        found = {one.source: one.count for one in self.counted()}
+        old = {f"source {number:03}": 1 for number in range(1, TOLD_APART - 2)}
+        self.assertEqual(found, {HERE: 1, THERE: 1, "source 000": 2, **old, OTHERS: 2})
 
     def test_long_causes(self) -> None:
         """A cause is cut to a length that can be shown."""

@@ -24,8 +24,8 @@ from twisted.web.http_headers import Headers
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery, Push
-from integralgit.journal import deliveries, deploys, freezes, lines, repositories
-from integralgit.journal.events import Decision, Deploy, Freeze, State, Trigger
+from integralgit.journal import deliveries, deploys, freezes, lines, refusals, repositories
+from integralgit.journal.events import Decision, Deploy, Freeze, Refusal, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
@@ -440,6 +440,19 @@ class Lists(Routes):
                 ("?limit=0", None),
             ):
                 self.assertEqual(self.older(path + query), wanted, path + query)
+
+
+class Refused(Routes):
+    def test_what_was_refused(self) -> None:
+        """The page of all deliveries says what was refused how often, and which came last."""
+        many = Refusal(401, "a wrong secret", "203.0.113.7", 0.0, 900.0, 12)
+        single = [Refusal(401, f"cause {n:02}", "203.0.113.9", n, n) for n in range(12)]
+        self.write(lambda tx: refusals.add(tx, [many], single))
+        said = words(self.page("/-/deliveries"))
+        self.assertIn("401 a wrong secretfrom 203.0.113.7 12 timeslast 1970-01-01", said)
+        shown = re.findall(r"401 (cause \d\d)from 203\.0\.113\.9 1970", said)
+        self.assertEqual(shown, [f"cause {n:02}" for n in range(11, 1, -1)])
+        self.assertEqual(len(self.json("/-/deliveries")["refused"]["newest"]), 12)
 
 
 class Search(Routes):

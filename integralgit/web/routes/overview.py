@@ -19,7 +19,8 @@ from integralgit.web.guards import limits, reading
 
 #: How many repositories the overview shows: those that were deployed last.
 SHOWN = 50
-#: How many deliveries a repository's page shows, and is the newest push looked for among.
+#: How many deliveries a repository's page shows, and is the newest push looked for among; how many
+#: single refusals the page of all deliveries shows.
 LATEST = 10
 
 
@@ -106,7 +107,7 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
 
     values = await web.store.read(work)
     if not wants_json(request):
-        values |= {"limit": limit, "before": before}
+        values |= {"latest": LATEST, "limit": limit, "before": before}
     return web.show(request, "deliveries.html", values)
 
 
