@@ -265,6 +265,7 @@ def assemble(
             ", ".join(map(str, known.files)),
             workshop,
             metrics,
+            settings.trusts_for,
             settings.badges,
         ).resource()
 

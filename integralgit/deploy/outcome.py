@@ -124,6 +124,14 @@ def goal_of(deploy: Deploy, found: Sequence[Deployment]) -> Deployment | None:
     return next((one for one in goals if one.branch == deploy.branch), next(iter(goals), None))
 
 
+def why_forbidden(one: Deployment, trusts: Sequence[Trust]) -> str | None:
+    """Which rule of the server's settings a deployment breaks, as a sentence, or None."""
+    broken = [trust.violation(one.location, one.branch, one.script, one.env) for trust in trusts]
+    if not broken:
+        return "no [[trust]] of the server's settings covers the repository"
+    return None if None in broken else broken[0]
+
+
 def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust]) -> Deployment:
     """What the config says about a deploy.
 
@@ -137,13 +145,8 @@ def choose(deploy: Deploy, found: Sequence[Deployment], trusts: Sequence[Trust])
         raise Skipped(reason if elsewhere else why_not(deploy.branch, found))
     if one.branch != deploy.branch and deploy.trigger in _OF_A_BRANCH:
         raise Skipped(why_not(deploy.branch, [one]))
-    violations = [
-        trust.violation(one.location, one.branch, one.script, one.env) for trust in trusts
-    ]
-    if not violations:
-        raise Refused("no [[trust]] of the server's settings covers the repository")
-    if None not in violations:
-        raise Refused(str(violations[0]))
+    if (forbidden := why_forbidden(one, trusts)) is not None:
+        raise Refused(forbidden)
     if one.location != deploy.location and deploy.trigger is Trigger.ROLLBACK:
         raise Skipped(f"the config has nothing for {deploy.location} any more")
     if one.location != deploy.location:

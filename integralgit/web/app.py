@@ -6,7 +6,7 @@ JSON; templates escape everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote, unquote
@@ -30,6 +30,8 @@ from integralgit.journal.events import Deploy, RepositoryRecord, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, may_pass
+from integralgit.names import Repository
+from integralgit.settings import Trust
 from integralgit.web import pages
 from integralgit.web.access import Access
 from integralgit.web.addresses import Addresses, deploy_path, repository_path
@@ -107,6 +109,8 @@ class Pages:
     secret_file: str
     workshop: Acts
     metrics: Metrics
+    #: What the server's settings allow a repository.
+    trusts_for: Callable[[Repository], Sequence[Trust]]
     #: Whether everybody may see the badges.
     badges: bool = False
     #: The logs that pages follow, by their deploys, as long as a page does.

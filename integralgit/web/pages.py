@@ -213,11 +213,17 @@ def config_note(record: RepositoryRecord) -> str:
     return ""
 
 
-def coming_change(deployment: Deployment, before: Deploy | None) -> str | None:
+def coming_change(
+    deployment: Deployment, before: Deploy | None, forbidden: str | None = None
+) -> str | None:
     """Where the next deploy will go otherwise than the newest one of that host did, as a sentence.
 
-    None where nothing is known to change.
+    Or that it will be refused, where `forbidden` says why. None where nothing
+    is known to change.
     """
+    start = f"The next push to {deployment.branch}, or “Deploy now”, will"
+    if forbidden is not None:
+        return f"{start} be refused, for {forbidden}."
     if before is None:
         return None
     changes = []
@@ -225,10 +231,7 @@ def coming_change(deployment: Deployment, before: Deploy | None) -> str | None:
         changes.append(f"the branch {deployment.branch} instead of {before.branch}")
     if deployment.location != before.location:
         changes.append(f"to {deployment.location} instead of {before.location}")
-    if not changes:
-        return None
-    start = f"The next push to {deployment.branch}, or “Deploy now”, will deploy"
-    return f"{start} {', '.join(changes)}."
+    return f"{start} deploy {', '.join(changes)}." if changes else None
 
 
 def duration(deploy: Json, now: float) -> str:

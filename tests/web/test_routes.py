@@ -30,6 +30,7 @@ from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Transaction, Work
 from integralgit.names import parse_repository
+from integralgit.settings import Trust
 from integralgit.testing import MemoryStore
 from integralgit.web.access import Access
 from integralgit.web.addresses import Addresses
@@ -75,6 +76,7 @@ class Recorder:
 class Routes(SynchronousTestCase):
     def setUp(self) -> None:
         self.acts = Recorder()
+        self.trusts = [Trust((), ("**",))]
         self.memory, background, ticker = MemoryStore(), Background(), Ticker(Clock(), 0)
         folder = Path(self.mktemp())
         folder.mkdir()
@@ -93,6 +95,7 @@ class Routes(SynchronousTestCase):
             "webhook-secret",
             cast(Any, self.acts),
             Metrics(self.memory.store, ticker, background),
+            lambda repo: self.trusts,
         )
         self.client = HTTPClient(RequestTraversalAgent(pages.resource()))
         self.write(lambda tx: repositories.hear_of(tx, REPO, "github", 0.0))
@@ -257,6 +260,23 @@ class Repository(Routes):
             self.assertIn(told, self.json(SITE)["live"][0]["next"])
         self.configure("/srv/site", commit="d" * 40)
         self.assertNotIn("The next push", self.said())
+
+    def test_what_the_settings_forbid(self) -> None:
+        """Where no trust allows what the config says, the page says by which rule, and not where it goes."""
+        self.deployed(config=CONFIG)
+        self.configure("/etc/x", commit="d" * 40)
+        start = "The next push to main, or “Deploy now”, will "
+        rule = "the server's settings do not allow it: /etc/x is not in locations = /srv/*"
+        none = "no [[trust]] of the server's settings covers the repository"
+        narrow = Trust((), ("**",), locations=("/srv/*",))
+        for trusts, said in (
+            ([narrow], f"be refused, for {rule}."),
+            ([], f"be refused, for {none}."),
+            ([narrow, Trust((), ("**",))], "deploy to /etc/x instead of /srv/site."),
+        ):
+            self.trusts = trusts
+            self.assertEqual(self.json(SITE)["live"][0]["next"], start + said)
+            self.assertIn(start + said, self.said())
 
     def deliver(self, outcome: str, reason: str, *pushes: Push) -> int:
         """A delivery with pushes about which that was decided; its number."""

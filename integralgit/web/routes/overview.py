@@ -7,10 +7,12 @@ from typing import Any
 from twisted.web.server import Request
 
 from integralgit.deploy.inbox import known_deployments
+from integralgit.deploy.outcome import why_forbidden
 from integralgit.hostconfig.resolve import ConfigError, Deployment
 from integralgit.journal import deliveries, deploys, freezes, history, queue, refusals, repositories
 from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery, StoredPush, Trigger
 from integralgit.journal.store import Transaction
+from integralgit.names import parse_repository
 from integralgit.web import pages
 from integralgit.web.answers import set_headers, wants_json
 from integralgit.web.app import Pages
@@ -201,6 +203,7 @@ def _live_at(
 ) -> pages.Json:
     """What succeeded last at a location, what has changed the checkout since, and what comes next."""
     repo, before = record.repo, history.newest_by_config(tx, record.repo, deployment.host)
+    forbidden = why_forbidden(deployment, web.trusts_for(parse_repository(repo)))
     good = history.last_good_at(tx, repo, deployment.location)
     changed = history.changed_since(tx, repo, deployment.location, good.id if good else 0)
     return {
@@ -209,7 +212,7 @@ def _live_at(
         "branch": deployment.branch,
         "last_good": web.deploy_json(tx, good.id) if good else None,
         "changed_by": web.deploy_json(tx, changed.id) if changed else None,
-        "next": pages.coming_change(deployment, before),
+        "next": pages.coming_change(deployment, before, forbidden),
     }
 
 
