@@ -15,7 +15,7 @@ from integralgit.deploy.inbox import known_deployments
 from integralgit.deploy.outcome import Skipped, choose
 from integralgit.deploy.run import Run
 from integralgit.deploy.turn import Turn
-from integralgit.hostconfig.resolve import ConfigError, Deployment
+from integralgit.hostconfig.resolve import ConfigError, Deployment, digests
 from integralgit.journal.events import Deploy, RepositoryRecord, Trigger
 from integralgit.location.bounds import check_place
 from integralgit.location.checkout import Checkout, Tips
@@ -185,8 +185,14 @@ class Bring:
                     tips = None
                     continue
             # The location may have been handed on to another name of this host.
-            host = visit.place.deployment.host
-            run.note(branch=branch, host=host, commit=tips.branch, config_commit=record.good_commit)
+            deployment = visit.place.deployment
+            run.note(
+                branch=branch,
+                host=deployment.host,
+                commit=tips.branch,
+                config_commit=record.good_commit,
+                settings=digests(deployment),
+            )
             return tips
 
     async def _prepare(self, run: Run, visit: Visit, trusts: Sequence[Trust]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -243,6 +243,7 @@ class Run:
         head: str | None = None,
         config_commit: str | None = None,
         commits: Sequence[Commit] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Record what was found out."""
         self.record(
@@ -256,6 +257,7 @@ class Run:
                 head=head,
                 config_commit=config_commit,
                 commits=commits,
+                settings=settings,
             )
         )
 

@@ -8,6 +8,7 @@ by key too, and `null` unsets.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -48,6 +49,19 @@ class Deployment(msgspec.Struct, frozen=True):
     health: str | None = None
     health_timeout: float = 30.0
     rollback: bool = False
+
+
+def digests(deployment: Deployment) -> dict[str, str]:
+    """A digest of what each key of a config says, but host, location and branch, which deploys have.
+
+    They tell two values apart, and not what these are.
+    """
+    values = msgspec.to_builtins(deployment)
+    return {
+        key: hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+        for key, value in values.items()
+        if key not in ("host", "location", "branch")
+    }
 
 
 class Value(msgspec.Struct, frozen=True):

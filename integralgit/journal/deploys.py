@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from integralgit.hooks.delivery import Commit
@@ -145,17 +146,29 @@ def note(
     head: str | None = None,
     config_commit: str | None = None,
     commits: Sequence[Commit] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
-    """Record what a running deploy has found out; what is None stays as it is."""
+    """Record what a running deploy has found out; what is None stays as it is.
+
+    `settings` has a digest of what each key of the config says.
+    """
     told = None if commits is None else encode_commits(commits)
+    kept = None if settings is None else msgspec.json.encode(settings).decode()
     change(
         tx,
         deploy,
         "branch = coalesce(?, branch), host = coalesce(?, host), commit_id = coalesce(?, commit_id),"
         " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
-        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits)",
-        (branch, host, commit, previous_commit, head, config_commit, told),
+        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits),"
+        " settings = coalesce(?, settings)",
+        (branch, host, commit, previous_commit, head, config_commit, told, kept),
     )
+
+
+def settings(tx: Transaction, deploy: int) -> dict[str, str]:
+    """The digests with which a deploy ran, by the keys of the config; empty where none are known."""
+    row = tx.one("SELECT settings FROM deploys WHERE id = ?", (deploy,))
+    return msgspec.json.decode(row[0], type=dict[str, str]) if row and row[0] else {}
 
 
 def readable(text: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from integralgit.deploy.decide import IGNORED
-from integralgit.hostconfig.resolve import ConfigError, Deployment, HostConfig, resolve
+from integralgit.hostconfig.resolve import ConfigError, Deployment, HostConfig, digests, resolve
 from integralgit.journal.events import (
     Deploy,
     Freeze,
@@ -214,24 +214,36 @@ def config_note(record: RepositoryRecord) -> str:
 
 
 def coming_change(
-    deployment: Deployment, before: Deploy | None, forbidden: str | None = None
+    deployment: Deployment,
+    before: Deploy | None,
+    settings: Mapping[str, str],
+    forbidden: str | None = None,
 ) -> str | None:
-    """Where the next deploy will go otherwise than the newest one of that host did, as a sentence.
+    """What the next deploy will do otherwise than the newest one of that host did, as a sentence.
 
-    Or that it will be refused, where `forbidden` says why. None where nothing
-    is known to change.
+    `settings` are the digests with which that one ran, of which some may not
+    be known. Where `forbidden` says why, the next one will be refused. None
+    where nothing is known to change.
     """
     start = f"The next push to {deployment.branch}, or “Deploy now”, will"
     if forbidden is not None:
         return f"{start} be refused, for {forbidden}."
     if before is None:
         return None
-    changes = []
+    goes, changes = [], []
     if deployment.branch != before.branch:
-        changes.append(f"the branch {deployment.branch} instead of {before.branch}")
+        goes.append(f"the branch {deployment.branch} instead of {before.branch}")
     if deployment.location != before.location:
-        changes.append(f"to {deployment.location} instead of {before.location}")
-    return f"{start} deploy {', '.join(changes)}." if changes else None
+        goes.append(f"to {deployment.location} instead of {before.location}")
+    if goes:
+        changes.append(f"deploy {', '.join(goes)}")
+    now = digests(deployment)
+    keys = [key for key in now if settings.get(key, now[key]) != now[key]]
+    if keys:
+        *some, last = keys
+        told = f"{', '.join(some)} and {last}" if some else last
+        changes.append(f"use other values for {told}")
+    return f"{start} {', and '.join(changes)}." if changes else None
 
 
 def duration(deploy: Json, now: float) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.hostconfig import resolve as resolve_module
+from integralgit.hostconfig.keys import KEYS
 from integralgit.hostconfig.resolve import (
     MOST_ERRORS,
     MOST_PATTERNS,
@@ -18,6 +19,7 @@ from integralgit.hostconfig.resolve import (
     HostConfig,
     Value,
     deployments,
+    digests,
     resolve,
 )
 
@@ -848,3 +850,16 @@ class AnyTextTests(SynchronousTestCase):
     def test_a_broken_example(self, start: int, length: int, put: str) -> None:
         """The contract's example with a few characters changed gives a result or `ConfigError`."""
         self.check(EXAMPLE[:start] + put + EXAMPLE[start + length :])
+
+
+class DigestTests(SynchronousTestCase):
+    def test_what_differs(self) -> None:
+        """Each key has a digest of its own, which says what differs and not how."""
+        one = Deployment("web1", "/srv/site", "main", env={"A": "1", "TOKEN": "hidden"})
+        same = Deployment("web2", "/srv/other", "dev", env={"TOKEN": "hidden", "A": "1"})
+        self.assertEqual(digests(one), digests(same))
+        self.assertEqual(set(digests(one)) | {"location", "branch"}, set(KEYS), "every key")
+        other = Deployment("web1", "/srv/site", "main", script="x", timeout=5, env={"A": "2"})
+        changed = {key for key, digest in digests(other).items() if digests(one)[key] != digest}
+        self.assertEqual(changed, {"script", "timeout", "env"})
+        self.assertNotIn("hidden", str(digests(one)))

@@ -317,6 +317,27 @@ class MainJob(Integration):
         self.assertEqual(daemon.ended(2)["state"], "succeeded")
         self.assertEqual(len(daemon.get("/github.com/acme/site")["deploys"]), 3)
 
+    def test_what_a_config_push_will_change(self) -> None:
+        """The page says which keys the next deploy will use other values for, until one has."""
+        self.upstream.configure(self.config())
+        commit = self.upstream.commit({"deploy.sh": "#!/bin/sh\n"})
+        daemon = self.daemon()
+        daemon.push(commit)
+        daemon.ended(1)
+
+        def coming() -> Any:
+            (live,) = daemon.get("/github.com/acme/site")["live"]
+            return live["next"]
+
+        self.assertIsNone(coming())
+        new = self.config(env={"COLOUR": "red"}, health_timeout=5, update="follow")
+        daemon.push(self.upstream.configure(new), branch="integralgit")
+        said = "will use other values for env, update and health_timeout."
+        self.assertIn(said, eventually(coming, "the config is looked at"))
+        daemon.push(commit)
+        daemon.ended(2)
+        self.assertIsNone(coming())
+
     def test_a_location_that_another_host_name_gets(self) -> None:
         """The deploy is told as that name's, to its script and to everybody else."""
         base = {"branch": "main", "script": "./deploy.sh"}

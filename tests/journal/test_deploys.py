@@ -103,6 +103,18 @@ class Life(ArchiveTestCase):
         self.write(lambda tx: deploys.note(tx, number, commits=()))
         self.assertEqual(self.get(number).commits, ())
 
+    def test_the_settings_of_a_deploy(self) -> None:
+        """They stay until they are noted anew; of a deploy that noted none, none are known."""
+        number = self.enqueue()
+
+        def settings() -> dict[str, str]:
+            return self.write(lambda tx: deploys.settings(tx, number))
+
+        self.assertEqual(settings(), {})
+        self.write(lambda tx: deploys.note(tx, number, settings={"env": "1f"}))
+        self.write(lambda tx: deploys.note(tx, number, head=ONE))
+        self.assertEqual(settings(), {"env": "1f"})
+
     def steps(self, deploy: int) -> list[Step]:
         """The steps of a deploy."""
         return self.write(lambda tx: steps.of_deploy(tx, deploy))

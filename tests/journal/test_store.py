@@ -443,7 +443,7 @@ class Tables(SynchronousTestCase):
         """A database of a newer version of the program is refused, and left as it is."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.execute("PRAGMA user_version=99")
-        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 6$"):
+        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 7$"):
             migrate(connection)
         self.assertEqual(connection.execute("SELECT * FROM sqlite_schema").fetchall(), [])
 

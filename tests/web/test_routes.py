@@ -24,6 +24,7 @@ from twisted.web.http_headers import Headers
 from integralgit.background import Background
 from integralgit.deploy.acts import Conflict
 from integralgit.hooks.delivery import Delivery, Push
+from integralgit.hostconfig.resolve import Deployment, digests
 from integralgit.journal import deliveries, deploys, freezes, lines, refusals, repositories
 from integralgit.journal.events import Decision, Deploy, Freeze, Refusal, State, Trigger
 from integralgit.journal.hub import Hub
@@ -178,11 +179,13 @@ class Badge(Routes):
 
 
 class Repository(Routes):
-    def configure(self, *locations: str, branch: str = "main", commit: str = CONFIG) -> None:
+    def configure(
+        self, *locations: str, branch: str = "main", commit: str = CONFIG, **more: Any
+    ) -> None:
         """The config in use has these locations, each for a name of this host."""
         self.pages.host_names = tuple(f"web{n}" for n, _ in enumerate(locations, 1))
         configs = {
-            host: {"location": location, "branch": branch}
+            host: {"location": location, "branch": branch, **more}
             for host, location in zip(self.pages.host_names, locations, strict=True)
         }
         text = json.dumps({"configs": configs})
@@ -260,6 +263,31 @@ class Repository(Routes):
             self.assertIn(told, self.json(SITE)["live"][0]["next"])
         self.configure("/srv/site", commit="d" * 40)
         self.assertNotIn("The next push", self.said())
+
+    def test_which_settings_will_change(self) -> None:
+        """The page names the keys of the config that differ, without their values, of env least of all."""
+        before = Deployment("web1", "/srv/site", "main", script="./a.sh", env={"KEY": "hidden"})
+        number = self.deployed(config=CONFIG)
+        self.configure("/srv/site", script="./b.sh")
+        self.assertIsNone(self.json(SITE)["live"][0]["next"], "a deploy that has recorded none")
+        self.write(lambda tx: deploys.note(tx, number, settings=digests(before)))
+        start = "The next push to main, or “Deploy now”, will "
+        for location, config, said in (
+            ("/srv/site", {"script": "./b.sh", "env": {"KEY": "hidden"}}, "values for script."),
+            ("/srv/site", {"script": "./b.sh"}, "use other values for script and env."),
+            (
+                "/srv/b",
+                {"script": "./b.sh", "env": {"KEY": "new"}, "rollback": True},
+                "deploy to /srv/b instead of /srv/site, and use other values for"
+                " script, env and rollback.",
+            ),
+        ):
+            self.configure(location, commit="d" * 40, **config)
+            told = self.json(SITE)["live"][0]["next"]
+            self.assertTrue(told.startswith(start) and told.endswith(said), told)
+            self.assertIn(told, self.said())
+        self.configure("/srv/site", script="./a.sh", env={"KEY": "hidden"})
+        self.assertIsNone(self.json(SITE)["live"][0]["next"])
 
     def test_what_the_settings_forbid(self) -> None:
         """Where no trust allows what the config says, the page says by which rule, and not where it goes."""

@@ -203,6 +203,7 @@ def _live_at(
 ) -> pages.Json:
     """What succeeded last at a location, what has changed the checkout since, and what comes next."""
     repo, before = record.repo, history.newest_by_config(tx, record.repo, deployment.host)
+    settings = deploys.settings(tx, before.id) if before else {}
     forbidden = why_forbidden(deployment, web.trusts_for(parse_repository(repo)))
     good = history.last_good_at(tx, repo, deployment.location)
     changed = history.changed_since(tx, repo, deployment.location, good.id if good else 0)
@@ -212,7 +213,7 @@ def _live_at(
         "branch": deployment.branch,
         "last_good": web.deploy_json(tx, good.id) if good else None,
         "changed_by": web.deploy_json(tx, changed.id) if changed else None,
-        "next": pages.coming_change(deployment, before, forbidden),
+        "next": pages.coming_change(deployment, before, settings, forbidden),
     }
 
 
