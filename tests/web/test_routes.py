@@ -178,6 +178,44 @@ class Badge(Routes):
         self.assertIn("deploy: timed out", self.badge())
 
 
+class BadgesForEverybody(Routes):
+    def setUp(self) -> None:
+        super().setUp()
+        self.pages.access, self.pages.badges = Access(b"token"), True
+        self.write(lambda tx: repositories.hear_of(tx, "github.com/acme/a", "github", 0.0))
+        self.write(lambda tx: repositories.hear_of(tx, "github.com/other/a", "github", 0.0))
+
+    def asked(self, name: str, **headers: list[str]) -> tuple[int, list[str] | None, bytes]:
+        """The status of the badge under a name, where that leads to, and the body."""
+        asked = self.client.get(
+            f"{ORIGIN}/{name}/badge.svg", headers=Headers(headers), allow_redirects=False
+        )
+        answer = self.successResultOf(asked)
+        body = self.successResultOf(treq.content(answer))
+        return answer.code, answer.headers.getRawHeaders("Location"), body
+
+    def test_a_stranger(self) -> None:
+        """It is shown to who knows the identity; whatever else is asked for, the answer is the same."""
+        self.assertEqual(self.asked(REPO)[0], 200)
+        nothing = self.asked("github.com/acme/unheard-of")
+        self.assertEqual(nothing[:2], (404, None))
+        for name in ("site", "acme/site", "GitHub.com/acme/site", "a", "nothing"):
+            self.assertEqual(self.asked(name), nothing, name)
+
+    def test_who_may_read(self) -> None:
+        """The shorter names lead to it."""
+        token = ["Bearer token"]
+        self.assertEqual(self.asked(REPO, Authorization=token)[0], 200)
+        status, place, _ = self.asked("site", Authorization=token)
+        self.assertEqual((status, place), (302, [f"{SITE}/badge.svg"]))
+
+    def test_where_badges_are_not_free(self) -> None:
+        """A stranger is asked for the token, whatever the name."""
+        self.pages.badges = False
+        for name in (REPO, "site", "nothing"):
+            self.assertEqual(self.asked(name, Accept=["application/json"])[0], 401)
+
+
 class Repository(Routes):
     def configure(
         self, *locations: str, branch: str = "main", commit: str = CONFIG, **more: Any

@@ -14,7 +14,7 @@ from integralgit.journal.events import Deploy, RepositoryRecord, StoredDelivery,
 from integralgit.journal.store import Transaction
 from integralgit.names import parse_repository
 from integralgit.web import pages
-from integralgit.web.answers import set_headers, wants_json
+from integralgit.web.answers import HTTPError, set_headers, wants_json
 from integralgit.web.app import Pages
 from integralgit.web.badge import TELLING, badge
 from integralgit.web.guards import limits, reading
@@ -115,13 +115,23 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
 
 @Pages.app.route("/<path:repo>/badge.svg", methods=["GET"])
 async def badge_picture(web: Pages, request: Request, repo: str) -> Any:
-    """The state of the newest deploy as a picture, for everybody where the settings say so."""
-    show = _badge if web.badges else reading(_badge)
-    return await show(web, request, repo)
+    """The state of the newest deploy as a picture, for everybody where the settings say so.
+
+    Who may not read has to know the identity, and learns of no other one.
+    """
+    if not web.badges or web.access.may_read(request, web.now()):
+        return await _badge(web, request, repo)
+    if await web.store.read(lambda tx: repositories.get(tx, repo)) is None:
+        raise HTTPError(404, "There is no badge here.")
+    return await _picture(web, request, repo)
 
 
+@reading
 async def _badge(web: Pages, request: Request, repo: str) -> bytes:
-    identity = (await web.repository(request, repo)).repo
+    return await _picture(web, request, (await web.repository(request, repo)).repo)
+
+
+async def _picture(web: Pages, request: Request, identity: str) -> bytes:
     newest = await web.store.read(lambda tx: deploys.newest_in(tx, identity, TELLING))
     set_headers(request, "image/svg+xml")
     request.setHeader("Cache-Control", "no-cache")
