@@ -283,7 +283,7 @@ def assemble(
     update = UpdateResource(door)
     windows = Later(_load_pages, pages, in_thread, background)
     root = Root(update, HealthResource(archive, background), windows, access)
-    site = BoundedSite(root, settings.max_body, reactor, refused, str(state))
+    site = BoundedSite(root, settings.max_body, reactor, refused, str(state), proxies)
 
     listening = partial(_say_where, known, addresses, state, names)
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)

@@ -20,6 +20,8 @@ from twisted.web.server import Request
 COOKIE = b"integralgit"
 #: How long a session lasts, in seconds.
 SESSION = 14 * 86400
+#: What stands for the address of a peer on a Unix socket.
+LOCAL_SOCKET = "a local socket"
 
 
 def host_of(value: str) -> str:
@@ -46,13 +48,17 @@ def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[str]) -> st
     """The client's address: the peer's, or what trusted proxies say of theirs.
 
     `forwarded` are the values of `X-Forwarded-For`, of which only the part
-    that trusted proxies have written is believed, from the right.
+    that trusted proxies have written is believed, from the right. Where there
+    are any, a peer on a Unix socket is one: it has no address by which to name it.
     """
+    if not proxies:
+        return peer
     networks = [ipaddress.ip_network(proxy) for proxy in proxies]
     hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
-    client = peer
-    while hops and _is_in(client, networks):
+    client, is_trusted = peer, peer == LOCAL_SOCKET or _is_in(peer, networks)
+    while hops and is_trusted:
         client = hops.pop()[:45]
+        is_trusted = _is_in(client, networks)
     return client
 
 

@@ -10,7 +10,7 @@ never take the room of an ordinary delivery.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
@@ -25,7 +25,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 from zope.interface import provider
 
-from integralgit.web.access import Access
+from integralgit.web.access import LOCAL_SOCKET, Access, client_of, header_values
 from integralgit.web.answers import bare_error
 
 #: Seconds from the beginning of a connection, or the end of its last request, to a complete one.
@@ -176,27 +176,35 @@ class BoundedRequest(Request):
             b"Content-Length: %d\r\n\r\n%s" % (status, phrase.encode(), retry, len(body), body)
         )
         site = channel.site
-        site.refused(peer_of(self), status, error)
+        site.refused(sender_of(self, site.proxies), status, error)
         site.owes_nothing(channel)
         site.clock.callLater(LINGER, channel.hang_up)
 
 
-def peer_of(request: Request) -> str:
-    """The address at the other end of the connection; for a Unix socket there is none to tell."""
-    return str(getattr(request.getClientAddress(), "host", "a local socket"))
+def sender_of(request: Request, proxies: Sequence[str]) -> str:
+    """The address that a request comes from, as far as trusted proxies tell that of their clients."""
+    peer = str(getattr(request.getClientAddress(), "host", LOCAL_SOCKET))
+    return client_of(peer, header_values(request, "x-forwarded-for"), proxies)
 
 
 @provider(IAccessLogFormatter)
-def access_line(_timestamp: str, request: Request) -> str:
-    """The line of a request in the log, with the time of day; the reactor's clock is another one."""
-    return cast(str, combinedLogFormatter(datetimeToLogString(), request))
+def access_line(_timestamp: str, request: BoundedRequest) -> str:
+    """The line of a request in the log, with the time of day; the reactor's clock is another one.
+
+    It begins with the sender's address, which may be any text, as printable ASCII.
+    """
+    line = cast(str, combinedLogFormatter(datetimeToLogString(), request))
+    _, separator, rest = line.partition('" - - ')
+    sender = sender_of(request, request.channel.site.proxies)
+    return '"' + sender.encode("unicode_escape").decode().replace('"', '\\"') + separator + rest
 
 
 class BoundedSite(Site):
     """A site with our kind of connection; `max_body` is in bytes, `folder` for large bodies.
 
     `refused` is told of every request that is refused before anybody has read
-    it: the client's address, the status, the reason.
+    it: the client's address, the status, the reason. `proxies` are the
+    networks of those who are believed what their clients' addresses are.
     """
 
     requestFactory = BoundedRequest
@@ -209,6 +217,7 @@ class BoundedSite(Site):
         clock: IReactorTime,
         refused: Callable[[str, int, str], None] = lambda client, status, cause: None,
         folder: str | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
         super().__init__(
             resource,
@@ -220,6 +229,7 @@ class BoundedSite(Site):
         )
         self.max_body = max_body
         self.folder = folder
+        self.proxies = proxies
         self.clock: Any = clock
         self.refused = refused
         self._budget = max(max_body, IN_FLIGHT)

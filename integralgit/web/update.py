@@ -23,10 +23,9 @@ from integralgit.deploy.inbox import Receipt
 from integralgit.hooks.delivery import Delivery, Incoming, Rejected
 from integralgit.hooks.receive import Key, receive
 from integralgit.journal.events import Deploy
-from integralgit.web.access import client_of, header_values
 from integralgit.web.addresses import Addresses
 from integralgit.web.answers import answer_later, json_bytes
-from integralgit.web.site import peer_of
+from integralgit.web.site import sender_of
 
 log = Logger()
 Headers = dict[str, tuple[str, ...]]
@@ -91,7 +90,8 @@ class UpdateResource(Resource):
         except Rejected as rejected:
             if rejected.status == 200:
                 self._door.decided("ignored")
-            self._door.refused(self._client(request), rejected.status, rejected.cause)
+            sender = sender_of(request, self._door.trusted_proxies)
+            self._door.refused(sender, rejected.status, rejected.cause)
             if rejected.status == 200:
                 ignored = {"outcome": "ignored", "reason": rejected.error, "deploys": []}
                 return json_bytes(request, ignored)
@@ -107,10 +107,6 @@ class UpdateResource(Resource):
             log.failure("a delivery met a fault of ours, incident {incident}", incident=incident)
             error = f"A fault of the server; its log has it as incident {incident}."
             return json_bytes(request, {"error": error}, 500)
-
-    def _client(self, request: Request) -> str:
-        forwarded = header_values(request, "x-forwarded-for")
-        return client_of(peer_of(request), forwarded, self._door.trusted_proxies)
 
     async def _receive(self, request: Request) -> Delivery:
         headers = {

@@ -8,6 +8,7 @@ from twisted.web.test.requesthelper import DummyChannel
 
 from integralgit.web.access import (
     COOKIE,
+    LOCAL_SOCKET,
     SESSION,
     Access,
     client_of,
@@ -381,6 +382,17 @@ class ClientTests(SynchronousTestCase):
             ([], "127.0.0.1"),
         ):
             self.assertEqual(client_of("127.0.0.1", forwarded, self.PROXIES), wanted)
+
+    def test_a_unix_socket(self) -> None:
+        """A peer on a Unix socket is a proxy where any is trusted; nobody else becomes one by that name."""
+        for proxies, forwarded, wanted in (
+            ((), ["203.0.113.9"], LOCAL_SOCKET),
+            (("10.0.0.0/8",), [], LOCAL_SOCKET),
+            (("10.0.0.0/8",), ["203.0.113.9"], "203.0.113.9"),
+            (("10.0.0.0/8",), ["203.0.113.9, 10.1.2.3"], "203.0.113.9"),
+            (("10.0.0.0/8",), ["203.0.113.9", LOCAL_SOCKET], LOCAL_SOCKET),
+        ):
+            self.assertEqual(client_of(LOCAL_SOCKET, forwarded, proxies), wanted, forwarded)
 
     def test_forged_hops(self) -> None:
         """What stands left of the first hop that is no proxy may be forged, and is not believed."""

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import hmac
 import json
+from io import StringIO
 
 from attrs import define, field
 from twisted.internet.defer import succeed
@@ -200,6 +201,36 @@ class SizeTests(Bounds):
         kind = b"Content-Type: multipart/form-data; boundary=x"
         self.connect().sends(request(len(part), kind) + part)
         self.assertEqual(self.resource.seen, [(b"/update", part, {})])
+
+
+class BehindProxies(Bounds):
+    """A site that believes the peer, and one that believes somebody else."""
+
+    def ask(self, proxies: tuple[str, ...], *headers: bytes, length: int = 0) -> None:
+        """Send a request by way of a proxy."""
+        self.site.proxies = proxies
+        self.connect().sends(request(length, *headers, path=b"/x"))
+
+    def test_refusals(self) -> None:
+        """Who is refused before anybody has read the request is told as the proxy says."""
+        forwarded = b"X-Forwarded-For: 10.9.9.9, 203.0.113.7"
+        self.ask(("192.168.1.1/32",), forwarded, length=MAX_BODY + 1)
+        self.ask(("10.0.0.0/8",), forwarded, length=MAX_BODY + 1)
+        self.assertEqual(self.refused, [(413, "203.0.113.7"), (413, "192.168.1.1")])
+
+    def test_the_log(self) -> None:
+        """A line of the log begins with what the proxy says, short and printable whatever that is."""
+        for proxies, sent, wanted in (
+            (("192.168.1.1/32",), b"203.0.113.7", "203.0.113.7"),
+            (("10.0.0.0/8",), b"203.0.113.7", "192.168.1.1"),
+            (("192.168.1.1/32",), b'\x1b\xff"\\', '\\x1b\\xff\\"\\\\'),
+            (("192.168.1.1/32",), b'" - - ' * 100, '\\" - - ' * 7 + '\\" -'),
+        ):
+            self.site._logFile = lines = StringIO()
+            self.ask(proxies, b"X-Forwarded-For: " + sent)
+            sender, _, rest = lines.getvalue().partition('" - - [')
+            self.assertEqual(sender, '"' + wanted)
+            self.assertRegex(rest, r'^[^]]+] "POST /x HTTP/1.1" 200 4 "-" "-"\n$')
 
 
 class MemoryTests(Bounds):
