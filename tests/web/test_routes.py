@@ -527,6 +527,22 @@ class Lists(Routes):
             ):
                 self.assertEqual(self.older(path + query), wanted, path + query)
 
+    def test_behind_the_oldest(self) -> None:
+        """A list that ends with its page leads on to one that says so, and leads back to the newest."""
+        empty = {path: words(self.page(path)) for path in ("/", SITE, "/-/deliveries")}
+        for path, said in empty.items():
+            self.assertIn("None", said, path)
+            self.assertNotIn("Newest", self.page(path).partition("pager")[2], path)
+        delivery = Delivery("github", "push", repo=parse_repository(REPO))
+        self.deployed()
+        self.write(lambda tx: stored(tx, delivery))
+        for path in ("/", SITE, f"{SITE}/deliveries", "/-/deliveries"):
+            for query in (self.older(f"{path}?limit=1"), "?limit=1&before=0"):
+                page = self.page(f"{path}{query}")
+                self.assertIn("Nothing older.", page, path)
+                self.assertNotRegex(page, "None (yet|has come in yet)", path)
+                self.assertIn('<a href="?limit=1">Newest</a>', page, path)
+
 
 class Refused(Routes):
     def test_what_was_refused(self) -> None:
