@@ -10,6 +10,7 @@ never take the room of an ordinary delivery.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from tempfile import TemporaryFile
@@ -42,6 +43,9 @@ IN_FLIGHT = 64_000_000
 ORDINARY = 128 * 1024
 #: From this size on a body is in a file, in bytes.
 SPOOLED = 512 * 1024
+
+#: A target as it is sent to a proxy, and may be to us: authority, path and query.
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 _REFUSALS = {
     408: ("Request Timeout", "The request did not arrive in time."),
@@ -144,8 +148,13 @@ class BoundedRequest(Request):
         self.content.write(before.getvalue())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if not self.is_refused:
-            super().requestReceived(command, path, version)
+        if self.is_refused:
+            return
+        if not path.startswith(b"/") and (found := _ABSOLUTE.fullmatch(path)):
+            # The target says which host is meant, whatever `Host` says (RFC 9112, 3.2.2).
+            self.requestHeaders.setRawHeaders(b"host", [found[1]])
+            path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
+        super().requestReceived(command, path, version)
 
     def finish(self) -> None:
         self._release()

@@ -24,9 +24,9 @@ from integralgit.hooks.delivery import Delivery
 from integralgit.hooks.receive import Key
 from integralgit.settings import Trust
 from integralgit.web import site as site_module
-from integralgit.web.access import client_of
+from integralgit.web.access import Access, client_of
 from integralgit.web.addresses import Addresses
-from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, READING, BoundedSite
+from integralgit.web.site import DEADLINE, IN_FLIGHT, LINGER, ORDINARY, READING, BoundedSite, Root
 from integralgit.web.update import Door, UpdateResource
 
 MAX_BODY = 1000
@@ -445,6 +445,46 @@ class SmugglingTests(Bounds):
             client = self.connect()
             client.sends(request(None) + length + b"\r\nhello\r\n" + END)
             self.assertEqual((client.status, self.resource.seen), (400, []), length)
+
+
+class TargetTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.update, self.health, self.pages = Recorder(), Recorder(), Recorder()
+        access = Access(b"token", allowed_hosts=frozenset({"deploy.example.com"}))
+        root = Root(self.update, self.health, self.pages, access)
+        self.site = BoundedSite(root, MAX_BODY, Clock())
+
+    def ask(self, target: bytes, host: bytes = b"localhost") -> int:
+        """The status of a request for that target."""
+        transport = StringTransport()
+        protocol = self.site.buildProtocol(transport.getPeer())
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        client = Connection(protocol, transport)
+        client.sends(b"POST %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, host))
+        return client.status
+
+    def test_the_absolute_form(self) -> None:
+        """A target with scheme and host leads where its path alone does (RFC 9112, 3.2.2)."""
+        for target in (b"http://localhost:8080/update", b"HTTPS://elsewhere.example/update?a=b"):
+            self.assertEqual(self.ask(target), 200)
+        self.assertEqual(self.ask(b"http://127.0.0.1:18990/-/health"), 200)
+        for target in (b"http://localhost", b"http://localhost?a=b", b"http://localhost/a//b?c"):
+            self.assertEqual(self.ask(target), 200)
+        seen = [[path for path, _, _ in one.seen] for one in (self.update, self.health, self.pages)]
+        self.assertEqual(seen, [[b"/update", b"/update"], [b"/-/health"], [b"/", b"/", b"/a//b"]])
+
+    def test_the_host_of_a_target(self) -> None:
+        """It is the one that has to be ours, whatever `Host` says beside it."""
+        for target, host, wanted in (
+            (b"http://deploy.example.com/", b"evil.example", 200),
+            (b"http://evil.example/", b"deploy.example.com", 421),
+            (b"http://localhost@evil.example/", b"localhost", 421),
+            (b"http://localhost:80@evil.example/", b"localhost", 421),
+            (b"http:///", b"localhost", 421),
+            (b"/http://deploy.example.com/", b"evil.example", 421),
+        ):
+            self.assertEqual(self.ask(target, host), wanted, target)
 
 
 @define
