@@ -427,6 +427,23 @@ class LogAsText(Routes):
         self.logs.forget(number)
         self.assertEqual(self.log(path), (200, b""))
 
+    def test_ranges(self) -> None:
+        """A part is given of what there is; what is no range gives the whole, and one behind the end none."""
+        self.pages.ticker._most = 1
+        path = f"{SITE}/deploys/{self.deployed(printed=b'0123456789')}/log"
+        for asked, wanted in (
+            ("bytes=3-5", (206, b"345")),
+            ("bytes=5-5", (206, b"5")),
+            ("bytes=8-99", (206, b"89")),
+            ("bytes=-2", (206, b"89")),
+            ("bytes=5-3", (200, b"0123456789")),
+            ("bytes=99-3", (200, b"0123456789")),
+            ("bytes=x", (200, b"0123456789")),
+        ):
+            self.assertEqual(self.log(path, Range=[asked]), wanted, asked)
+        for asked in ("bytes=10-", "bytes=10-11", "bytes=-0"):
+            self.assertEqual(self.log(path, Range=[asked])[0], 416, asked)
+
 
 class WhatADeployWaitsFor(Routes):
     def waits(self, number: int) -> tuple[Any, Any, str]:

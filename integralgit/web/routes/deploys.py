@@ -155,10 +155,10 @@ async def _found(web: Pages, request: Request, deploy: pages.Json, wanted: str) 
 
 
 def _range(request: Request, size: int) -> tuple[int, int]:
-    """The part of a log that a reader asks for (RFC 9110, section 14); the whole for odd ranges."""
+    """The part of a log that a reader asks for; the whole for what is no range (RFC 9110, 14.1.1)."""
     asked = (header_values(request, "range") or [""])[-1]
     found = _RANGE.fullmatch(asked)
-    if not found:
+    if not found or (found[1] and found[2] and int(found[1]) > int(found[2])):
         return 0, size
     start = int(found[1]) if found[1] else max(0, size - int(found[3]))
     stop = min(size, int(found[2]) + 1) if found[2] else size
