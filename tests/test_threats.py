@@ -437,6 +437,7 @@ THREATS = {
         "report.test_outbox.Queues.test_secrets",
         "report.test_outbox.Queues.test_a_secret_that_would_be_cut",
         "report.test_forges.Statuses.test_what_must_never_be_repeated",
+        "report.test_notify.Sending.test_a_token_of_the_url",
         "integration.test_report.Reports.test_secrets",
     ),
     87: shown(

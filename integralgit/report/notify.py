@@ -7,7 +7,7 @@ import hmac
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 from attrs import define, field, frozen
@@ -23,6 +23,8 @@ from integralgit.report.words import FAILED, HOOK_SILENT, Message
 
 #: What a message begins with in a chat, by its event.
 _SIGNS = {FAILED: "✗", HOOK_SILENT: "?"}
+#: From how many characters on a piece of a URL may be a secret, and is not just a word.
+LEAST_SECRET = 8
 
 
 def slack(message: Message) -> bytes:
@@ -75,6 +77,14 @@ class Doorbell:
     secret: bytes = field(default=b"", repr=False)
 
 
+def _tokens(path: str, query: str) -> set[str]:
+    """Whatever may be a token by itself in a URL, as it stands there and as a receiver reads it."""
+    segments = path.split("/")
+    values = [one.partition("=")[2] or one for one in query.split("&")]
+    read = [*map(unquote, segments), *map(unquote_plus, values)]
+    return {one for one in (*segments, *values, *read) if len(one) >= LEAST_SECRET}
+
+
 @define
 class Webhook:
     """The receiver of messages at a URL; strictly in order, for `recovered` comes after `failed`."""
@@ -101,7 +111,7 @@ class Webhook:
         parts = urlsplit(self._bell.url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         texts = [self._bell.url, path, parts.path, self._bell.secret.decode("latin-1")]
-        return tuple(text for text in texts if len(text) > 1)
+        return (*(text for text in texts if len(text) > 1), *_tokens(parts.path, parts.query))
 
     @property
     def question(self) -> str:

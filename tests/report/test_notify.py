@@ -10,6 +10,7 @@ from integralgit.hooks.delivery import Incoming
 from integralgit.hooks.signatures import standard_webhooks
 from integralgit.receivers import Notify
 from integralgit.report.notify import Doorbell, Webhook, payload, signed, slack
+from integralgit.report.outbox import without
 from integralgit.report.words import Message
 from tests.report.fakes import FakeHttp, FakeLine, answer, item
 
@@ -109,3 +110,11 @@ class Sending(SynchronousTestCase):
         self.assertIn(SECRET.decode(), self.receiver.secrets)
         for secret in ("canary", "MfKQ"):
             self.assertNotIn(secret, repr(self.receiver._bell))
+
+    def test_a_token_of_the_url(self) -> None:
+        """A receiver that repeats a part of its own URL does not bring it into the archive (threat 86)."""
+        url = "https://hooks.example.com/services/T0/canary%2Fseven?key=canary+%C3%BC%20eight&v=2"
+        receiver = Webhook(Doorbell(Notify("a", "slack"), url), FakeHttp([]), lambda: 5.0)
+        for token in ("canary%2Fseven", "canary/seven", "canary+%C3%BC%20eight", "canary ü eight"):
+            said = without(f"unknown token {token} of T0", receiver.secrets)
+            self.assertEqual(said, "unknown token … of T0")
