@@ -382,6 +382,8 @@ THREATS = {
         "journal.test_history.History.test_a_clock_that_goes_back",
         "report.test_outbox.Restarts.test_a_clock_that_was_ahead",
         "report.test_outbox.Restarts.test_a_clock_that_is_set",
+        "report.test_outbox.Restarts.test_the_longest_wait",
+        "journal.test_store.Tables.test_waits_of_before",
         "integration.test_clock.SetClock.test_set_forward",
         "integration.test_clock.SetClock.test_set_back",
         "integration.test_restart.Restart.test_the_deadline_survives",

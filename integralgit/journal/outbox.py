@@ -2,7 +2,8 @@
 
 A row is one subject of one receiver, and holds what is wanted of it now: what
 was not told before it changed is never told. The rows of a receiver are told
-in the order of their turns.
+in the order of their turns. A wait holds only from when it was set: where now
+is before that, the clock was ahead then, and the wait counts as over.
 """
 
 from __future__ import annotations
@@ -15,9 +16,6 @@ from integralgit.journal.store import Transaction
 
 #: How many rows that are done are kept, and how many may wait for one receiver.
 KEPT, MOST_WAITING = 500, 2000
-#: No wait is longer, in seconds, for a receiver may ask for ten days. A time that is further away
-#: was written while the clock was ahead, and counts as over.
-FURTHEST = 10 * 86400.0 + 3600.0
 
 _ITEM = (
     "id, receiver, subject, repo, deploy, wanted, version, created, state, tries, doubt, next_try,"
@@ -102,9 +100,9 @@ def next_for(tx: Transaction, receiver: str, now: float) -> tuple[Item | None, f
     due = now if pause is None else pause.until
     found = _items(
         tx,
-        "WHERE receiver = ? AND state = 'waiting' AND (next_try <= ? OR next_try > ?)"
+        "WHERE receiver = ? AND state = 'waiting' AND (next_try <= ? OR put_off > ?)"
         " ORDER BY turn LIMIT 1",
-        (receiver, due, now + FURTHEST),
+        (receiver, due, now),
     )
     if found:
         return (found[0], None) if pause is None else (None, pause.until)
@@ -147,30 +145,30 @@ def finish(
 
 
 def postpone(
-    tx: Transaction, item: Item, at: float, problem: str, *, doubt: bool, to_mend: bool
+    tx: Transaction, item: Item, at: float, now: float, problem: str, *, doubt: bool, to_mend: bool
 ) -> None:
     """It is told again at that time, unless something else is wanted by now."""
     tx.execute(
-        "UPDATE outbox SET next_try = ?, problem = ?, doubt = ?, to_mend = ?"
+        "UPDATE outbox SET next_try = ?, put_off = ?, problem = ?, doubt = ?, to_mend = ?"
         " WHERE id = ? AND version = ?",
-        (at, problem, doubt, to_mend, item.id, item.version),
+        (at, now, problem, doubt, to_mend, item.id, item.version),
     )
     tx.emit(OutboxChanged(item.receiver))
 
 
-def pause(tx: Transaction, pause: Pause) -> None:
+def pause(tx: Transaction, pause: Pause, now: float) -> None:
     """Ask the receiver nothing before that time."""
     tx.execute(
-        f"INSERT OR REPLACE INTO pauses ({_PAUSE}) VALUES (?, ?, ?, ?)",
-        (pause.receiver, pause.until, pause.problem, pause.to_mend),
+        f"INSERT OR REPLACE INTO pauses ({_PAUSE}, since) VALUES (?, ?, ?, ?, ?)",
+        (pause.receiver, pause.until, pause.problem, pause.to_mend, now),
     )
 
 
 def pause_of(tx: Transaction, receiver: str, now: float) -> Pause | None:
     """The pause that a receiver has now, or None."""
     row = tx.one(
-        f"SELECT {_PAUSE} FROM pauses WHERE receiver = ? AND until > ? AND until <= ?",
-        (receiver, now, now + FURTHEST),
+        f"SELECT {_PAUSE} FROM pauses WHERE receiver = ? AND until > ? AND since <= ?",
+        (receiver, now, now),
     )
     return _a_pause(row) if row else None
 
@@ -193,8 +191,8 @@ def give_up_old(tx: Transaction, receiver: str, before: float, now: float, probl
 def pauses(tx: Transaction, now: float) -> list[Pause]:
     """The pauses of now, by receiver."""
     rows = tx.execute(
-        f"SELECT {_PAUSE} FROM pauses WHERE until > ? AND until <= ? ORDER BY receiver",
-        (now, now + FURTHEST),
+        f"SELECT {_PAUSE} FROM pauses WHERE until > ? AND since <= ? ORDER BY receiver",
+        (now, now),
     )
     return [_a_pause(row) for row in rows]
 

@@ -242,7 +242,7 @@ class Outbox(Service):
         def work(tx: Transaction) -> None:
             if verdict.pause > now:
                 why = problem or "asked to wait"
-                outbox.pause(tx, Pause(name, verdict.pause, why, verdict.to_mend))
+                outbox.pause(tx, Pause(name, verdict.pause, why, verdict.to_mend), now)
                 outbox.give_up_old(
                     tx, name, now - DAY, now, f"{problem or 'no answer'}; given up after a day"
                 )
@@ -251,6 +251,7 @@ class Outbox(Service):
                     tx,
                     item,
                     verdict.at,
+                    now,
                     problem or "",
                     doubt=verdict.doubt,
                     to_mend=verdict.to_mend,

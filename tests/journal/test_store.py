@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from integralgit.journal import deploys, schema
+from integralgit.journal import deploys, outbox, schema
 from integralgit.journal.events import Event, RepositoryChanged, State
 from integralgit.journal.store import (
     ENOUGH,
@@ -408,6 +408,17 @@ class SharedCommits(SynchronousTestCase):
         self.assertEqual(self.on_disk(), [])
 
 
+def of_version(version: int) -> sqlite3.Connection:
+    """A database as an earlier version of this program makes it."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("PRAGMA foreign_keys=ON")
+    for number in range(1, version + 1):
+        file = resources.files(schema).joinpath(f"{number:04}.sql")
+        connection.executescript(file.read_text("utf-8"))
+    connection.execute(f"PRAGMA user_version={version}")
+    return connection
+
+
 class Tables(SynchronousTestCase):
     def test_migrate_twice(self) -> None:
         """Migrating a database that is new enough changes nothing."""
@@ -423,12 +434,7 @@ class Tables(SynchronousTestCase):
 
     def test_from_the_first_version(self) -> None:
         """What a server of the first version left is there after the upgrade, as it was."""
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.executescript(
-            resources.files(schema).joinpath("0001.sql").read_text("utf-8")
-            + "PRAGMA user_version=1;"
-        )
+        connection = of_version(1)
         connection.execute(
             "INSERT INTO deploys (repo, branch, trigger, state, created)"
             " VALUES ('github.com/acme/site', 'main', 'push', 'succeeded', 1.0)"
@@ -439,11 +445,29 @@ class Tables(SynchronousTestCase):
         self.assertEqual((deploy.branch, deploy.state), ("main", State.SUCCEEDED))
         self.assertEqual((deploy.rolls_back, deploy.rolled_back_by), (None, None))
 
+    def test_waits_of_before(self) -> None:
+        """They hold for ten days at most, which is all that a receiver may ask for (threat 72)."""
+        connection = of_version(6)
+        for name, until in (("right", 864_000.0), ("ahead", 900_000.0)):
+            connection.execute("INSERT INTO pauses VALUES (?, ?, '', 0)", (name, until))
+            connection.execute(
+                "INSERT INTO outbox (receiver, subject, repo, wanted, turn, created, state, next_try)"
+                " VALUES (?, 's', 'r', '{}', 1, 0, 'waiting', ?)",
+                (name, until),
+            )
+        migrate(connection)
+        tx = Transaction(connection)
+        self.assertEqual([one.receiver for one in outbox.pauses(tx, 1.0)], ["right"])
+        self.assertEqual(outbox.next_for(tx, "right", 1.0), (None, 864_000.0))
+        self.assertIsNotNone(outbox.next_for(tx, "ahead", 1.0)[0])
+        tx.execute("DELETE FROM pauses")
+        self.assertEqual(outbox.next_for(tx, "right", 1.0), (None, 864_000.0))
+
     def test_a_newer_database(self) -> None:
         """A database of a newer version of the program is refused, and left as it is."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.execute("PRAGMA user_version=99")
-        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 7$"):
+        with self.assertRaisesRegex(ValueError, "is of version 99, this program knows 8$"):
             migrate(connection)
         self.assertEqual(connection.execute("SELECT * FROM sqlite_schema").fetchall(), [])
 

@@ -86,7 +86,7 @@ class Office(SynchronousTestCase):
                 repo=SITE,
                 deploy=1,
                 wanted=wanted,
-                now=self.clock.seconds(),
+                now=self.now(),
             )
         )
         self.pass_time()
@@ -279,16 +279,28 @@ class Restarts(Office):
         self.assertEqual(self.item("2", "b").state, ItemState.SENT)
 
     def test_a_clock_that_was_ahead(self) -> None:
-        """What it put off too far is told now; the longest wait that may be asked for is kept (threat 72)."""
+        """What it put off is told once it is set back, and what is new too (threat 72)."""
+        self.off = 2 * DAY
         self.replies = [REFUSED, REFUSED]
         self.want("1")
         self.want("2", receiver="b")
-        for wait, told in ((MOST_ASKED, 1), (400 * DAY, 2)):
-            self.put_off(self.clock.seconds() + wait)
-            self.restart()
-            self.assertEqual((len(self.a.told), len(self.b.told)), (told, told), wait)
-            pauses = self.write(lambda tx: outbox.pauses(tx, self.clock.seconds()))
-            self.assertEqual(len(pauses), 2 - told, wait)
+        self.put_off(self.now() + 600)
+        self.off = 0.0
+        self.want("3")
+        self.pass_time(60)
+        self.assertEqual([subject for subject, _ in self.a.told], ["1", "1", "3"])
+        self.assertEqual([subject for subject, _ in self.b.told], ["2", "2"])
+
+    def test_the_longest_wait(self) -> None:
+        """It is kept, over a restart too, and is no sign of a clock that was ahead (threat 72)."""
+        self.replies = [REFUSED, REFUSED]
+        self.want("1")
+        self.want("2", receiver="b")
+        self.put_off(self.now() + MOST_ASKED)
+        self.restart()
+        self.pass_time(60)
+        self.assertEqual((len(self.a.told), len(self.b.told)), (1, 1))
+        self.assertEqual(len(self.write(lambda tx: outbox.pauses(tx, self.now()))), 1)
 
     def test_a_clock_that_is_set(self) -> None:
         """What is due by the time of day is told within a minute, though no timer has come to that (threat 72)."""
@@ -307,11 +319,12 @@ class Restarts(Office):
         """Let `a` be asked nothing until then, and what waits for `b` be told no sooner."""
 
         def work(tx: Transaction) -> None:
-            outbox.pause(tx, Pause("a", until, "asked to wait"))
-            outbox.pause(tx, Pause("b", 0.0, "asked to wait"))
+            why, now = "asked to wait", self.now()
+            outbox.pause(tx, Pause("a", until, why), now)
+            outbox.pause(tx, Pause("b", 0.0, why), now)
             waiting = {one.receiver: one for one in outbox.waiting(tx, 9)}
-            outbox.postpone(tx, waiting["a"], 0.0, "asked to wait", doubt=False, to_mend=False)
-            outbox.postpone(tx, waiting["b"], until, "asked to wait", doubt=False, to_mend=False)
+            outbox.postpone(tx, waiting["a"], 0.0, now, why, doubt=False, to_mend=False)
+            outbox.postpone(tx, waiting["b"], until, now, why, doubt=False, to_mend=False)
 
         self.write(work)
 

@@ -41,7 +41,7 @@ class OutboxPage(SynchronousTestCase):
             item = outbox.get(tx, "forge github.com", f"status <{name}>")
             assert item is not None
             outbox.finish(tx, item, state, 20.0, "the answer was 422" if name == "lost" else None)
-        outbox.pause(tx, Pause("forge github.com", 30.0, "the answer was 429"))
+        outbox.pause(tx, Pause("forge github.com", 30.0, "the answer was 429"), 20.0)
 
     def page(self) -> str:
         """The page for people."""
