@@ -22,6 +22,7 @@ from attrs import field, frozen
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -183,17 +184,28 @@ def _recorder(settings: Settings, names: tuple[str, ...], addresses: Addresses) 
     return Recorder(forges, notifies, names, url, repo_url, time.time)
 
 
-def assemble(
-    reactor: Any, settings: Settings, state: Path, known: Known, observer: Any
-) -> IntegralGit:
-    """The rooms, from the archive up to the windows; raises `SettingsError`."""
+def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """The endpoint that an entry of `listen` describes; raises `SettingsError`."""
     try:
-        endpoints = [serverFromString(reactor, text) for text in settings.listen]
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # whatever the parsers of endpoints raise for a wrong text
+        if isinstance(error, LookupError) and text.startswith("systemd:"):
+            raise SettingsError(
+                f"the setting `listen` has {text!r}, but systemd has passed no such socket;"
+                " stop the service, start its socket unit, and then start the service again"
+            ) from None
         raise SettingsError(
             f"the setting `listen` is not a usable endpoint: {error};"
             " write it as tcp:8080:interface=127.0.0.1, for example"
         ) from None
+    return endpoint
+
+
+def assemble(
+    reactor: Any, settings: Settings, state: Path, known: Known, observer: Any
+) -> IntegralGit:
+    """The rooms, from the archive up to the windows; raises `SettingsError`."""
+    endpoints = [_endpoint(reactor, text) for text in settings.listen]
     database = state / "integralgit.sqlite"
     try:
         store.create(str(database))

@@ -282,6 +282,14 @@ class Assembling(SynchronousTestCase):
                 self.assemble(Settings(listen=(text,)), state)
             self.assertIn("`listen`", str(raised.exception))
 
+    def test_a_socket_that_systemd_does_not_hold(self) -> None:
+        """A service that was started without its socket says so, and not that the text is wrong."""
+        for text in ("systemd:domain=INET:name=web", "systemd:domain=INET:index=0"):
+            with self.assertRaises(SettingsError) as raised:
+                self.assemble(Settings(listen=(text,)), Path("/nonexistent"))
+            told = f"the setting `listen` has '{text}', but systemd has passed no such socket; "
+            self.assertTrue(str(raised.exception).startswith(told), raised.exception)
+
     def test_endpoints_that_are_broken(self) -> None:
         """An endpoint with a wrong argument or file stops the start with one line, as a wrong one."""
         self.patch(os, "geteuid", lambda: 1000)
@@ -290,6 +298,7 @@ class Assembling(SynchronousTestCase):
             ("tcp:80:interfac=x", "interfac"),
             ("tcp:80:backlog=x", "'x'"),
             ("unix", "address"),
+            ("systemd:name=web", "domain"),
             ("ssl:443:privateKey=/nonexistent", "/nonexistent"),
         ):
             state = Path(self.mktemp()).absolute()
