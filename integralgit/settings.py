@@ -174,11 +174,25 @@ def _branches(value: object) -> tuple[str, ...]:
 
 
 def _allowed_hosts(value: object) -> tuple[str, ...]:
+    """Names as a `Host` header has them, whatever the port; one that can match nothing is refused."""
     names = texts(value)
     for name in names:
-        if "/" in name:
-            raise ValueError(f"has {name!r}, which is a URL; write the name of the host alone")
+        if not re.fullmatch(rf"{HOST_NAME}\.?|\[[0-9A-Fa-f:.]+\]", name, re.ASCII):
+            raise ValueError(f"has {name!r}, which {_no_host(name)}")
     return tuple(name.lower() for name in names)
+
+
+def _no_host(name: str) -> str:
+    """What a text is that is not the name of a host alone, and what to write instead."""
+    if "/" in name:
+        return "is a URL; write the name of the host alone"
+    if "*" in name:
+        return "is a pattern; write each name in full"
+    if name.count(":") > 1 and re.fullmatch("[0-9A-Fa-f:.]+", name):
+        return f"has no brackets; write [{name}]"
+    if re.fullmatch(".+:[0-9]+", name):
+        return f"has a port; write {name.rpartition(':')[0]}, for any port counts"
+    return "is not the name of a host"
 
 
 def _locations(value: object) -> tuple[str, ...]:

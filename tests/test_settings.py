@@ -351,7 +351,23 @@ class TrustTableTests(SynchronousTestCase):
         ):
             table = {"repos": ["github.com/**"], key: [pattern]}
             make_settings({"trust": [table]}, {})
-        self.assertIn("write the name of the host", complaint({"allowed_hosts": ["https://x.y"]}))
+
+    def test_hosts_that_match_no_request(self) -> None:
+        """A name that no `Host` header can match is refused, with what to write instead."""
+        for name, said in (
+            ("https://x.y", "is a URL; write the name of the host alone"),
+            (
+                "deploy.example.net:8443",
+                "has a port; write deploy.example.net, for any port counts",
+            ),
+            ("[fd00::1]:80", "has a port; write [fd00::1], for any port counts"),
+            ("2001:db8::1", "has no brackets; write [2001:db8::1]"),
+            ("*.example.com", "is a pattern; write each name in full"),
+            ("a b", "is not the name of a host"),
+            ("bücher.example", "is not the name of a host"),
+        ):
+            told = complaint({"allowed_hosts": ["a.example", name]})
+            self.assertEqual(told, f"the setting `allowed_hosts` has {name!r}, which {said}")
         hosts = make_settings({"allowed_hosts": ["[FD00::1]", "a.example."]}, {}).allowed_hosts
         self.assertEqual(hosts, ("[fd00::1]", "a.example."))
 
