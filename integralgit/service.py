@@ -177,24 +177,36 @@ class IntegralGit(Service):
             self._lock = -1
 
 
+class Log(LogFile):
+    """A log file that a rotation which came to nothing has not ended."""
+
+    def write(self, data: str) -> None:
+        """Add text; opens the file anew where a rotation has closed it, and could not go on."""
+        if self._file.closed:
+            self._openFile()
+        super().write(data)
+
+
 def log_observer(state: Path) -> Any:
     """What writes `integralgit.log` into the state folder.
 
     In the foreground the same lines go to standard output, which a daemon
     does not have.
     """
-    file: Any = LogFile(
+    file: Any = Log(
         LOG_NAME, str(state), rotateLength=LOG_SIZE, maxRotatedFiles=LOG_FILES, defaultMode=0o600
     )
     terminal: Any = sys.__stdout__
-    files = [one for one in (file, terminal) if one is not None]
+    places = [(file, "utf-8")]
+    if terminal is not None:
+        places.append((terminal, terminal.encoding))
 
     def observe(event: dict[str, Any]) -> None:
-        text = formatEventAsClassicLogText(event)
-        for one in files if text else ():
-            # Where the disk is full, the lines are lost, and nothing else with them.
-            with suppress(OSError):
-                one.write(text)
-                one.flush()
+        text = formatEventAsClassicLogText(event) or ""
+        for place, encoding in places if text else ():
+            # Where a disk is full, or a terminal gone, its lines are lost, and nothing else with them.
+            with suppress(OSError, ValueError):
+                place.write(text.encode(encoding, "backslashreplace").decode(encoding))
+                place.flush()
 
     return observe
