@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.names import (
     Repository,
+    are_commits,
     https_url,
     is_branch,
     is_commit,
@@ -362,6 +363,11 @@ class OtherNameTests(SynchronousTestCase):
         self.assertTrue(is_commit("0a" * 32))
         for text in ("", "0a" * 19, "0a" * 21, "0A" * 20, "0g" * 20, "0a" * 19 + "٣٣", "HEAD"):
             self.assertFalse(is_commit(text), text)
+            self.assertFalse(are_commits(["0a" * 20, text]), text)
+        self.assertTrue(are_commits(["0a" * 20, "0a" * 32]))
+        self.assertFalse(are_commits(["0a" * 19 + "0", "a" + "0a" * 20]))
+        self.assertFalse(are_commits(["0a" * 19 + " 0", "0a" * 20]))
+        self.assertTrue(are_commits([]))
 
 
 class PatternTests(SynchronousTestCase):

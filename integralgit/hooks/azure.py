@@ -23,7 +23,7 @@ from integralgit.hooks.delivery import (
     shown,
 )
 from integralgit.hooks.signatures import basic_password
-from integralgit.names import Repository, azure_name
+from integralgit.names import Repository, azure_name, is_commit
 
 
 class _Repository(msgspec.Struct):
@@ -96,6 +96,7 @@ def _parse(incoming: Incoming) -> Delivery:
     commits = tuple(
         shown(c.commit_id, c.comment, (c.author and c.author.name) or "")
         for c in told.commits or ()
+        if is_commit(c.commit_id)
     )
     pushes = tuple(
         Push(

@@ -25,7 +25,7 @@ from integralgit.hooks.delivery import (
     shown,
 )
 from integralgit.hooks.signatures import basic_password, hub_sha256
-from integralgit.names import Repository
+from integralgit.names import Repository, is_commit
 
 HOST = "bitbucket.org"
 
@@ -96,7 +96,9 @@ def _push(change: _Change, pusher: str) -> Push | None:
         return None
     after = commit_id(change.new.target.hash) if change.new and change.new.target else None
     commits = tuple(
-        shown(c.hash, c.message, c.author.name if c.author else "") for c in change.commits or ()
+        shown(c.hash, c.message, c.author.name if c.author else "")
+        for c in change.commits or ()
+        if is_commit(c.hash)
     )
     folder = {"branch": "refs/heads/", "named_branch": "refs/heads/"}.get(ref.type, "refs/tags/")
     return Push(
@@ -182,7 +184,11 @@ def _old_parse(incoming: Incoming) -> Delivery:
             ref=f"refs/heads/{branch}",
             after=commit_id(commits[-1].raw_node),
             pusher=told.user or "",
-            commits=tuple(shown(c.raw_node, c.message, c.author) for c in reversed(commits)),
+            commits=tuple(
+                shown(c.raw_node, c.message, c.author)
+                for c in reversed(commits)
+                if is_commit(c.raw_node)
+            ),
         )
         for branch, commits in branches.items()
     )

@@ -16,6 +16,7 @@ from integralgit.hooks.delivery import (
     newest_first,
     shown,
 )
+from integralgit.names import are_commits, is_commit
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -42,8 +43,10 @@ class ToldCommit(msgspec.Struct, gc=False):
 
 
 def kept(commits: list[ToldCommit], after: str | None) -> tuple[Commit, ...]:
-    """The newest commits of a push to `after`, as many as are kept."""
+    """The newest commits of a push to `after`, as many as are kept; without those whose id is none."""
     newest = newest_first(commits, after)[:MOST_COMMITS]
+    if not are_commits([c.id for c in newest]):
+        newest = [c for c in newest if is_commit(c.id)]
     return tuple([shown(c.id, c.message, (c.author and c.author.name) or "") for c in newest])
 
 

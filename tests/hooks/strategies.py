@@ -259,7 +259,7 @@ def sound(incoming: Incoming) -> Delivery | Rejected:
         texts += [text for one in push.commits for text in (one.id, one.message, one.author)]
         for text in texts:
             text.encode()
-        for commit in (push.before, push.after):
+        for commit in (push.before, push.after, *(one.id for one in push.commits)):
             assert commit is None or is_commit(commit), commit
     outcome, reason = reason_of(delivery, [decide(push, None) for push in delivery.pushes])
     assert outcome == "accepted" or reason

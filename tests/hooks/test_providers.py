@@ -532,6 +532,7 @@ class AzureTests(SynchronousTestCase):
         for changes, wanted in (
             ({"commits": None, "pushedBy": None}, ()),
             ({"commits": [{"commitId": NEW}], "pushedBy": {}}, (Commit(NEW),)),
+            ({"commits": [{"commitId": "x"}, {"commitId": NEW}], "pushedBy": {}}, (Commit(NEW),)),
         ):
             (push,) = receive(azure(encoded(azure_push(**changes))), KEYS).pushes
             self.assertEqual((push.commits, push.pusher), (wanted, ""))

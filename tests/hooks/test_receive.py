@@ -217,6 +217,23 @@ class GitHubTests(SynchronousTestCase):
         self.assertEqual(len(push.commits), 50)
         self.assertEqual(push.commits[0], Commit(f"{59:040x}", "m" * 500, "a" * 200))
 
+    def test_what_is_no_commit(self) -> None:
+        """What a git host lists without the id of a commit is left out, and the push is not."""
+        for wrong in ("0a" * 50_000, "abc1234", "0A" * 20, "0a" * 19 + " \n", "../" * 13 + "x", ""):
+            told = [{"id": OLD}, {"id": wrong}, {"id": "0a" * 32}, {"id": NEW}]
+            ids = [one["id"] for one in told]
+            change = {"new": bitbucket_ref("main", NEW), "commits": [{"hash": i} for i in ids]}
+            nodes = [{"raw_node": i, "branch": "main"} for i in ids]
+            for incoming in (
+                github(encoded(github_push(commits=told))),
+                plain(encoded(plain_push(commits=told))),
+                bitbucket(encoded(bitbucket_push(change))),
+                bitbucket_post(form(encoded(bitbucket_post_push(commits=nodes)))),
+            ):
+                (push,) = receive(incoming, KEYS).pushes
+                kept = (Commit(NEW), Commit("0a" * 32), Commit(OLD))
+                self.assertEqual((push.after, push.commits), (NEW, kept), wrong)
+
     def test_in_whichever_order_they_come(self) -> None:
         """Commits are kept newest first; a host that tells the pushed one first tells them so."""
         newest, older = {"id": NEW, "message": "Second"}, {"id": OLD, "message": "First"}
