@@ -68,7 +68,7 @@ def add(tx: Transaction, decided: Sequence[Decided], received: float) -> list[St
         event = sent.event[:200]
         rows.append((received, sent.provider, sent.id, event, repo, one.outcome, one.reason))
         if repo is not None:
-            heard[repo] = sent.provider
+            heard[repo] = repositories.kind_after(heard.get(repo, ""), sent.provider)
     numbers = tx.insert("deliveries", _DELIVERY, rows)
     for repo, provider in heard.items():
         repositories.hear_of(tx, repo, provider, received)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integralgit.hooks.generic import GENERIC
 from integralgit.journal.events import ConfigRead, RepositoryChanged, RepositoryRecord
 from integralgit.journal.store import Transaction
 
@@ -27,6 +28,14 @@ def known(tx: Transaction, repo: str) -> RepositoryRecord:
     return found
 
 
+def kind_after(known: str, told: str) -> str:
+    """The kind of git host of a repository of which that kind has told; empty where none is known.
+
+    A plain signed push may come from any: it takes no place of a kind that says more.
+    """
+    return known if known and told in ("", GENERIC.name) else told
+
+
 def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
     """Know a repository from now on, and the kind of git host that told of it, if one did.
 
@@ -39,8 +48,8 @@ def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
             "INSERT INTO repositories (repo, first_seen, provider) VALUES (?, ?, ?)",
             (repo, now, provider),
         )
-    elif provider not in ("", known[0]):
-        tx.execute("UPDATE repositories SET provider = ? WHERE repo = ?", (provider, repo))
+    elif (kind := kind_after(known[0], provider)) != known[0]:
+        tx.execute("UPDATE repositories SET provider = ? WHERE repo = ?", (kind, repo))
     if is_new or provider:
         tx.emit(RepositoryChanged(repo))
     return is_new
@@ -48,7 +57,10 @@ def hear_of(tx: Transaction, repo: str, provider: str, now: float) -> bool:
 
 def known_again(tx: Transaction, repo: str, now: float) -> RepositoryRecord:
     """The same of one that may have been forgotten too early, as earlier versions did."""
-    row = tx.one("SELECT provider FROM deliveries WHERE repo = ? ORDER BY id DESC LIMIT 1", (repo,))
+    row = tx.one(
+        "SELECT provider FROM deliveries WHERE repo = ? ORDER BY provider = ?, id DESC LIMIT 1",
+        (repo, GENERIC.name),
+    )
     hear_of(tx, repo, row[0] if row else "", now)
     return known(tx, repo)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from integralgit.hooks.delivery import Delivery
-from integralgit.journal import repositories
+from integralgit.journal import deliveries, repositories
+from integralgit.journal.deliveries import Decided
 from integralgit.journal.events import ConfigRead, RepositoryChanged
 from integralgit.names import Repository
 from tests.archive import MemoryTestCase, queued, stored
@@ -52,6 +53,24 @@ class Configs(MemoryTestCase):
         self.write(lambda tx: tx.execute("DELETE FROM repositories"))
         found = self.write(lambda tx: repositories.known_again(tx, name, 2.0))
         self.assertEqual((found.repo, found.provider), (name, "gitea"))
+
+    def test_the_kind_of_its_git_host(self) -> None:
+        """It is the one that told last; a plain signed push, which any may send, changes none."""
+        name = str(SITE)
+
+        def heard(*kinds: str) -> str:
+            told = [Decided(Delivery(kind, "push", "", SITE), "", "") for kind in kinds]
+            self.write(lambda tx: deliveries.add(tx, told, 1.0))
+            return self.write(lambda tx: repositories.known(tx, name)).provider
+
+        self.write(lambda tx: repositories.hear_of(tx, name, "", 1.0))
+        self.assertEqual(heard("generic"), "generic")
+        self.assertEqual(heard("bitbucket-server", "generic"), "bitbucket-server")
+        self.assertEqual(heard("generic"), "bitbucket-server")
+        self.assertEqual(heard("generic", "gitea", "generic"), "gitea")
+        self.write(lambda tx: tx.execute("DELETE FROM repositories"))
+        found = self.write(lambda tx: repositories.known_again(tx, name, 2.0))
+        self.assertEqual(found.provider, "gitea")
 
     def test_a_config_that_was_never_read(self) -> None:
         """Of a repository that is new, only the name is known."""
