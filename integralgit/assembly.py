@@ -45,7 +45,7 @@ from integralgit.processes.spawn import spawner
 from integralgit.report.health import prober
 from integralgit.report.http import Http, client
 from integralgit.report.outbox import Outbox, Receiver
-from integralgit.service import IntegralGit, Listener, Readers, log_observer
+from integralgit.service import Hangups, IntegralGit, Listener, Readers, log_observer
 from integralgit.settings import ACCESS_TOKEN, Settings, SettingsError, make_settings
 from integralgit.statefiles import (
     Secrets,
@@ -301,7 +301,7 @@ def assemble(
     listener = Listener(reactor, endpoints, site, addresses, listening, update.drain)
     return IntegralGit(
         state,
-        [refusals, outbox, poll, workshop, listener],
+        [Hangups(reactor), refusals, outbox, poll, workshop, listener],
         [writer, reader, readers],
         settings.umask,
         observer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from twisted.application.service import IService, Service
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.logger import ILogObserver, formatEventAsClassicLogText
+from twisted.logger import ILogObserver, Logger, formatEventAsClassicLogText
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
@@ -23,6 +24,8 @@ from twisted.python.threadpool import ThreadPool
 from integralgit.location.lock import lock_holder, try_lock
 from integralgit.web.addresses import Addresses
 from integralgit.web.site import BoundedSite
+
+log = Logger()
 
 LOG_NAME = "integralgit.log"
 #: The size at which the log file is rotated, in bytes, and how many rotated files are kept.
@@ -95,6 +98,34 @@ def local_url(ports: list[IListeningPort]) -> str:
                 host = f"[{host}]"
             return f"http://{host}:{address.port}"
     return "http://localhost"
+
+
+@define(eq=False, slots=False)
+class Hangups(Service):
+    """Goes on at a SIGHUP, by which administrators tell daemons to read their settings again.
+
+    In a terminal it means that the terminal is gone, and ends the server as ever.
+    """
+
+    _reactor: Any
+    _before: Any = field(default=None, init=False)
+
+    def startService(self) -> None:
+        super().startService()
+        if not os.isatty(0):
+            self._before = signal.signal(signal.SIGHUP, self._heard)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._before is not None:
+            signal.signal(signal.SIGHUP, self._before)
+
+    def _heard(self, *_: object) -> None:
+        """Say so, later: whatever was interrupted may hold the lock of the log."""
+        self._reactor.callFromThread(
+            log.info,
+            "SIGHUP changes nothing: settings are read at the start, so restart the server",
+        )
 
 
 class Readers(ThreadPool):

@@ -1,18 +1,58 @@
-"""Tests of the log: what keeps a line from one place keeps it from no other, and no later one."""
+"""Tests of what a server goes on in spite of: SIGHUP, and logs that cannot be written."""
 
 from __future__ import annotations
 
 import builtins
 import errno
 import io
+import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit import service
-from integralgit.service import LOG_NAME, log_observer
+from integralgit.service import LOG_NAME, Hangups, log_observer
+
+
+class Loop(Clock):
+    """A clock, and what other threads and signals hand to it."""
+
+    def callFromThread(self, call: Callable[..., object], *values: object) -> None:
+        self.callLater(0, call, *values)
+
+
+class HangupTests(SynchronousTestCase):
+    def begin(self, *, terminal: bool) -> None:
+        """Start the part of a server that minds SIGHUP, in a terminal or not."""
+        self.patch(os, "isatty", lambda descriptor: terminal)
+        self.reactor = Loop()
+        self.part = Hangups(self.reactor)
+        self.part.startService()
+        self.addCleanup(self.part.stopService)
+
+    def test_a_daemon(self) -> None:
+        """It goes on, and logs what SIGHUP does not do; once it ends, all is as before."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.begin(terminal=False)
+        signal.raise_signal(signal.SIGHUP)
+        with capturedLogs() as logged:
+            self.reactor.advance(0)
+        (said,) = map(formatEvent, logged)
+        self.assertIn("settings are read at the start, so restart", said)
+        self.part.stopService()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_in_a_terminal(self) -> None:
+        """The end of its terminal ends a server."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.begin(terminal=True)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
 
 class Logging(SynchronousTestCase):

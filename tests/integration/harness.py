@@ -242,6 +242,7 @@ class Daemon:
                     str(self.settings_file),
                     *self.arguments,
                 ],
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,

@@ -50,6 +50,15 @@ class Start(Integration):
         daemon.start()
         self.assertEqual((daemon.secret(), daemon.token()), before)
 
+    def test_a_hangup(self) -> None:
+        """The server goes on, and says that settings are read at the start."""
+        daemon = self.daemon()
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        log = daemon.state / "integralgit.log"
+        eventually(lambda: "SIGHUP changes nothing" in log.read_text(), "it is logged")
+        self.assertEqual(daemon.request("GET", "/-/health", headers={}).status, 200)
+
     def test_what_is_loaded(self) -> None:
         """What only pages, reports and numbers need is not loaded for a start."""
         program = "import sys, integralgit.assembly; print(*sys.modules, sep='\\n')"
