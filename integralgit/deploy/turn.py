@@ -27,14 +27,15 @@ class Turn(msgspec.Struct, frozen=True):
 def take(tx: Transaction, location: str, now: float) -> Turn | Freeze | None:
     """Begin with what waits first for a location, and is not held back by a freeze; or None for nothing.
 
-    Where all that waits is held back, the freeze that ends first.
+    What brings the last good commit back goes before all else, which would be
+    taken back by it. Where all that waits is held back, the freeze that ends first.
     """
     found = [(one, freezes.holding(tx, one, now)) for one in queue.all_waiting_at(tx, location)]
     free = [one for one, freeze in found if freeze is None]
     if not free:
         held = [freeze for _, freeze in found if freeze is not None]
         return min(held, key=lambda one: inf if one.until is None else one.until, default=None)
-    waiting = free[0]
+    waiting = min(free, key=lambda one: one.rolls_back is None)
     begun = deploys.begin(tx, waiting, now)
     known = repositories.known(tx, waiting.repo)
     deployed = tuple(history.commits_deployed_at(tx, location))

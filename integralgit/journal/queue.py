@@ -266,10 +266,14 @@ def all_waiting_at(tx: Transaction, location: str) -> list[Deploy]:
 
 
 def waiting_for_the_same(tx: Transaction, deploy: Deploy) -> int | None:
-    """The deploy that waits for the repository, branch and location of this one, or None."""
+    """The deploy that waits for the repository, branch and location of this one, or None.
+
+    It goes back to the last good commit as this one does, or goes forward as this one does.
+    """
     row = tx.one(
-        f"SELECT id FROM deploys {_WAITING} AND location = ? AND repo = ? AND branch = ?",
-        (deploy.location, deploy.repo, deploy.branch),
+        f"SELECT id FROM deploys {_WAITING} AND location = ? AND repo = ? AND branch = ?"
+        " AND (rolls_back IS NULL) = ?",
+        (deploy.location, deploy.repo, deploy.branch, deploy.rolls_back is None),
     )
     return row[0] if row else None
 

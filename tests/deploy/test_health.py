@@ -195,3 +195,16 @@ class GoingBack(SynchronousTestCase):
         self.write(lambda tx: deploys.end(tx, 3, State.INTERRUPTED, 7.0))
         self.write(lambda tx: queue.enqueue_interrupted(tx, 3, 8.0))
         self.assertEqual((self.known(4).rolls_back, self.known(number).rolled_back_by), (number, 4))
+
+    def test_an_interrupted_roll_back_beside_a_push(self) -> None:
+        """It is queued again, although a push waits, which may have to wait for the end of a freeze."""
+        self.ended("a")
+        number = self.running("b")
+        self.go_back(number)
+        self.write(lambda tx: deploys.end(tx, number, State.FAILED, 5.0))
+        self.queue("c")
+        self.write(lambda tx: deploys.begin(tx, deploys.known(tx, 3), 6.0))
+        self.write(lambda tx: deploys.end(tx, 3, State.INTERRUPTED, 7.0))
+        self.write(lambda tx: queue.enqueue_interrupted(tx, 3, 8.0))
+        self.assertEqual([self.known(one).state for one in (4, 5)], [State.QUEUED] * 2)
+        self.assertEqual((self.known(4).head, self.known(5).rolls_back), (None, number))

@@ -58,6 +58,18 @@ class Turns(SynchronousTestCase):
         first = self.freeze(OTHER, 20.0)
         self.assertEqual(self.take(), first)
 
+    def test_a_push_beside_a_roll_back(self) -> None:
+        """The last good commit comes back first, and is not brought over the newer one after that."""
+
+        def work(tx: Transaction) -> int:
+            unhealthy = queued(tx, location="/srv/elsewhere")
+            return queued(tx, trigger=Trigger.ROLLBACK, rolls_back=unhealthy.id).id
+
+        number = self.successResultOf(self.memory.store.write(work))
+        turns = [self.take() for _ in range(3)]
+        taken = [one.deploy.id for one in turns if isinstance(one, Turn)]
+        self.assertEqual(taken, [number, 1, 2])
+
     def test_a_roll_back_of_what_is_not_healthy(self) -> None:
         """A freeze does not keep the last good commit from coming back, as it does the others."""
         self.freeze(SITE, None)
