@@ -46,6 +46,11 @@ NOT_AGAIN = (
     " KillMode=process)"
 )
 CANCELLED_EARLY = Outcome(State.CANCELLED, "cancelled before its script ran")
+#: The same of one whose git was killed.
+CANCELLED_MIDWAY = Outcome(
+    State.CANCELLED,
+    "cancelled while git changed the files; some are changed, and the next deploy completes that",
+)
 
 
 class Moved(Exception):

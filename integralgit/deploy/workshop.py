@@ -19,7 +19,7 @@ from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.fresh import FreshLooks
 from integralgit.deploy.inbox import Receipt, replay, take_in
 from integralgit.deploy.lanes import Lanes
-from integralgit.deploy.outcome import CANCELLED_EARLY
+from integralgit.deploy.outcome import CANCELLED_EARLY, CANCELLED_MIDWAY
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.turn import Turn, take
 from integralgit.hooks.delivery import Delivery
@@ -30,6 +30,7 @@ from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
 from integralgit.location.git import GitError
 from integralgit.location.room import NoRoom
+from integralgit.location.unfinished import cut_off_at
 from integralgit.location.visit import Place, Visit
 from integralgit.location.visits import Visits
 from integralgit.names import parse_repository
@@ -226,12 +227,19 @@ class Workshop(Service):
                 scripts.complete_update(tx, record, self._now(), log_size)
                 to_follow.append((deploy, record))
             elif deploy.is_to_end:
-                state, reason = CANCELLED_EARLY.state, CANCELLED_EARLY.reason
-                size = self._logs.known_size(deploy.id)
-                deploys.end(tx, deploy.id, state, self._now(), reason=reason, log_size=size)
+                self._end_cancelled(tx, deploy, deploy.location)
             else:
                 queue.place(tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now())
         return to_follow
+
+    def _end_cancelled(self, tx: Transaction, deploy: Deploy, location: str) -> None:
+        """End a deploy that was to end, and was cut off before its script."""
+        changing, outcome = cut_off_at(location), CANCELLED_EARLY
+        if changing is not None:
+            outcome, (previous, head) = CANCELLED_MIDWAY, changing
+            deploys.note(tx, deploy.id, previous_commit=previous, head=head)
+        size = self._logs.known_size(deploy.id)
+        deploys.end(tx, deploy.id, outcome.state, self._now(), reason=outcome.reason, log_size=size)
 
     async def _work_at(self, location: str) -> None:
         """One deploy at a location; if that meets a fault, of the disk perhaps, another try."""

@@ -22,6 +22,7 @@ from attrs import define
 
 from integralgit.background import InThread
 from integralgit.location.changes import Change, changes, edited_since
+from integralgit.location.folders import git_folder_of
 from integralgit.location.git import Git
 from integralgit.location.rescue import above, remove
 from integralgit.names import is_branch, is_commit
@@ -86,6 +87,18 @@ def settled(folder: Path) -> None:
     with suppress(OSError):
         if _is_of_this_boot(_lines(f"{folder}/{DONE}")):
             os.unlink(f"{folder}/{DONE}")
+
+
+def cut_off_at(location: str) -> tuple[str | None, str] | None:
+    """From where to where git was changing the files of a location when it was killed; None if it was not.
+
+    The first is None for a checkout that had no commit.
+    """
+    with suppress(OSError):
+        lines = _lines(f"{git_folder_of(location)}/{NOTE}")
+        if len(lines) >= 3 and is_commit(lines[2]):
+            return (None if lines[1] == NOTHING else lines[1]), lines[2]
+    return None
 
 
 @define

@@ -15,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
 from integralgit.journal import deploys, repositories
-from integralgit.journal.events import RepositoryRecord
+from integralgit.journal.events import RepositoryRecord, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
+from integralgit.location.unfinished import Unfinished
 from integralgit.names import Repository
 from integralgit.settings import Settings, Trust
 from integralgit.testing import MemoryStore
@@ -129,6 +130,29 @@ class Recovery(Workshops):
         self.clock.advance(0)
         self.successResultOf(again.stopService())
         self.assertEqual(self.deployer.deployed, [number])
+
+    def test_cancelled_while_git_changed_the_files(self) -> None:
+        """What was to end, and whose git was killed, ends with where the files were going."""
+        folder = Path(self.mktemp())
+        (folder / ".git").mkdir(parents=True)
+        Unfinished(folder / ".git", cast(Any, None), print).begin("main", "1" * 40, "2" * 40)
+        location = str(folder)
+
+        def cancelled(tx: Transaction) -> int:
+            one = queued(tx, location=location).id
+            deploys.begin(tx, deploys.known(tx, one), 1.0)
+            deploys.want_cancelled(tx, one)
+            return one
+
+        number = self.write(cancelled)
+        self.successResultOf(self.workshop.stopService())
+        again = self.made(Logs(folder))
+        again.startService()
+        self.successResultOf(again.stopService())
+        ended = self.write(lambda tx: deploys.known(tx, number))
+        self.assertEqual(ended.state, State.CANCELLED)
+        self.assertIn("the next deploy completes that", ended.reason)
+        self.assertEqual((ended.previous_commit, ended.head), ("1" * 40, "2" * 40))
 
 
 class Freezes(Workshops):
