@@ -367,8 +367,10 @@ class Restart(Integration):
         self.addCleanup(os.close, held)
         fcntl.flock(held, fcntl.LOCK_EX)
         daemon.push(self.upstream.commit({"x": "y"}))
+        # The config tells of the second location, once it is read.
+        eventually(lambda: len(daemon.get("/github.com/acme/site")["deploys"]) == 2, "both wait")
         self.assertEqual(daemon.ended(2)["state"], "succeeded")
-        self.assertIn("waiting for the location", daemon.log(1))
+        eventually(lambda: "waiting for the location" in daemon.log(1), "the other one waits")
         self.assertEqual(daemon.deploy(1)["state"], "running")
         fcntl.flock(held, fcntl.LOCK_UN)
         self.assertEqual(daemon.ended(1)["state"], "succeeded")
