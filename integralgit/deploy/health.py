@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import define, field
 from msgspec.structs import replace
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from integralgit.deploy.outcome import Outcome
@@ -53,12 +53,15 @@ def check_of(deployment: Deployment) -> Check | None:
 
 @define
 class Patience:
-    """Asks a check's URL until it answers well, or until its deadline; at least once."""
+    """Asks a check's URL until it answers well, or until its deadline; at least once.
+
+    `run` says whether its deploy was cancelled, and has the log for the answers.
+    """
 
     _reactor: Any
     _probe: Probe
     _now: Callable[[], float]
-    _say: Callable[[str], None]
+    _run: Run
     _waits: Waits
     _check: Check
     _waiting: Deferred[Any] | None = field(default=None, init=False)
@@ -66,13 +69,14 @@ class Patience:
     async def until_healthy(self) -> None:
         """Return when it is healthy; raises `Unhealthy`, `GivenUp` or `Stopping` where it is not."""
         assert self._check.deadline is not None
+        self._go_on()
         where, asked = public_url(self._check.url), 0
         deadline = self._reactor.seconds() + self._check.deadline - self._now()
         while True:
             remaining = deadline - self._reactor.seconds()
             probed = await self._ask(min(max(1.0, remaining), ANSWER))
             asked += 1
-            self._say(f"GET {where}: {probed.said}")
+            self._run.say(f"GET {where}: {probed.said}")
             if probed.is_good:
                 return
             pause = OFTEN if asked < 10 else SELDOM
@@ -92,13 +96,17 @@ class Patience:
         self._waiting = event
         try:
             return await self._waits.until(event)
-        except CancelledError:
-            raise GivenUp from None
         finally:
             self._waiting = None
+            # Whatever the wait came to: a question that is cut short has an answer of its own.
+            self._go_on()
 
-    def give_up(self) -> None:
-        """End the wait with `GivenUp`."""
+    def _go_on(self) -> None:
+        if self._run.cancelled:
+            raise GivenUp
+
+    def cut_short(self) -> None:
+        """End the wait, if there is one, for the deploy was cancelled."""
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -122,12 +130,10 @@ class Health:
         if check.deadline is None:
             check = replace(check, deadline=self._now() + check.timeout)
             await self._record(lambda tx: scripts.add_check(tx, number, check))
-        patience = Patience(self._reactor, self._probe, self._now, run.say, self._waits, check)
+        patience = Patience(self._reactor, self._probe, self._now, run, self._waits, check)
         self._running[number] = patience
         try:
             async with run.step("health"):
-                if run.cancelled:
-                    raise GivenUp
                 await patience.until_healthy()
         except Unhealthy as unhealthy:
             run.say(f"Failed: {unhealthy}")
@@ -142,11 +148,11 @@ class Health:
         return outcome
 
     def cancel(self, deploy: int) -> bool:
-        """End the health step of a deploy; False where none runs."""
+        """End the health step of a deploy whose run is cancelled; False where none runs."""
         patience = self._running.get(deploy)
         if patience is None:
             return False
-        patience.give_up()
+        patience.cut_short()
         return True
 
 

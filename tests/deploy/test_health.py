@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -32,6 +33,7 @@ class Asking(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.waits = Clock(), Waits()
         self.said: list[str] = []
+        self.run_: Any = SimpleNamespace(say=self.said.append, cancelled=False)
         self.asked: list[tuple[str, float]] = []
         self.answers: list[Deferred[Probed]] = []
 
@@ -46,7 +48,7 @@ class Asking(SynchronousTestCase):
         self.answers = [one if isinstance(one, Deferred) else succeed(one) for one in answers]
         check = Check(URL, timeout, False, deadline=timeout)
         self.one = Patience(
-            self.clock, self.probe, self.clock.seconds, self.said.append, self.waits, check
+            self.clock, self.probe, self.clock.seconds, self.run_, self.waits, check
         )
         return Deferred.fromCoroutine(self.one.until_healthy())
 
@@ -81,11 +83,17 @@ class Asking(SynchronousTestCase):
         self.failureResultOf(self.patience(BAD), Unhealthy)
 
     def test_cancelled(self) -> None:
-        """A cancel ends the wait at once, for an answer as between two questions."""
-        for answers in ([Deferred[Probed]()], [BAD, GOOD]):
+        """A cancel ends the wait at once, for an answer as between two questions, or before the first."""
+        cut: Deferred[Probed] = Deferred(lambda one: one.callback(BAD))
+        for answers in ([Deferred[Probed]()], [cut], [BAD, GOOD]):
+            self.run_.cancelled = False
             wait = self.patience(*answers)
-            self.one.give_up()
+            said = len(self.said)
+            self.run_.cancelled = True
+            self.one.cut_short()
             self.failureResultOf(wait, GivenUp)
+            self.assertEqual(len(self.said), said)
+        self.failureResultOf(self.patience(), GivenUp)
 
     def test_the_end_of_the_server(self) -> None:
         """It ends the wait without an outcome, for the next server goes on."""

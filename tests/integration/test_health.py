@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.integration.harness import Daemon, eventually, git
+from tests.integration.harness import PATIENCE, Daemon, eventually, git
 from tests.integration.reporting import CHAT, SITE, Reporting
 
 SCRIPT = """#!/bin/sh
@@ -199,3 +200,22 @@ class Health(Reporting):
         self.assertEqual(deploy["state"], "cancelled")
         self.assertEqual(deploy["reason"], "cancelled while its health was awaited")
         self.assertTrue(Path(self.folder / "www").exists())
+
+    def test_cancel_while_nothing_is_answered(self) -> None:
+        """A cancel is not lost while a question is unanswered, and nothing is rolled back."""
+        daemon = self.daemon()
+        daemon.push(self.commit)
+        daemon.ended(1)
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        silent.settimeout(PATIENCE)
+        self.url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        self.configure(health_timeout="5m")
+        daemon.push(self.change("200"))
+        asking, _ = silent.accept()
+        self.addCleanup(asking.close)
+        self.assertTrue(asking.recv(1))
+        self.assertEqual(daemon.request("POST", f"{SITE}/deploys/2/cancel").status, 202)
+        deploy = daemon.ended(2)
+        self.assertEqual((deploy["state"], deploy["rolled_back_by"]), ("cancelled", None))
+        self.assertNotIn("GET", daemon.log(2))
