@@ -173,8 +173,8 @@ class Scripts:
             if is_out_of_files(error):
                 raise
             raise Refused(f"the script could not be started: {error.strerror}") from None
-        beginning = _Beginning(0, self._logs.read(deploy.id, 0, BEGINNING))
         try:
+            beginning = _Beginning(0, self._read(deploy.id, 0, BEGINNING) or b"")
             # What nobody could pick up again must not run.
             await run.flushed()
             if run.cancelled:
@@ -197,7 +197,7 @@ class Scripts:
     ) -> Outcome:
         """What the end of a deploy's script means, which its log says as well."""
         deploy, at = run.deploy.id, beginning.offset
-        if self._logs.read(deploy, at, at + len(beginning.text)) != beginning.text:
+        if self._read(deploy, at, at + len(beginning.text)) not in (beginning.text, None):
             run.record(lambda tx: steps.log_was_emptied(tx, deploy))
             run.say(EMPTIED)
         if ended.left_behind:
@@ -206,6 +206,14 @@ class Scripts:
         if outcome.reason:
             run.say(f"Failed: {outcome.reason}")
         return outcome
+
+    def _read(self, deploy: int, offset: int, end: int) -> bytes | None:
+        """That part of a log; None where it cannot be read, which keeps no script from its outcome."""
+        try:
+            return self._logs.read(deploy, offset, end)
+        except OSError as error:
+            log.warn("the log of deploy {deploy}: {error}", deploy=deploy, error=error)
+            return None
 
     async def _until_end(self, script: Script, deploy: int, deadline: float) -> ScriptEnd:
         """Wait for a script's end; at the deadline that is recorded and then brought about."""

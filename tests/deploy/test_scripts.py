@@ -197,6 +197,23 @@ class Prepared(SynchronousTestCase):
         self.reactor.advance(1.0)
         self.assertEqual(sent, [signal.SIGTERM])
 
+    def test_a_log_that_cannot_be_read(self) -> None:
+        """A script runs and ends as ever; nothing is said of whether it has emptied its log."""
+        read = Logs.read
+
+        def fails(logs: Logs, *_: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        for before, after in ((fails, fails), (fails, read), (read, fails)):
+            self.patch(Logs, "read", before)
+            running = self.start(self.prepare())
+            self.patch(Logs, "read", after)
+            self.reactor.spawned[-1].exits(0)
+            self.assertEqual(self.successResultOf(running), Outcome(State.SUCCEEDED, None, 0))
+            self.assertEqual(
+                (self.folder / "logs" / f"{self.run_.deploy.id}.log").read_bytes(), b""
+            )
+
     def test_it_ends_quietly(self) -> None:
         """One that says a last word after it has printed too much has its time of grace."""
         sent: list[int] = []
