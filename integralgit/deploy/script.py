@@ -26,6 +26,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from integralgit.background import cancel
@@ -36,6 +37,8 @@ from integralgit.location.room import NoRoom, is_out_of_files
 from integralgit.processes.child import GRACE, exit_code
 from integralgit.processes.groups import boot_id, group_is_alive, members, signal_group, start_ticks
 from integralgit.processes.spawn import Spawn, Watch
+
+log = Logger()
 
 #: `trap :` and not `trap ''`: an ignored signal would be inherited by the script.
 #: The script's copy of the lock is closed, so that a daemon it leaves behind does not hold it.
@@ -69,6 +72,8 @@ _PASSED_ON = (
 )
 #: Seconds between looks at whether a group that was told to end is gone.
 _LOOK = 0.1
+#: Seconds until a status that could not be read is read again, and how often that is tried.
+_READ_AGAIN, _TRIES = 1.0, 10
 #: What `ScriptEnd.ending` says where the wrapper was killed by somebody else: alone, so that the
 #: script has to be ended, or with all of the script of an earlier server.
 WRAPPER_KILLED, KILLED = "wrapper killed", "killed"
@@ -276,7 +281,7 @@ class Script:
         return True
 
     def status(self) -> int | None:
-        """The exit status that the wrapper left, or None where it left none."""
+        """The exit status that the wrapper left, or None where it left none; raises `OSError`."""
         try:
             return int(self._status_file.read_text())
         except (FileNotFoundError, ValueError):
@@ -300,10 +305,17 @@ class Script:
         if self._kill_timer is not None and self._kill_timer.active():
             self._kill_timer.reset(0)
 
-    def _exited(self, code: int | None) -> None:
+    def _exited(self, code: int | None, tries: int = _TRIES) -> None:
         """The wrapper has ended; where it was told to, or killed, its whole group has to end too."""
         self._watch = None
-        status = self.status()
+        try:
+            status = self.status()
+        except OSError as error:
+            if tries:
+                self._look = self._reactor.callLater(_READ_AGAIN, self._exited, code, tries - 1)
+                return
+            log.warn("an exit status cannot be read: {error}", error=error)
+            status = None
         self._code = status if status is not None else code
         if self.ending is None and (self._code is None or self._code < 0):
             if group_is_alive(self.pid):

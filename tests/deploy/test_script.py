@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.deploy import script as module
@@ -395,6 +396,36 @@ class Ending(SynchronousTestCase):
         self.wrapper_ends(3, code=3)
         self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(3))
 
+    def unreadable(self) -> None:
+        """No status can be read from its file."""
+        self.status.unlink()
+        self.status.mkdir()
+
+    def test_a_status_that_cannot_be_read_at_first(self) -> None:
+        """It is read again a second later, and again if need be."""
+        self.alive = False
+        self.unreadable()
+        self.wrapper_ends(None, number=9)
+        self.reactor.advance(1.0)
+        self.assertNoResult(self.script.ended)
+        self.status.rmdir()
+        self.status.write_text("  0\n")
+        self.reactor.advance(1.0)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(0))
+        self.assertTrue(self.quiet())
+
+    def test_a_status_that_can_never_be_read(self) -> None:
+        """After some tries there is none, and the server's log says why."""
+        self.alive = False
+        self.unreadable()
+        self.wrapper_ends(None, code=3)
+        with capturedLogs() as events:
+            self.reactor.pump([1.0] * 10)
+        self.assertEqual(self.successResultOf(self.script.ended), ScriptEnd(3))
+        (event,) = events
+        self.assertIn("Is a directory", str(formatEvent(event)))
+        self.assertTrue(self.quiet())
+
     def test_a_wrapper_that_was_killed(self) -> None:
         """Where the wrapper left no status, it is how the wrapper ended."""
         self.alive = False
@@ -499,6 +530,14 @@ class Ending(SynchronousTestCase):
         self.script.abandon()
         self.reactor.advance(1000.0)
         self.assertEqual(self.signals, [])
+        self.assertNoResult(self.script.ended)
+
+    def test_abandon_before_its_status_was_read(self) -> None:
+        """Where its status could not be read yet, the next server does that."""
+        self.unreadable()
+        self.wrapper_ends(None)
+        self.script.abandon()
+        self.assertTrue(self.quiet())
         self.assertNoResult(self.script.ended)
 
 
