@@ -85,13 +85,13 @@ class Deployer:
     _health: Health = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._archive = Patient(self._store, self._sleep)
+        self._archive = Patient(self._store, self.sleep)
         self._bring = Bring(
             self._configs,
             self._looks,
             self._visits,
             self._in_thread,
-            self._sleep,
+            self.sleep,
             self._go_on,
         )
         self._scripts = Scripts(
@@ -318,7 +318,8 @@ class Deployer:
         if run.cancelled:
             raise Cancelled
 
-    def _sleep(self, seconds: float) -> Deferred[None]:
+    def sleep(self, seconds: float) -> Deferred[None]:
+        """Wait so many seconds; fails with `Stopping` if the server stops meanwhile."""
         return self._waits.until(deferLater(self._reactor, seconds, lambda: None))
 
     def has_begun(self, script: RunningScript) -> bool:
@@ -375,7 +376,7 @@ class Deployer:
         """
         with suppress(Stopping):
             while True:
-                await self._sleep(LOGS_LOOK)
+                await self.sleep(LOGS_LOOK)
                 try:
                     await self._cut_logs()
                 except Exception:

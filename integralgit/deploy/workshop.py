@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
@@ -204,17 +205,22 @@ class Workshop(Service):
         assert location is not None
 
         async def follow() -> None:
-            try:
-                await self._deployer.adopt(deploy, script)
-            except Exception:
-                log.failure("deploy {deploy} could not be followed", deploy=deploy.id)
-                if not self._stopping:
-                    again = f"deploy {deploy.id}"
-                    self._timers.call(again, WORK_AGAIN, lambda _: self._follow(deploy, script))
-            else:
-                self.wake(location)
+            with suppress(Stopping):
+                # Between two tries, too, nothing else begins there: the script may still run.
+                while not await self._is_followed(deploy, script):
+                    await self._deployer.sleep(WORK_AGAIN)
+            self.wake(location)
 
         self._locations.follow(location, follow)
+
+    async def _is_followed(self, deploy: Deploy, script: RunningScript) -> bool:
+        """Follow a script to its end; False where that met a fault, of the disk perhaps."""
+        try:
+            await self._deployer.adopt(deploy, script)
+        except Exception:
+            log.failure("deploy {deploy} could not be followed", deploy=deploy.id)
+            return False
+        return True
 
     def _sort_out(self, tx: Transaction) -> list[tuple[Deploy, RunningScript]]:
         """The deploys whose script may still run; the others end if they were to, or are queued again."""

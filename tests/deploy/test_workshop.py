@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from integralgit.deploy.run import Waits
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
-from integralgit.journal import deploys, repositories
-from integralgit.journal.events import RepositoryRecord, State
+from integralgit.journal import deploys, repositories, scripts
+from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
@@ -33,6 +34,10 @@ class FakeDeployer:
     """Deploys nothing, and remembers the numbers of what it was to deploy."""
 
     store: Store
+    clock: Clock
+    #: What keeps it from following scripts, each time.
+    faults: list[Exception] = field(factory=list, init=False)
+    waits: Waits = field(factory=Waits, init=False)
     deployed: list[int] = field(factory=list, init=False)
 
     async def record(self, work: Work[Any], *, durable: bool = True) -> Any:
@@ -42,11 +47,22 @@ class FakeDeployer:
         self.deployed.append(turn.deploy.id)
         return ()
 
+    def has_begun(self, script: RunningScript) -> bool:
+        return True
+
+    async def adopt(self, deploy: Deploy, record: RunningScript) -> None:
+        if self.faults:
+            raise self.faults.pop()
+        self.deployed.append(deploy.id)
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        return self.waits.until(deferLater(self.clock, seconds, lambda: None))
+
     async def bound_logs(self) -> None:
         """There are none."""
 
     def stop(self) -> None:
-        """Nothing runs."""
+        self.waits.stop()
 
 
 @define
@@ -62,7 +78,7 @@ class FakeLooks:
 class Workshops(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.memory = Clock(), MemoryStore()
-        self.deployer = FakeDeployer(self.memory.store)
+        self.deployer = FakeDeployer(self.memory.store, self.clock)
         self.workshop = self.made()
         self.write(lambda tx: repositories.hear_of(tx, SITE, "github", 0.0))
         self.workshop.startService()
@@ -153,6 +169,32 @@ class Recovery(Workshops):
         self.assertEqual(ended.state, State.CANCELLED)
         self.assertIn("the next deploy completes that", ended.reason)
         self.assertEqual((ended.previous_commit, ended.head), ("1" * 40, "2" * 40))
+
+    def test_a_script_that_cannot_be_followed_at_first(self) -> None:
+        """Nothing else begins at its location until it was, and a stop does not wait for that."""
+        self.successResultOf(self.workshop.stopService())
+
+        def runs(tx: Transaction) -> int:
+            one = deploys.begin(tx, queued(tx), 1.0)
+            scripts.add(tx, RunningScript(one.id, 4000, 1, "boot", 900.0))
+            return one.id
+
+        first = self.write(runs)
+        second = self.write(lambda tx: queued(tx).id)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for moments, deployed in ((9, []), (30, [first, second])):
+            self.deployer = FakeDeployer(self.memory.store, self.clock)
+            self.deployer.faults += [OSError(5, "Input/output error")] * 2
+            again = self.made(Logs(folder))
+            again.startService()
+            self.clock.pump([1.0] * moments)
+            self.assertEqual(self.deployer.deployed, deployed)
+            stopped = again.stopService()
+            self.clock.advance(0)
+            self.successResultOf(stopped)
+            self.assertEqual(self.deployer.deployed, deployed)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 3)
 
 
 class Freezes(Workshops):
