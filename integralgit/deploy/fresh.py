@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from attrs import define, field
@@ -14,7 +14,7 @@ from integralgit.background import Timers
 from integralgit.deploy.configs import Looks
 from integralgit.deploy.lanes import Lanes
 from integralgit.deploy.settle import give_up, settle
-from integralgit.journal import deliveries
+from integralgit.journal import deliveries, queue
 from integralgit.journal.store import Store, may_pass
 from integralgit.location.git import GitError
 from integralgit.names import parse_repository
@@ -99,22 +99,26 @@ class FreshLooks:
                 self._timers.call(identity, AFTER_FAULT, self.want)
 
     async def _look_once(self, identity: str) -> None:
+        waiting = await self._store.read(lambda tx: queue.unplaced(tx, identity))
         if not self._is_open:
             return
         try:
             record = await self._looks.look(parse_repository(identity))
         except GitError as error:
-            await self._failed(identity, error)
+            await self._failed(identity, [one.id for one in waiting], error)
             return
         names, now = self._host_names, self._now()
         for location in await self._store.write(lambda tx: settle(tx, record, names, now)):
             self._wake(location)
 
-    async def _failed(self, identity: str, error: GitError) -> None:
+    async def _failed(self, identity: str, waiting: Collection[int], error: GitError) -> None:
+        """What waited when the look began fails; what came since then has a look of its own."""
         if not self._is_open:
             return
         reason = f"the config of {identity} could not be read: {error}"
         log.warn("{reason}", reason=reason)
-        await self._store.write(lambda tx: give_up(tx, identity, reason, self._now()))
-        if await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
+        await self._store.write(lambda tx: give_up(tx, identity, waiting, reason, self._now()))
+        if await self._store.read(lambda tx: queue.unplaced(tx, identity)):
+            self.want(identity)
+        elif await self._store.read(lambda tx: deliveries.pushes_to_look_at(tx, identity)):
             self._timers.call(identity, AGAIN, self.want)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from integralgit.deploy.decide import ACCEPTED, IGNORED, decide, why_no_config, why_not
@@ -26,7 +28,7 @@ def settle(
     try:
         known = known_deployments(record, host_names) or ()
     except ConfigError as error:
-        give_up(tx, repo, str(error), now)
+        give_up(tx, repo, [one.id for one in queue.unplaced(tx, repo)], str(error), now)
         for push in deliveries.pushes_to_look_at(tx, repo):
             deliveries.decide_push(tx, push, push.outcome, str(error))
         return ()
@@ -99,7 +101,8 @@ def _is_shared(deploy: Deploy) -> bool:
     return is_told and deploy.location is not None and deploy.commit is None
 
 
-def give_up(tx: Transaction, repo: str, reason: str, now: float) -> None:
-    """The config cannot be read: the deploys that waited for it fail with that reason."""
+def give_up(tx: Transaction, repo: str, numbers: Collection[int], reason: str, now: float) -> None:
+    """The config could not be read: of the deploys that wait for it, these fail with that reason."""
     for deploy in queue.unplaced(tx, repo):
-        deploys.end(tx, deploy.id, State.FAILED, now, reason=reason)
+        if deploy.id in numbers:
+            deploys.end(tx, deploy.id, State.FAILED, now, reason=reason)

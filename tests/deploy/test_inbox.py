@@ -814,7 +814,8 @@ class Settling(Door):
         (waiting,) = self.push().deploys
         self.configure(MAIN)
         (placed,) = self.push().deploys
-        self.write(lambda tx: give_up(tx, str(SITE), "no route to host", self.now))
+        numbers = [waiting.id, placed.id]
+        self.write(lambda tx: give_up(tx, str(SITE), numbers, "no route to host", self.now))
         failed = self.get(waiting.id)
         self.assertEqual(
             (failed.state, failed.reason, failed.finished),
@@ -826,7 +827,7 @@ class Settling(Door):
         """A push that waits for a look goes on waiting when the config cannot be read."""
         self.configure(MAIN)
         self.push("dev")
-        self.write(lambda tx: give_up(tx, str(SITE), "no route to host", self.now))
+        self.write(lambda tx: give_up(tx, str(SITE), [], "no route to host", self.now))
         self.configure(DEV)
         self.assertEqual(self.settle(), ("/srv/site",))
 
@@ -838,6 +839,6 @@ class Settling(Door):
         self.push()
         self.configure(MAIN)
         self.settle()
-        self.write(lambda tx: give_up(tx, str(SITE), "no", self.now))
+        self.write(lambda tx: give_up(tx, str(SITE), [waiting.id], "no", self.now))
         found = self.get(waiting.id)
         self.assertEqual((found.location, found.state), (None, State.QUEUED))
