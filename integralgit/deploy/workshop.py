@@ -285,8 +285,9 @@ class Workshop(Service):
             if ahead is not None:
                 self._visits.forget(ahead.place)
             if taken is not None and taken.until is not None:
-                until = min(taken.until - self._now(), CLOCK_LOOK)
-                self._timers.call(location, until, self.wake)
+                # It may have ended while it was looked at.
+                remaining = max(0.0, taken.until - self._now())
+                self._timers.call(location, min(remaining, CLOCK_LOOK), self.wake)
             return
         next_ones = await self._deployer.deploy(taken, self._locations.worker(location), ahead)
         if taken.deploy.id % PRUNE_EVERY == 0:

@@ -228,6 +228,16 @@ class Freezes(Workshops):
         self.clock.pump([30.0] * 4)
         self.assertNotIn(number, self.deployer.deployed)
 
+    def test_an_end_while_it_is_looked_at(self) -> None:
+        """What waits is deployed at once then."""
+        self.freeze(20.0)
+        moments = [20.5, 19.5]
+        self.workshop._now = lambda: moments.pop() if moments else 21.0
+        number = self.push()
+        self.assertEqual([one.getTime() for one in self.clock.getDelayedCalls()], [0.0])
+        self.clock.advance(0)
+        self.assertEqual(self.deployer.deployed, [number])
+
     def test_lifting_one(self) -> None:
         """What waits is deployed at once; there is nothing to lift where a freeze is over."""
         self.freeze(None)
