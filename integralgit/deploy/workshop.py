@@ -40,7 +40,7 @@ from integralgit.settings import Settings
 
 log = Logger()
 
-#: After how many deploys the oldest are forgotten.
+#: After how many deploys, those that were superseded too, the oldest are forgotten.
 PRUNE_EVERY = 20
 #: Seconds until work at a location that met a fault is tried again.
 WORK_AGAIN = 10.0
@@ -79,6 +79,8 @@ class Workshop(Service):
     _recovered: bool = field(default=False, init=False)
     _timers: Timers = field(init=False)
     _expected: dict[str, _Expected] = field(factory=dict, init=False)
+    #: How far the deploys were numbered when the oldest of a repository were forgotten.
+    _forgotten: dict[str, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         workers = self._settings.workers
@@ -290,15 +292,21 @@ class Workshop(Service):
                 self._timers.call(location, min(remaining, CLOCK_LOOK), self.wake)
             return
         next_ones = await self._deployer.deploy(taken, self._locations.worker(location), ahead)
-        if taken.deploy.id % PRUNE_EVERY == 0:
-            await self._forget_old(taken.deploy.repo)
         for waiting in next_ones:
             self.wake(waiting)
+        number, repo = taken.deploy.id, taken.deploy.repo
+        if number >= self._forgotten.get(repo, 0) + PRUNE_EVERY:
+            self._forgotten[repo] = number
+            await self._forget_old(repo)
 
     async def _forget_old(self, repo: str) -> None:
-        """Forget the oldest deploys of a repository, and then their logs."""
-        for number in await self._store.write(lambda tx: deploys.prune(tx, repo, self._now())):
-            self._logs.forget(number)
+        """Forget the oldest deploys of a repository, and then their logs, a few at a time."""
+        more = True
+        while more and not self._stopping:
+            numbers = await self._store.write(lambda tx: deploys.prune(tx, repo, self._now()))
+            for number in numbers:
+                self._logs.forget(number)
+            more = len(numbers) == deploys.PRUNED_AT_ONCE
 
     async def freeze(self, repo: str, reason: str, until: float | None) -> None:
         """Let what is pushed wait, until that time or until it is lifted."""

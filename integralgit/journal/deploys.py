@@ -110,12 +110,12 @@ def prune(tx: Transaction, repo: str, now: float) -> list[int]:
     """
     rows = tx.execute(
         "SELECT id FROM deploys AS old WHERE repo = ? AND state NOT IN ('queued', 'running')"
-        " AND (created < ? OR id <= coalesce((SELECT id FROM deploys WHERE repo = old.repo"
+        " AND (created < ? OR id <= coalesce((SELECT id FROM deploys WHERE repo = ?"
         " ORDER BY id DESC LIMIT 1 OFFSET ?), 0))"
         " AND NOT (state = 'succeeded' AND id = (SELECT max(id) FROM deploys"
         " WHERE location = old.location AND state = 'succeeded' AND commit_id IS NOT NULL))"
         " ORDER BY id LIMIT ?",
-        (repo, now - KEPT_FOR, KEPT, PRUNED_AT_ONCE),
+        (repo, now - KEPT_FOR, repo, KEPT, PRUNED_AT_ONCE),
     )
     numbers = [number for (number,) in rows]
     for number in numbers:

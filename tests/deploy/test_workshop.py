@@ -255,6 +255,29 @@ class Freezes(Workshops):
         return lifted
 
 
+class Forgetting(Workshops):
+    def test_many_pushes_share_a_deploy(self) -> None:
+        """The oldest are forgotten by what was added, however few of them ran and however many go."""
+        self.patch(deploys, "KEPT", 3)
+        self.patch(deploys, "PRUNED_AT_ONCE", 5)
+        self.successResultOf(self.workshop.stopService())
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        again = self.made(Logs(folder))
+        again.startService()
+        self.addCleanup(lambda: self.successResultOf(again.stopService()))
+        for run in range(1, 4):
+            for _ in range(23):
+                newest = self.write(lambda tx: queued(tx).id)
+                (folder / f"{newest}.log").touch()
+            again.wake("/srv/site")
+            self.assertEqual(self.deployer.deployed[run - 1 :], [newest])
+            found = self.write(lambda tx: deploys.newest(tx, SITE, 100))
+            old = [one.id for one in found if one.state is State.SUPERSEDED]
+            self.assertEqual(old, [newest - 1, newest - 2])
+            self.assertEqual(len(list(folder.iterdir())), len(found))
+
+
 class Now(Workshops):
     def test_another_spelling(self) -> None:
         """An identity that only case tells from a known one is that one."""
