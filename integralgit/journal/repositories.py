@@ -95,11 +95,15 @@ def called(tx: Transaction, name: str) -> list[str]:
 def spelling(tx: Transaction, repo: str, provider: str = "") -> str:
     """An identity as it is known already, or as it is given where none is known that only case tells apart.
 
-    At a git host of a kind that tells names apart by case, it is as given.
+    Where git hosts of that kind tell names apart by case, one that no host
+    has told of yet is another one.
     """
-    if provider in _BY_CASE or get(tx, repo) is not None:
+    if get(tx, repo) is not None:
         return repo
-    return _spellings(tx).get((repo.lower(), False), repo)
+    found = _spellings(tx).get((repo.lower(), False), repo)
+    if provider in _BY_CASE and found != repo and not known(tx, found).provider:
+        return repo
+    return found
 
 
 def different(tx: Transaction) -> list[str]:

@@ -444,6 +444,12 @@ class Together(Door):
         )
         self.assertEqual({one.repo for one in found}, {f"git.test/acme/{one}" for one in names})
 
+    def test_a_plain_push_in_another_case(self) -> None:
+        """It is one of the repository of which a host told that does not tell case apart."""
+        other = Repository("github.com", SITE.full_name.upper())
+        found = self.together(delivery(push()), Delivery("generic", "push", "", other, (push(),)))
+        self.assertEqual({one.repo for one in found}, {str(SITE)})
+
     def test_a_frozen_repository(self) -> None:
         """Each whose push waits for the end of a freeze is told so, and nobody else."""
         self.write(lambda tx: freezes.freeze(tx, Freeze(str(SITE), "a release", 0.0, None)))

@@ -117,13 +117,14 @@ async def _deliveries(web: Pages, request: Request, repo: str | None) -> bytes:
 async def badge_picture(web: Pages, request: Request, repo: str) -> Any:
     """The state of the newest deploy as a picture, for everybody where the settings say so.
 
-    Who may not read has to know the identity, and learns of no other one.
+    Who may not read has to know the identity, in any case, and learns of no other one.
     """
     if not web.badges or web.access.may_read(request, web.now()):
         return await _badge(web, request, repo)
-    if await web.store.read(lambda tx: repositories.get(tx, repo)) is None:
+    identity = await web.store.read(lambda tx: repositories.spelling(tx, repo))
+    if await web.store.read(lambda tx: repositories.get(tx, identity)) is None:
         raise HTTPError(404, "There is no badge here.")
-    return await _picture(web, request, repo)
+    return await _picture(web, request, identity)
 
 
 @reading
