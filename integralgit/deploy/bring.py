@@ -7,6 +7,7 @@ from functools import partial
 
 from attrs import define
 from msgspec.structs import replace
+from twisted.internet.defer import CancelledError
 
 from integralgit.background import InThread
 from integralgit.deploy.configs import Configs, Looks
@@ -138,11 +139,24 @@ class Bring:
                 run.worker.give_way()
             await self._sleep(LOCK_RETRY)
             self._go_on(run)
-        await run.worker.come_back()
-        self._go_on(run)
+        await self._come_back(run)
         for left in await visit.clear(self._in_thread):
             run.say(f"removed {left}, left by a git that was cut off")
         visit.begin()
+
+    async def _come_back(self, run: Run) -> None:
+        """Have a worker again, after a wait in which others may have taken them all."""
+        coming = run.worker.come_back()
+        coming.addErrback(lambda failure: failure.trap(CancelledError))
+        try:
+            if not coming.called:
+                run.say("the location is free; waiting for a worker")
+            while not coming.called:
+                await self._sleep(LOCK_RETRY)
+                self._go_on(run)
+        finally:
+            coming.cancel()
+        self._go_on(run)
 
     async def _fetch(
         self, run: Run, turn: Turn, trusts: Sequence[Trust], visit: Visit, tips: Tips | None

@@ -13,22 +13,19 @@ from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import DeferredLock, DeferredSemaphore
-
-
-async def _at_once() -> None:
-    """Without waiting for anybody."""
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, succeed
 
 
 @frozen
 class Worker:
     """The place that some work has among those that may run at the same time; or work that needs none.
 
-    `give_way` leaves it to others, for work that only waits; `come_back` waits for one again.
+    `give_way` leaves it to others, for work that only waits. What `come_back`
+    gives fires when there is a place again; whoever waits no longer cancels it.
     """
 
     give_way: Callable[[], None] = lambda: None
-    come_back: Callable[[], Awaitable[None]] = _at_once
+    come_back: Callable[[], Deferred[None]] = lambda: succeed(None)
 
 
 @define
@@ -71,10 +68,14 @@ class Lanes:
         lane = self._lanes[key]
         return Worker(partial(self._give_way, lane), partial(self._come_back, lane))
 
-    async def _come_back(self, lane: _Lane) -> None:
-        if not lane.has_place:
-            await self._limit.acquire()
+    def _come_back(self, lane: _Lane) -> Deferred[None]:
+        if lane.has_place:
+            return succeed(None)
+
+        def is_there(_: object) -> None:
             lane.has_place = True
+
+        return self._limit.acquire().addCallback(is_there)
 
     def _give_way(self, lane: _Lane) -> None:
         if lane.has_place:

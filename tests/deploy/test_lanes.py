@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -295,7 +294,7 @@ class OneAtATime(SynchronousTestCase):
         self.lanes.wake("b")
         worker = self.lanes.worker("a")
         worker.give_way()
-        coming = Deferred.fromCoroutine(cast(Any, worker.come_back()))
+        coming = worker.come_back()
         self.assertEqual(set(self.work.running), {"a", "b"})
         self.assertNoResult(coming)
         self.work.ends("b")
@@ -303,5 +302,21 @@ class OneAtATime(SynchronousTestCase):
         self.lanes.wake("c")
         self.assertEqual(set(self.work.running), {"a"})
         self.work.ends("a")
+        self.work.ends("c")
+        self.assertTrue(self.idle())
+
+    def test_work_that_waits_for_a_place_no_longer(self) -> None:
+        """What is cancelled while it waits for a place takes none."""
+        self.lanes = self.make(1)
+        self.lanes.wake("a")
+        self.lanes.wake("b")
+        worker = self.lanes.worker("a")
+        worker.give_way()
+        coming = worker.come_back()
+        coming.cancel()
+        self.failureResultOf(coming, CancelledError)
+        self.work.ends("a")
+        self.lanes.wake("c")
+        self.work.ends("b")
         self.work.ends("c")
         self.assertTrue(self.idle())

@@ -375,6 +375,25 @@ class Restart(Integration):
         fcntl.flock(held, fcntl.LOCK_UN)
         self.assertEqual(daemon.ended(1)["state"], "succeeded")
 
+    def test_no_worker_is_free_again(self) -> None:
+        """A deploy that waited for its location, and then for a worker, can be cancelled."""
+        base = {"branch": "main", "script": "./deploy.sh", "timeout": 60}
+        configs = {name: {**base, "location": str(self.folder / name)} for name in ("a", "b")}
+        self.upstream.configure({"configs": configs})
+        daemon = self.daemon('host_names = ["a", "b"]\nworkers = 1')
+        (self.folder / "a").mkdir()
+        held = os.open(self.folder / "a", os.O_RDONLY)
+        self.addCleanup(os.close, held)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        self.addCleanup((self.folder / "go").touch)
+        daemon.push(self.upstream.commit({"deploy.sh": WAITS}))
+        eventually(lambda: "begun" in daemon.log(2), "the other one's script runs")
+        fcntl.flock(held, fcntl.LOCK_UN)
+        eventually(lambda: "waiting for a worker" in daemon.log(1), "no worker is free")
+        daemon.request("POST", "/github.com/acme/site/deploys/1/cancel")
+        self.assertEqual(daemon.ended(1)["state"], "cancelled")
+        self.assertEqual(daemon.deploy(2)["state"], "running")
+
     def test_a_script_that_restarts_the_server(self) -> None:
         """A repository that deploys the server itself may restart it from its script (threat 74)."""
         port = own_port()
