@@ -56,6 +56,14 @@ class _Expected:
     taken_in: Deferred[None] = field(factory=Deferred)
 
 
+def _note_what_was_changed(tx: Transaction, deploy: Deploy, location: str) -> bool:
+    """Record from where to where git was changing files when it was killed; whether it was."""
+    changing = cut_off_at(location)
+    if changing is not None:
+        deploys.note(tx, deploy.id, previous_commit=changing[0], head=changing[1])
+    return changing is not None
+
+
 @define(eq=False, slots=False)
 class Workshop(Service):
     """The room as a service: it starts by making true what the archive says."""
@@ -237,15 +245,14 @@ class Workshop(Service):
             elif deploy.is_to_end:
                 self._end_cancelled(tx, deploy, deploy.location)
             else:
+                _note_what_was_changed(tx, deploy, deploy.location)
                 queue.place(tx, deploy.id, deploy.host, deploy.location, deploy.branch, self._now())
         return to_follow
 
     def _end_cancelled(self, tx: Transaction, deploy: Deploy, location: str) -> None:
         """End a deploy that was to end, and was cut off before its script."""
-        changing, outcome = cut_off_at(location), CANCELLED_EARLY
-        if changing is not None:
-            outcome, (previous, head) = CANCELLED_MIDWAY, changing
-            deploys.note(tx, deploy.id, previous_commit=previous, head=head)
+        is_changed = _note_what_was_changed(tx, deploy, location)
+        outcome = CANCELLED_MIDWAY if is_changed else CANCELLED_EARLY
         size = self._logs.known_size(deploy.id)
         deploys.end(tx, deploy.id, outcome.state, self._now(), reason=outcome.reason, log_size=size)
 

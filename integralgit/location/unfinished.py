@@ -97,7 +97,7 @@ def cut_off_at(location: str) -> tuple[str | None, str] | None:
     with suppress(OSError):
         lines = _lines(f"{git_folder_of(location)}/{NOTE}")
         if len(lines) >= 3 and is_commit(lines[2]):
-            return (None if lines[1] == NOTHING else lines[1]), lines[2]
+            return (lines[1] if is_commit(lines[1]) else None), lines[2]
     return None
 
 

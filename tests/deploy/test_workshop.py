@@ -16,7 +16,7 @@ from integralgit.deploy.run import Waits
 from integralgit.deploy.turn import Turn
 from integralgit.deploy.workshop import Workshop
 from integralgit.journal import deploys, repositories, scripts
-from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State
+from integralgit.journal.events import Deploy, RepositoryRecord, RunningScript, State, Trigger
 from integralgit.journal.hub import Hub
 from integralgit.journal.logs import Logs
 from integralgit.journal.store import Store, Transaction, Work
@@ -147,28 +147,37 @@ class Recovery(Workshops):
         self.successResultOf(again.stopService())
         self.assertEqual(self.deployer.deployed, [number])
 
-    def test_cancelled_while_git_changed_the_files(self) -> None:
-        """What was to end, and whose git was killed, ends with where the files were going."""
+    def recovered(self, *, cancelled: bool) -> Deploy:
+        """What the next server makes of a deploy that was killed while git changed the files."""
         folder = Path(self.mktemp())
         (folder / ".git").mkdir(parents=True)
         Unfinished(folder / ".git", cast(Any, None), print).begin("main", "1" * 40, "2" * 40)
         location = str(folder)
 
-        def cancelled(tx: Transaction) -> int:
-            one = queued(tx, location=location).id
-            deploys.begin(tx, deploys.known(tx, one), 1.0)
-            deploys.want_cancelled(tx, one)
-            return one
+        def runs(tx: Transaction) -> int:
+            one = deploys.begin(tx, queued(tx, location=location), 1.0)
+            if cancelled:
+                deploys.want_cancelled(tx, one.id)
+            return one.id
 
-        number = self.write(cancelled)
         self.successResultOf(self.workshop.stopService())
+        number = self.write(runs)
         again = self.made(Logs(folder))
         again.startService()
         self.successResultOf(again.stopService())
-        ended = self.write(lambda tx: deploys.known(tx, number))
+        found: Deploy = self.write(lambda tx: deploys.known(tx, number))
+        self.assertEqual((found.previous_commit, found.head), ("1" * 40, "2" * 40))
+        return found
+
+    def test_cancelled_while_git_changed_the_files(self) -> None:
+        """What was to end ends with where the files were going, and says that some are changed."""
+        ended = self.recovered(cancelled=True)
         self.assertEqual(ended.state, State.CANCELLED)
-        self.assertIn("the next deploy completes that", ended.reason)
-        self.assertEqual((ended.previous_commit, ended.head), ("1" * 40, "2" * 40))
+        self.assertIn("the next deploy completes that", ended.reason or "")
+
+    def test_killed_while_git_changed_the_files(self) -> None:
+        """Where the files were going is known while it waits for its next turn, whatever ends it."""
+        self.assertEqual(self.recovered(cancelled=False).trigger, Trigger.PUSH)
 
     def test_a_script_that_cannot_be_followed_at_first(self) -> None:
         """Nothing else begins at its location until it was, and a stop does not wait for that."""
