@@ -445,6 +445,23 @@ class Tables(SynchronousTestCase):
         self.assertEqual((deploy.branch, deploy.state), ("main", State.SUCCEEDED))
         self.assertEqual((deploy.rolls_back, deploy.rolled_back_by), (None, None))
 
+    def test_what_a_person_had_to_mend_before(self) -> None:
+        """It is tried again at the first start after an upgrade, as it says."""
+        connection = of_version(5)
+        said = "the answer was 401; is the token right? (a restart tries again at once)"
+        connection.execute("INSERT INTO pauses VALUES ('forge a', 3600, ?)", (said,))
+        connection.execute("INSERT INTO pauses VALUES ('forge b', 3600, 'asked to wait')")
+        connection.execute(
+            "INSERT INTO outbox (receiver, subject, repo, wanted, turn, created, state, next_try,"
+            " problem) VALUES ('forge a', 's', 'r', '{}', 1, 0, 'waiting', 3600, ?)",
+            (said,),
+        )
+        migrate(connection)
+        tx = Transaction(connection)
+        outbox.try_mended(tx)
+        self.assertEqual([one.receiver for one in outbox.pauses(tx, 1.0)], ["forge b"])
+        self.assertIsNotNone(outbox.next_for(tx, "forge a", 1.0)[0])
+
     def test_waits_of_before(self) -> None:
         """They hold for ten days at most, which is all that a receiver may ask for (threat 72)."""
         connection = of_version(6)
