@@ -112,7 +112,7 @@ class Hangups(Service):
 
     def startService(self) -> None:
         super().startService()
-        if not os.isatty(0):
+        if not any(map(os.isatty, (0, 1, 2))):
             self._before = signal.signal(signal.SIGHUP, self._heard)
 
     def stopService(self) -> None:
