@@ -120,8 +120,9 @@ class Deployer:
         """Run a deploy to its end; the locations at which something waits then.
 
         `ahead` is a visit that has begun to fetch, if it proves to be for this.
-        The `worker` gives way while it waits for others, or for the disk. Raises `NoRoom`, and puts it back into the queue, if
-        it could not be run because the state folder cannot be written, or no more files be opened.
+        The `worker` gives way while it waits for others, or for the disk.
+        Raises `NoRoom`, and puts it back into the queue, if it could not be run
+        because the state folder cannot be written, or no more files be opened.
         """
         deploy = turn.deploy
         try:

@@ -26,7 +26,8 @@ PRUNE_EVERY = 100
 class Receipt(msgspec.Struct, frozen=True):
     """What became of a delivery, for the answer; its number, and the deploys it caused.
 
-    `repo` is the identity of its repository, as it is known here. `look` says that the repository's config is to be looked at afresh.
+    `repo` is the identity of its repository, as it is known here. `look` says
+    that the repository's config is to be looked at afresh.
     """
 
     delivery: int

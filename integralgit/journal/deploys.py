@@ -184,7 +184,6 @@ def end(
     *,
     reason: str | None = None,
     exit_code: int | None = None,
-    superseded_by: int | None = None,
     log_size: int | None = None,
 ) -> None:
     """The deploy ends in that state, and a step that still ran with it."""
@@ -192,8 +191,8 @@ def end(
     change(
         tx,
         deploy,
-        "state = ?, reason = ?, exit_code = ?, superseded_by = ?, log_size = ?, finished = ?",
-        (state, reason, exit_code, superseded_by, log_size, now),
+        "state = ?, reason = ?, exit_code = ?, log_size = ?, finished = ?",
+        (state, reason, exit_code, log_size, now),
     )
     tx.execute(
         "UPDATE steps SET state = ?, finished = ?, detail = ? WHERE deploy = ? AND state = 'running'",

@@ -80,7 +80,8 @@ class Verdict:
     `at` is the time of the next try of what goes on waiting; `alone` says
     that it waits by itself, and does not hold up the rest of the queue.
     `to_mend` says that a person has to mend something first, and
-    `doubt` that some try may have been heard. `pause` is the time before which the receiver is to be asked nothing.
+    `doubt` that some try may have been heard. `pause` is the time before which
+    the receiver is to be asked nothing.
     """
 
     state: ItemState
