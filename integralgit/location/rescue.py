@@ -84,7 +84,12 @@ def above(path: str) -> list[str]:
 
 def is_here(root: str, path: str) -> bool:
     """Whether a path is no link, and behind none."""
-    return not any(os.path.islink(os.path.join(root, one)) for one in (path, *above(path)))
+    return not (os.path.islink(os.path.join(root, path)) or is_behind_link(root, path))
+
+
+def is_behind_link(root: str, path: str) -> bool:
+    """Whether one of the folders of a path is a link."""
+    return any(os.path.islink(os.path.join(root, one)) for one in above(path))
 
 
 def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
@@ -92,7 +97,7 @@ def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         full = os.path.join(root, path)
         if os.path.islink(full) or not os.path.isdir(full):
-            if not any(os.path.islink(os.path.join(root, one)) for one in above(path)):
+            if not is_behind_link(root, path):
                 yield path
         elif os.path.lexists(os.path.join(full, ".git")):
             yield path

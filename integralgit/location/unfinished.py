@@ -1,10 +1,10 @@
 """An update that was cut off, by a kill or a power failure, is completed by the next one, or taken back.
 
 Before git changes files, a note in the git folder says from which commit to
-which. Nothing of the user's was in the way then, so what stands half changed
-on that way is ours; files elsewhere are not touched. Where somebody has gone on
-working there since, the note is void, or what is neither of the two commits'
-is kept under a rescue ref first.
+which. Nothing of the user's was in the way once git has begun, so what stands
+half changed on that way is ours; files elsewhere are not touched. Where git had
+not begun, or somebody has gone on working there since, the note is void, or
+what is neither of the two commits' is kept under a rescue ref first.
 
 Until what git has changed is on the disk, the note stands under another name:
 where the machine has been started anew since, files may have lost what is in them.
@@ -24,7 +24,8 @@ from integralgit.background import InThread
 from integralgit.location.changes import Change, changes, edited_since
 from integralgit.location.folders import git_folder_of
 from integralgit.location.git import Git
-from integralgit.location.rescue import above, remove
+from integralgit.location.rescue import above, is_behind_link, remove
+from integralgit.location.way import occupied
 from integralgit.names import is_branch, is_commit
 from integralgit.processes.groups import boot_id
 
@@ -178,10 +179,35 @@ class Unfinished:
         )
         return changed
 
-    async def complete(self, keep: Keep) -> Completed | None:
+    async def _has_begun(self, before: str, to: str, in_thread: InThread) -> bool:
+        """Whether git had changed anything when it was cut off, or may have.
+
+        It writes files first, then the index, and HEAD at the end. A person may
+        have staged something before, and git may refresh the index at any time.
+        """
+        if not (self.is_under_way() and _is_of_this_boot(_lines(self._path(NOTE)))):
+            return True
+        start = None if before == NOTHING else before
+        if await self._commit_of("HEAD") != (start or ""):
+            return True
+        if await self.has_changed(start, to, in_thread):
+            return True
+        try:
+            written = os.lstat(self._path("index")).st_ctime_ns
+        except FileNotFoundError:
+            return start is not None
+        if written < os.lstat(self._path(NOTE)).st_ctime_ns:
+            return False
+        if start is None:
+            return True
+        staged = (await self.git.run("diff", "--cached", "--name-only", "-z", start)).split("\0")
+        return any(one.path in staged for one in await changes(self.git, start, to))
+
+    async def complete(self, in_thread: InThread, keep: Keep) -> Completed | None:
         """Complete an update that was cut off, if one was; the caller holds the location's lock.
 
-        `keep` is given the files that are neither as before nor as wanted.
+        One that had changed nothing yet is left to whoever updates now, who may
+        refuse it. `keep` is given the files that are neither as before nor as wanted.
         """
         completed = None
         lines = self._cut_off()
@@ -197,15 +223,22 @@ class Unfinished:
                 )
                 self.void()
                 return None
+            if not await self._has_begun(before, to, in_thread):
+                self.say(f"An update to {to[:12]} was cut off before it had changed anything.")
+                self.void()
+                return None
             self.say(f"the update to {to[:12]} was cut off and is completed first")
             if before == NOTHING:
-                if odd := await edited_since(self.git, self.folder, to):
+                coming = [one.path for one in await changes(self.git, None, to)]
+                odd = await edited_since(self.git, self.folder, to)
+                odd += await self._instead_of_folders(coming, frozenset(), in_thread)
+                if odd:
                     await keep(odd)
                 await self.git.run("checkout", "--force", to, "--", ":/")
             else:
                 if not os.path.exists(self._path("index")):
                     await self.git.run("read-tree", to)
-                await self._complete(before, to, keep)
+                await self._complete(before, to, in_thread, keep)
             await self.git.run("update-ref", f"refs/heads/{branch}", to)
             await self.git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             completed = Completed(None if before == NOTHING else before)
@@ -236,7 +269,7 @@ class Unfinished:
         if start is None:
             await self.git.run("read-tree", "--empty")
         else:
-            await self._complete(to, start, keep or _keep_nothing)
+            await self._complete(to, start, in_thread, keep or _keep_nothing)
         if has_moved:
             await self._put_refs_back(branch, start, *lines[4:6])
         self.void()
@@ -257,11 +290,15 @@ class Unfinished:
     async def _still_holds(self, branch: str, before: str, to: str) -> bool:
         """Whether branch and HEAD are where the update has left them."""
         for ref in (f"refs/heads/{branch}", "HEAD"):
-            found = await self.git.try_("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-            commit = found.out.decode().strip()
+            commit = await self._commit_of(ref)
             if commit and commit not in (before, to):
                 return ref == "HEAD" and before == NOTHING
         return True
+
+    async def _commit_of(self, ref: str) -> str:
+        """The commit of a ref; nothing where there is none."""
+        found = await self.git.try_("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        return found.out.decode().strip()
 
     async def _are_here(self, *commits: str) -> bool:
         """Whether all of these commits are in the repository, with their files."""
@@ -275,10 +312,20 @@ class Unfinished:
         listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
         return set(listed.split("\0"))
 
+    def _is_here(self, path: str) -> bool:
+        return not is_behind_link(self.git.folder or "", path)
+
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(os.path.join(self.git.folder or "", path))
 
-    async def _complete(self, before: str, to: str, keep: Keep) -> None:
+    async def _instead_of_folders(
+        self, coming: Sequence[str], leaving: frozenset[str], in_thread: InThread
+    ) -> list[str]:
+        """What stands where files are to have their folders: git removes it, where it is forced to."""
+        found: list[str] = await in_thread(occupied, self.git.folder or "", (), leaving, coming)
+        return found
+
+    async def _complete(self, before: str, to: str, in_thread: InThread, keep: Keep) -> None:
         """Make all files that differ between the commits those of the second."""
         found = await changes(self.git, before, to)
         changed, wanting = await self._differing(before), await self._differing(to)
@@ -290,9 +337,13 @@ class Unfinished:
             and (one.kind == "A" or one.path in changed)
             and self._is_there(one.path)
         ]
+        coming = [one for one in found if one.kind != "D"]
+        as_before = [one.path for one in found if one.kind == "D" and one.path not in changed]
+        odd += await self._instead_of_folders(
+            [one.path for one in coming if one.path in wanting], frozenset(as_before), in_thread
+        )
         if odd:
             await keep(odd)
-        coming = [one for one in found if one.kind != "D"]
         # In a folder's place nothing else is left once its files have come.
         folders = {folder for one in coming for folder in above(one.path)}
         gone = [one for one in found if one.kind == "D" and one.path not in folders]
@@ -303,8 +354,10 @@ class Unfinished:
         await self._each(
             ["checkout", "--force", to], [one for one in coming if one.path in wanting]
         )
-        await self._each(_REMOVE, [one for one in gone if not one.is_submodule])
-        await self._each([*_REMOVE, "--cached"], [one for one in gone if one.is_submodule])
+        # What is behind a link is not what was tracked there, and git would remove it.
+        ours = [one for one in gone if not one.is_submodule and self._is_here(one.path)]
+        await self._each(_REMOVE, ours)
+        await self._each([*_REMOVE, "--cached"], [one for one in gone if one not in ours])
 
     async def _each(self, command: list[str], some: list[Change]) -> None:
         """Run a git command on the paths of those changes."""

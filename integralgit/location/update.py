@@ -141,7 +141,7 @@ class Update:
         The newest commit may well be one that can be checked out.
         """
         try:
-            return await self._unfinished.complete(keep)
+            return await self._unfinished.complete(self.in_thread, keep)
         except GitError as error:
             if error.was_ended or self._unfinished.leads_to(tips.branch):
                 raise

@@ -354,6 +354,79 @@ class Updates(TestCase):
             self.assertEqual((self.www / "c" / "d.txt").read_text(), "in a folder\n")
             self.assertEqual(git(self.www, "status", "--porcelain"), "")
 
+    def note(self, before: str | None, to: str) -> None:
+        """The note of an update of main that begins now, later than all before by the file system's clock."""
+        nobody: Any = None
+        unfinished = Unfinished(self.www / ".git", nobody, nobody)
+        note, earlier = self.www / ".git" / "integralgit-update", self.folder / "earlier"
+        earlier.touch()
+        while True:
+            on_branch = "main" if before else None
+            unfinished.begin("main", before, to, local=before, on_branch=on_branch)
+            if note.lstat().st_ctime_ns > earlier.stat().st_ctime_ns:
+                break
+
+    async def test_one_that_was_cut_off_before_git_had_begun(self) -> None:
+        """What stood in the way already is refused as ever, and stays; nothing is completed."""
+        first = await self.start(**{"b.txt": "one\n"})
+        second = self.upstream.commit(
+            {"a.txt": "two\n", "up/.keep": "x", "notes/x": "x", "plain": "x"}
+        )
+        (self.www / "up").symlink_to("elsewhere")
+        for name in ("notes", "plain"):
+            (self.www / name).write_text("mine\n")
+        before = self.tree()
+        self.note(first, second)
+        result = await self.update()
+        self.assertIn("was cut off before it had changed anything", result.said)
+        self.assertIn("would overwrite files: notes, plain, up", result.refused or "")
+        self.assertEqual((self.tree(), os.readlink(self.www / "up")), (before, "elsewhere"))
+        self.assertFalse(os.path.lexists(self.www / ".git" / "integralgit-update"))
+
+    async def test_what_stands_in_the_place_of_a_folder_in_one_that_was_cut_off(self) -> None:
+        """It is kept aside before git removes it, and what a link leads to is not touched."""
+        first = await self.start(**{"old/x": "x\n", "c": "c\n", "d": "d\n"})
+        second = self.upstream.commit(
+            {"a.txt": "two\n", "old/x": None, "up/.keep": "x", "notes/x": "x", "c": None, "d": None}
+        )
+        second = self.upstream.commit({"c/x": "x", "d/x": "x"})
+        self.note(first, second)
+        (self.www / "a.txt").write_text("tw")
+        (self.folder / "data").mkdir()
+        (self.folder / "data" / "x").write_text("precious\n")
+        rmtree(self.www / "old")
+        for name in ("old", "up"):
+            (self.www / name).symlink_to("../data")
+        for name in ("notes", "d"):
+            (self.www / name).write_text("mine\n")
+        result = await self.update()
+        self.assertIn("is completed first", result.said)
+        self.assertEqual(self.head(), second)
+        self.assertEqual((self.folder / "data" / "x").read_text(), "precious\n")
+        self.assertEqual((self.www / "up" / ".keep").read_text(), "x")
+        self.assertEqual(os.readlink(self.www / "old"), "../data")
+        kept = git(self.www, "diff", "--name-only", f"{RESCUE}-cut^", f"{RESCUE}-cut")
+        self.assertEqual(kept.split(), ["a.txt", "d", "notes", "up"])
+        self.assertEqual(git(self.www, "cat-file", "blob", f"{RESCUE}-cut:up"), "../data")
+
+    async def test_what_stands_in_the_place_of_a_folder_in_a_first_one_that_was_cut_off(
+        self,
+    ) -> None:
+        """It is kept aside as well."""
+        commit = await self.start(**{"up/.keep": "x", "b.txt": "one\n"})
+        (self.www / ".git" / "index").unlink()
+        git(self.www, "symbolic-ref", "HEAD", "refs/heads/unborn")
+        git(self.www, "update-ref", "-d", "refs/heads/main")
+        rmtree(self.www / "up")
+        self.note(None, commit)
+        (self.www / "up").write_text("mine\n")
+        (self.www / "a.txt").unlink()
+        (self.www / "a.txt").write_text("on")
+        await self.update()
+        self.assertEqual(self.head(), commit)
+        self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:up"), "mine")
+        self.assertEqual((self.www / "up" / ".keep").read_text(), "x")
+
     async def test_line_ends_that_git_calls_edits(self) -> None:
         """Files that nobody has touched are no edits, whatever `.gitattributes` says of their line ends."""
         windows = self.upstream.work / "w.txt"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +18,11 @@ from integralgit.processes.groups import boot_id
 from tests.fakes import FakeProcesses
 
 ONE, TWO = "1" * 40, "2" * 40
+
+
+async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What is meant for a thread, done here."""
+    return work(*arguments)
 
 
 class Notes(SynchronousTestCase):
@@ -34,7 +40,7 @@ class Notes(SynchronousTestCase):
 
     def complete(self) -> list[list[str]]:
         """Complete what was cut off; what is asked of git first, if anything is."""
-        Deferred.fromCoroutine(self.unfinished.complete(self.never))
+        Deferred.fromCoroutine(self.unfinished.complete(at_once, self.never))
         return [process.argv for process in self.reactor.spawned]
 
     def test_it_is_a_link(self) -> None:
