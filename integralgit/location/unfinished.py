@@ -64,8 +64,18 @@ def _changed_at(path: str, *, was_there: bool) -> int:
         return 0
 
 
-async def _keep_nothing(paths: Sequence[str]) -> None:
-    """Nobody has been there to whom these could belong."""
+async def _let_go(paths: Sequence[str]) -> None:
+    """Keep nothing."""
+
+
+def _stand_since(root: str, some: Iterable[Change], since: int) -> set[str]:
+    """The files below `root`, none of submodules, that were there before, by nanoseconds, and are as they were."""
+    return {
+        one.path
+        for one in some
+        if not (one.is_submodule or is_behind_link(root, one.path))
+        and 0 < _changed_at(os.path.join(root, one.path), was_there=False) < since
+    }
 
 
 def _lines(path: str) -> list[str]:
@@ -246,11 +256,29 @@ class Unfinished:
             self.void()
         return completed
 
-    async def take_back(self, in_thread: InThread, keep: Keep | None = None) -> bool:
-        """Bring all back to what it was before an update that cannot be completed.
+    async def carried(self, before: str | None, to: str, in_thread: InThread) -> frozenset[str]:
+        """A person's files on that way, with which git has had nothing to do since `begin`.
+
+        What is staged as in the second commit already git takes along, with all
+        edits on top of that.
+        """
+        root, since = self.git.folder or "", os.lstat(self._path(NOTE)).st_ctime_ns
+        found = await changes(self.git, before, to)
+        standing: set[str] = await in_thread(_stand_since, root, found, since)
+        # It takes none along that it is to remove.
+        standing.difference_update(one.path for one in found if one.kind == "D")
+        if before is not None and standing:
+            added = {one.path for one in found if one.kind == "A"}
+            standing &= added | await self._differing(before)
+        return frozenset(standing)
+
+    async def take_back(
+        self, in_thread: InThread, keep: Keep | None, carried: frozenset[str] = frozenset()
+    ) -> bool:
+        """Bring all but the files that were carried back to what it was before an update that cannot be completed.
 
         `keep` is given the files that are neither as before nor as wanted;
-        without it, nobody but git has been there. False where an earlier
+        without it, for lack of room, they are let go. False where an earlier
         version has not noted where the branch was. Raises `GitError`.
         """
         lines = self._cut_off()
@@ -260,8 +288,9 @@ class Unfinished:
         if has_moved and len(lines) < 6:
             return False
         start = None if before == NOTHING else before
-        added = [one.path for one in await changes(self.git, start, to) if one.kind == "A"]
-        if keep is not None:
+        found = await changes(self.git, start, to)
+        added = [one.path for one in found if one.kind == "A" and one.path not in carried]
+        if added and keep is not None:
             kept = await edited_since(self.git, self.folder, to)
             await keep([path for path in added if path in kept])
         # Before anything is written, for it may be that the disk is full of them.
@@ -269,7 +298,7 @@ class Unfinished:
         if start is None:
             await self.git.run("read-tree", "--empty")
         else:
-            await self._complete(to, start, in_thread, keep or _keep_nothing)
+            await self._complete(to, start, in_thread, keep or _let_go, carried)
         if has_moved:
             await self._put_refs_back(branch, start, *lines[4:6])
         self.void()
@@ -325,9 +354,16 @@ class Unfinished:
         found: list[str] = await in_thread(occupied, self.git.folder or "", (), leaving, coming)
         return found
 
-    async def _complete(self, before: str, to: str, in_thread: InThread, keep: Keep) -> None:
-        """Make all files that differ between the commits those of the second."""
-        found = await changes(self.git, before, to)
+    async def _complete(
+        self,
+        before: str,
+        to: str,
+        in_thread: InThread,
+        keep: Keep,
+        carried: frozenset[str] = frozenset(),
+    ) -> None:
+        """Make all files that differ between the commits those of the second, but for those carried."""
+        found = [one for one in await changes(self.git, before, to) if one.path not in carried]
         changed, wanting = await self._differing(before), await self._differing(to)
         odd = [
             one.path

@@ -83,6 +83,8 @@ class Update:
     #: Where HEAD was before all that.
     _previous: str | None = field(default=None, init=False)
     _unfinished: Unfinished = field(init=False)
+    #: Where files are kept that are neither as before nor as wanted, where git was cut off.
+    _cut_ref: str = field(init=False)
     _is_git_careful: bool = field(default=True, init=False)
 
     async def run(
@@ -96,12 +98,8 @@ class Update:
         """
         folder = await self.checkout.git_folder()
         self._unfinished = Unfinished(folder, self.checkout.git, self.say)
-
-        async def keep(files: Sequence[str]) -> None:
-            head = (await self.checkout.status()).head
-            await self._keep(head, [], files, f"{rescue_ref}-cut")
-
-        completed = await self._complete(keep, tips)
+        self._cut_ref = f"{rescue_ref}-cut"
+        completed = await self._complete(self._keep_cut, tips)
         head = await self.checkout.head()
         # No script was told of what was cut off, or none may have ended well: this one is.
         if self.earlier is not None:
@@ -197,6 +195,9 @@ class Update:
         """Keep commits and files under a ref of their own, and say how to get them back."""
         git = await with_identity(self.checkout.git, self.identity)
         await rescue(git, head, commits, files, ref, self.say, self.in_thread)
+
+    async def _keep_cut(self, files: Sequence[str]) -> None:
+        await self._keep((await self.checkout.status()).head, [], files, self._cut_ref)
 
     async def _take(
         self,
@@ -360,7 +361,13 @@ class Update:
                 isinstance(error, _HalfDone) or await self._may_have_begun(before, to)
             ):
                 self._unfinished.void()
-            elif error.was_ended or not await self._is_taken_back():
+            elif error.was_ended or not await self._is_taken_back(
+                before,
+                to,
+                # For lack of room git has written files halfway, and none of them can be kept.
+                self._keep_cut if no_room is None else None,
+                was_forced=not keep,
+            ):
                 self.say("The update was left half done; the next deploy completes it.")
             if no_room is not None:
                 raise Refused(f"{error}; {no_room}") from None
@@ -374,11 +381,20 @@ class Update:
             # It was made to end, perhaps, and the first error is the one to be told.
             return True
 
-    async def _is_taken_back(self) -> bool:
-        """Whether the files could be put back; the first error is the one to be told."""
+    async def _is_taken_back(
+        self, before: str | None, to: str, keep: Keep | None, *, was_forced: bool
+    ) -> bool:
+        """Whether the files could be put back; the first error is the one to be told.
+
+        A person's that git has taken along stay as they are, unless it was
+        forced: then all of them are kept already.
+        """
+        carried: frozenset[str] = frozenset()
         try:
-            is_back = await self._unfinished.take_back(self.in_thread)
-        except (GitError, OSError):
+            if not was_forced:
+                carried = await self._unfinished.carried(before, to, self.in_thread)
+            is_back = await self._unfinished.take_back(self.in_thread, keep, carried)
+        except (GitError, Refused, OSError):
             return False
         if is_back:
             self.say("The files that had changed by then were put back.")

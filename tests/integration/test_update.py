@@ -509,6 +509,33 @@ class Updates(TestCase):
             self.assertIn("new/x", self.tree())
             (self.www / "b.txt").write_text("one\n")
 
+    async def test_what_git_takes_along_to_what_cannot_be_written(self) -> None:
+        """What was staged as it comes, with edits on top, is a person's, and stays as it is."""
+        first = await self.start(**{"c.txt": "one\n"})
+        for name in ("a.txt", "new.txt"):
+            (self.www / name).write_text("hotfix\n")
+            git(self.www, "add", name)
+            (self.www / name).write_text("hotfix\nand more\n")
+        before, status = self.tree(), git(self.www, "status", "--porcelain")
+        self.with_odd_link(**{"a.txt": "hotfix\n", "new.txt": "hotfix\n", "c.txt": "two\n"})
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update()
+        self.assertEqual((self.tree(), self.head()), (before, first))
+        self.assertEqual(git(self.www, "status", "--porcelain"), status)
+        self.assertEqual(git(self.www, "for-each-ref", "refs/integralgit"), "")
+
+    async def test_what_is_edited_while_git_cannot_write_another_file(self) -> None:
+        """It is kept aside before the files are put back."""
+        await self.start(**{".gitattributes": "b.txt filter=person\n"})
+        (self.folder / "edit").write_text("mine\n")
+        edit = f"mv {self.folder}/edit {self.www}/a.txt 2>/dev/null; cat"
+        git(self.www, "config", "filter.person.smudge", edit)
+        self.with_odd_link(**{"a.txt": "two\n", "b.txt": "two\n"})
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update()
+        self.assertEqual(self.tree()["a.txt"], b"one\n")
+        self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:a.txt"), "mine")
+
     async def test_a_first_checkout_that_cannot_be_written(self) -> None:
         """Nothing of it stays, on no branch; nor does a branch that was not there before."""
         self.with_odd_link(**{"a.txt": "one\n"})
