@@ -223,7 +223,9 @@ class Unfinished:
         lines = self._cut_off()
         if len(lines) >= 3 and is_branch(lines[0]) and is_commit(lines[2]):
             branch, before, to = lines[:3]
-            if not await self._still_holds(branch, before, to):
+            # An earlier version has not noted where the branch was.
+            local = lines[4] if len(lines) >= 6 else before
+            if not await self._still_holds(branch, before, to, local):
                 self.say("An update was cut off here, but the branch was moved since; let it be.")
                 self.void()
                 return None
@@ -316,13 +318,15 @@ class Unfinished:
         else:
             await self.git.run("update-ref", "-d", f"refs/heads/{branch}")
 
-    async def _still_holds(self, branch: str, before: str, to: str) -> bool:
-        """Whether branch and HEAD are where the update has left them."""
-        for ref in (f"refs/heads/{branch}", "HEAD"):
-            commit = await self._commit_of(ref)
-            if commit and commit not in (before, to):
-                return ref == "HEAD" and before == NOTHING
-        return True
+    async def _still_holds(self, branch: str, before: str, to: str, local: str) -> bool:
+        """Whether branch and HEAD are where the update has left them: `local` was the branch."""
+        on_branch, head = (
+            await self._commit_of(f"refs/heads/{branch}"),
+            await self._commit_of("HEAD"),
+        )
+        if on_branch not in ("", local, to):
+            return False
+        return head in ("", before, to) or before == NOTHING
 
     async def _commit_of(self, ref: str) -> str:
         """The commit of a ref; nothing where there is none."""

@@ -427,6 +427,31 @@ class Updates(TestCase):
         self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:up"), "mine")
         self.assertEqual((self.www / "up" / ".keep").read_text(), "x")
 
+    async def test_a_change_of_branches_that_was_cut_off(self) -> None:
+        """It is completed, wherever the branch was before, and whether or not HEAD was on one."""
+        first = await self.start(**{"b.txt": "one\n"})
+        git(self.upstream.work, "branch", "dev")
+        second = self.upstream.commit({"a.txt": "two\n", "b.txt": "two\n"})
+        await self.update()
+        git(self.www, "branch", "--quiet", "--no-track", "dev", first)
+        third = self.upstream.commit({"a.txt": "dev\n", "b.txt": "dev\n"}, branch="dev")
+        nobody: Any = None
+        for on_branch in ("main", None):
+            git(self.www, "reset", "--quiet", "--hard", second)
+            if on_branch is None:
+                git(self.www, "checkout", "--quiet", "--detach")
+            unfinished = Unfinished(self.www / ".git", nobody, nobody)
+            unfinished.begin("dev", second, third, local=first, on_branch=on_branch)
+            (self.www / "a.txt").write_text("dev\n")
+            result = await self.update(branch="dev")
+            self.assertIn("is completed first", result.said)
+            self.assertEqual(result.updated, Updated(second, third))
+            self.assertEqual(git(self.www, "symbolic-ref", "HEAD"), "refs/heads/dev")
+            self.assertEqual(git(self.www, "rev-parse", "dev", "main").split(), [third, second])
+            self.assertEqual(git(self.www, "status", "--porcelain"), "")
+            git(self.www, "checkout", "--quiet", "main")
+            git(self.www, "branch", "--quiet", "--force", "dev", first)
+
     async def test_line_ends_that_git_calls_edits(self) -> None:
         """Files that nobody has touched are no edits, whatever `.gitattributes` says of their line ends."""
         windows = self.upstream.work / "w.txt"
