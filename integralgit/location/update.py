@@ -41,7 +41,9 @@ from integralgit.location.status import Status
 from integralgit.location.submodules import Submodules
 from integralgit.location.unfinished import Completed, Keep, Unfinished
 from integralgit.location.way import in_the_way, occupied, untouched
+from integralgit.processes.child import Exit
 
+_LEFT = "The update was left half done; the next deploy completes it."
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
 
@@ -345,15 +347,17 @@ class Update:
         before = found.head
         local, on_branch = found.local, found.on_branch
         self._unfinished.begin(branch, before, to, local=local, on_branch=on_branch)
+        option = "--no-overwrite-ignore" if keep else "--force"
+        checking_out = Deferred.fromCoroutine(self._check_out(branch, to, option))
+        self.changing(Updated(self._previous, to))
         try:
-            option = "--no-overwrite-ignore" if keep else "--force"
-            checking_out = Deferred.fromCoroutine(self._check_out(found, branch, to, option))
-            self.changing(Updated(self._previous, to))
-            await checking_out
+            ended = await checking_out
         except OSError:
             # git could not be started.
             self._unfinished.void()
             raise
+        try:
+            await self._see_that_it_is_complete(ended, before, to)
         except GitError as error:
             # Once the files are back, there may be room again.
             no_room = hindrance(self.checkout.location, error.said)
@@ -368,16 +372,20 @@ class Update:
                 self._keep_cut if no_room is None else None,
                 was_forced=not keep,
             ):
-                self.say("The update was left half done; the next deploy completes it.")
+                self.say(_LEFT)
             if no_room is not None:
                 raise Refused(f"{error}; {no_room}") from None
+            raise
+        except OSError:
+            # What git has left could not be looked at.
+            self.say(_LEFT)
             raise
         self._unfinished.end()
 
     async def _may_have_begun(self, before: str | None, to: str) -> bool:
         try:
             return await self._unfinished.has_changed(before, to, self.in_thread)
-        except GitError:
+        except (GitError, OSError):
             # It was made to end, perhaps, and the first error is the one to be told.
             return True
 
@@ -400,14 +408,17 @@ class Update:
             self.say("The files that had changed by then were put back.")
         return is_back
 
-    async def _check_out(self, found: Situation, branch: str, to: str, *options: str) -> None:
-        """Put HEAD on the branch, and the branch on the commit; raises `GitError` where files are missing."""
-        ended = await self.checkout.git.try_(
+    async def _check_out(self, branch: str, to: str, *options: str) -> Exit:
+        """Put HEAD on the branch, and the branch on the commit; raises `OSError` before git has begun."""
+        return await self.checkout.git.try_(
             "checkout", "--quiet", *options, "--no-track", "-B", branch, to, "--", output=False
         )
+
+    async def _see_that_it_is_complete(self, ended: Exit, before: str | None, to: str) -> None:
+        """Raise `GitError` where git has failed, or files are missing; `OSError` where that cannot be told."""
         if ended.code:
             raise GitError("checkout", ended)
-        if complains(ended) and await self._is_incomplete(found.head, to):
+        if complains(ended) and await self._is_incomplete(before, to):
             raise _HalfDone("checkout", ended)
 
     async def _is_incomplete(self, before: str | None, to: str) -> bool:

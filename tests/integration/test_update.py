@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from integralgit.location.folders import open_location
 from integralgit.location.git import Git, GitError, git_environment
 from integralgit.location.plan import Refused
 from integralgit.location.source import Source
+from integralgit.location.status import Status
 from integralgit.location.unfinished import Unfinished
 from integralgit.location.update import Update, Updated
 from integralgit.names import Repository
@@ -533,6 +535,26 @@ class Updates(TestCase):
             self.assertEqual(git(self.www, "merge-base", odd, fixed), odd)
             self.assertIn("new/x", self.tree())
             (self.www / "b.txt").write_text("one\n")
+
+    async def test_what_cannot_be_looked_at(self) -> None:
+        """Where it cannot be told what git has left, no later deploy takes that for done."""
+        first = await self.start(**{"b.txt": "one\n"})
+        odd = self.with_odd_link(**{"a.txt": "two\n"})
+
+        async def status(checkout: Checkout) -> Status:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patch = self.patch(Checkout, "status", status)
+        with self.assertRaisesRegex(OSError, "Too many open files"):
+            await self.update()
+        patch.restore()
+        self.assertTrue(os.path.lexists(self.www / ".git" / "integralgit-update"))
+        self.assertEqual(self.head(), odd)
+        with self.assertRaisesRegex(GitError, "unable to create symlink link"):
+            await self.update()
+        fixed = self.upstream.commit({"b.txt": "two\n"})
+        self.assertEqual((await self.update()).updated, Updated(first, fixed))
+        self.assertEqual(git(self.www, "status", "--porcelain"), "")
 
     async def test_what_git_takes_along_to_what_cannot_be_written(self) -> None:
         """What was staged as it comes, with edits on top, is a person's, and stays as it is."""
