@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePath
 from shutil import rmtree
@@ -193,8 +194,9 @@ def _written(folder: Path, links: Mapping[str, bytes]) -> list[str]:
 
 
 def remove(root: str, paths: Sequence[str]) -> None:
-    """Remove files that were rescued, where they stand in the way."""
+    """Remove files that were rescued, where they stand in the way; nothing that is behind a link."""
     for path in paths:
         full = Path(root, path)
-        if full.is_symlink() or not full.is_dir():
-            full.unlink(missing_ok=True)
+        if not is_behind_link(root, path) and (full.is_symlink() or not full.is_dir()):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                full.unlink()
