@@ -47,8 +47,9 @@ _PASSED_ON = (
 #: Up to the last `@` before the path, for a password may hold one.
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
-_ERROR = re.compile(rb"^error: ", re.MULTILINE)
-_LEVEL = re.compile(r"^(fatal|error): ")
+#: A file that cannot be removed is no error to git.
+_ERROR = re.compile(rb"^(error: |warning: unable to unlink )", re.MULTILINE)
+_LEVEL = re.compile(r"^(fatal|error|warning): ")
 #: What git says when ssh has failed, which has said why before.
 _SSH_FAILED = "fatal: Could not read from remote repository."
 #: What is said, in part, where the key or the password is missing.
@@ -91,9 +92,15 @@ def _telling(lines: Sequence[str]) -> str:
 def complains(ended: Exit) -> bool:
     """Whether git has said that something could not be done; it may have ended well all the same.
 
-    So does a checkout that is not forced to, where it could not write some of the files.
+    So does a checkout that is not forced to, where it could not write some of
+    the files, and any that could not remove some.
     """
     return _ERROR.search(ended.err) is not None
+
+
+def could_not_remove(ended: Exit, path: str) -> bool:
+    """Whether git has said that of a file."""
+    return b"unable to unlink '%s'" % os.fsencode(path) in ended.err
 
 
 def redact(text: str) -> str:

@@ -345,9 +345,6 @@ class Unfinished:
         listed = await self.git.run("diff", "--name-only", "-z", "--no-renames", commit, "--")
         return set(listed.split("\0"))
 
-    def _is_here(self, path: str) -> bool:
-        return not is_behind_link(self.git.folder or "", path)
-
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(os.path.join(self.git.folder or "", path))
 
@@ -369,18 +366,24 @@ class Unfinished:
         """Make all files that differ between the commits those of the second, but for those carried."""
         found = [one for one in await changes(self.git, before, to) if one.path not in carried]
         changed, wanting = await self._differing(before), await self._differing(to)
+        there = {one.path for one in found if one.path in wanting and self._is_there(one.path)}
+        # By what is in them, for the index says nothing of files that git has not come to enter.
+        unlike = await edited_since(self.git, self.folder, to) if there else []
+        as_wanted = there.difference(
+            unlike, (one.path for one in found if one.kind == "D" or one.is_submodule)
+        )
         odd = [
             one.path
             for one in found
-            if one.path in wanting
+            if one.path in there - as_wanted
             and not one.is_submodule
             and (one.kind == "A" or one.path in changed)
-            and self._is_there(one.path)
         ]
         coming = [one for one in found if one.kind != "D"]
+        writing = [one for one in coming if one.path in wanting - as_wanted]
         as_before = [one.path for one in found if one.kind == "D" and one.path not in changed]
         odd += await self._instead_of_folders(
-            [one.path for one in coming if one.path in wanting], frozenset(as_before), in_thread
+            [one.path for one in writing], frozenset(as_before), in_thread
         )
         if odd:
             await keep(odd)
@@ -389,15 +392,22 @@ class Unfinished:
         gone = [one for one in found if one.kind == "D" and one.path not in folders]
         # What is as it should be is not written again: that may not be possible.
         await self._each(
-            ["reset", "--quiet", to], [one for one in coming if one.path not in wanting]
+            ["reset", "--quiet", to],
+            [one for one in coming if one.path not in wanting or one.path in as_wanted],
         )
-        await self._each(
-            ["checkout", "--force", to], [one for one in coming if one.path in wanting]
-        )
-        # What is behind a link is not what was tracked there, and git would remove it.
-        ours = [one for one in gone if not one.is_submodule and self._is_here(one.path)]
-        await self._each(_REMOVE, ours)
-        await self._each([*_REMOVE, "--cached"], [one for one in gone if one not in ours])
+        await self._each(["checkout", "--force", to], writing)
+        going = {one.path for one in gone if one.path in wanting and self._is_to_go(one)}
+        # git would not say of every file that it could not be removed.
+        await in_thread(remove, self.git.folder or "", sorted(going))
+        await self._each(_REMOVE, [one for one in gone if one.path in going])
+        await self._each([*_REMOVE, "--cached"], [one for one in gone if one.path not in going])
+
+    def _is_to_go(self, one: Change) -> bool:
+        """Whether what is in the place of a tracked file may be that, which goes."""
+        root = self.git.folder or ""
+        place = os.path.join(root, one.path)
+        is_folder = os.path.isdir(place) and not os.path.islink(place)
+        return not (one.is_submodule or is_folder or is_behind_link(root, one.path))
 
     async def _each(self, command: list[str], some: list[Change]) -> None:
         """Run a git command on the paths of those changes."""

@@ -16,9 +16,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from integralgit.background import InThread
-from integralgit.location.changes import assumed_unchanged, changes
+from integralgit.location.changes import Change, assumed_unchanged, changes
 from integralgit.location.checkout import Checkout, Tips
-from integralgit.location.git import GitError, complains
+from integralgit.location.git import GitError, complains, could_not_remove
 from integralgit.location.plan import (
     Merge,
     Move,
@@ -142,8 +142,9 @@ class Update:
         """
         try:
             return await self._unfinished.complete(self.in_thread, keep)
-        except GitError as error:
-            if error.was_ended or self._unfinished.leads_to(tips.branch):
+        except (GitError, OSError) as error:
+            was_ended = isinstance(error, GitError) and error.was_ended
+            if was_ended or self._unfinished.leads_to(tips.branch):
                 raise
             self.say(f"It cannot be completed ({error}), and is taken back first.")
             if not await self._unfinished.take_back(self.in_thread, keep):
@@ -418,12 +419,19 @@ class Update:
         """Raise `GitError` where git has failed, or files are missing; `OSError` where that cannot be told."""
         if ended.code:
             raise GitError("checkout", ended)
-        if complains(ended) and await self._is_incomplete(before, to):
+        if complains(ended) and await self._is_incomplete(ended, before, to):
             raise _HalfDone("checkout", ended)
 
-    async def _is_incomplete(self, before: str | None, to: str) -> bool:
+    async def _is_incomplete(self, ended: Exit, before: str | None, to: str) -> bool:
         edited = (await self.checkout.status()).edited
-        return any(one.path in edited for one in await changes(self.checkout.git, before, to))
+
+        def is_left(one: Change) -> bool:
+            # A folder that a person has put there is no file that was to go.
+            place = os.path.join(self.checkout.location, one.path)
+            return could_not_remove(ended, one.path) and not os.path.isdir(place)
+
+        found = await changes(self.checkout.git, before, to)
+        return any(is_left(one) if one.kind == "D" else one.path in edited for one in found)
 
     async def _follow_remote(self, branch: str) -> None:
         """Let the local branch follow the remote one, for people who work in the checkout."""

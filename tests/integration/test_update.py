@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree, which
 from subprocess import CalledProcessError, run
 from typing import Any
+from unittest import SkipTest
 
 from attrs import frozen
 from twisted.internet import reactor
@@ -535,6 +537,61 @@ class Updates(TestCase):
             self.assertEqual(git(self.www, "merge-base", odd, fixed), odd)
             self.assertIn("new/x", self.tree())
             (self.www / "b.txt").write_text("one\n")
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """A folder in which nobody makes or removes a file meanwhile, root neither."""
+        begin, end = ["chmod", "a-w"], ["chmod", "u+w"]
+        if not os.geteuid():
+            begin, end = ["chattr", "+i"], ["chattr", "-i"]
+        if which(begin[0]) is None or run([*begin, folder], check=False).returncode:
+            raise SkipTest("no folder can be made immutable here")
+        try:
+            yield
+        finally:
+            run([*end, folder], check=True)
+
+    async def test_what_cannot_be_removed(self) -> None:
+        """The update fails, and all is as it was before; a folder with something in it just stays."""
+        for mode in ("safe", "follow"):
+            first = await self.start(
+                **{f"{mode}/x": "x\n", f"{mode}/y": "y\n", f"new/{mode}": "n\n"}
+            )
+            mine = self.www / "new" / "mine"
+            mine.write_text("mine\n")
+            self.upstream.commit({f"new/{mode}": None})
+            second = self.upstream.commit({})
+            self.assertEqual((await self.update(mode)).updated, Updated(first, second))
+            self.assertTrue(mine.exists())
+            self.upstream.commit({"a.txt": f"{mode}\n", f"{mode}/x": None})
+            before = self.tree()
+            for _ in range(2):
+                with (
+                    self.locked(self.www / mode),
+                    self.assertRaisesRegex(GitError, f"unable to unlink '{mode}/x'"),
+                ):
+                    await self.update(mode)
+                self.assertEqual((self.tree(), self.head()), (before, second))
+                self.assertEqual(git(self.www, "status", "--porcelain"), "?? new/")
+            self.assertEqual(git(self.www, "for-each-ref", "refs/integralgit"), "")
+            await self.update(mode)
+            self.assertFalse((self.www / mode / "x").exists())
+
+    async def test_what_cannot_be_removed_of_one_that_was_cut_off(self) -> None:
+        """It is not completed; for another commit it is taken back."""
+        first = await self.start(**{"d/x": "x\n", "e": "e\n"})
+        second = self.upstream.commit({"a.txt": "two\n", "d/x": None, "e": None})
+        self.note(first, second)
+        (self.www / "a.txt").write_text("two\n")
+        with self.locked(self.www / "d"):
+            with self.assertRaisesRegex(OSError, "d/x"):
+                await self.update()
+            fixed = self.upstream.commit({"d/x": "x\n"})
+            result = await self.update()
+        self.assertIn("is taken back first", result.said)
+        self.assertEqual(result.updated, Updated(first, fixed))
+        self.assertEqual(git(self.www, "status", "--porcelain"), "")
+        self.assertEqual(git(self.www, "for-each-ref", "refs/integralgit"), "")
 
     async def test_what_cannot_be_looked_at(self) -> None:
         """Where it cannot be told what git has left, no later deploy takes that for done."""
