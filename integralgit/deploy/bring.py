@@ -288,9 +288,15 @@ class Bring:
             checkout, run.say, self._in_thread, host, with_submodules, changing, earlier
         )
         rescue_ref = f"refs/integralgit/rescue/{run.deploy.id}"
-        updated = await update.run(
-            deployment.branch, deployment.update, tips, turn.deployed, rescue_ref
-        )
+        try:
+            updated = await update.run(
+                deployment.branch, deployment.update, tips, turn.deployed, rescue_ref
+            )
+        except Exception:
+            # What is left there is told of a deploy that has failed, too.
+            if (changed := update.changed) is not None:
+                run.note(previous_commit=changed.previous, head=changed.head)
+            raise
         run.note(previous_commit=updated.previous, head=updated.head)
 
         async def note_commits() -> None:

@@ -43,7 +43,6 @@ from integralgit.location.unfinished import Completed, Keep, Unfinished
 from integralgit.location.way import in_the_way, occupied, untouched
 from integralgit.processes.child import Exit
 
-_LEFT = "The update was left half done; the next deploy completes it."
 _QUIT = {"rebase": "rebase", "cherry-pick": "cherry-pick", "revert": "revert"}
 
 
@@ -82,6 +81,8 @@ class Update:
     with_submodules: bool = False
     changing: Changing = lambda updated: None
     earlier: Updated | None = None
+    #: What git has changed here, should the update fail all the same.
+    changed: Updated | None = field(default=None, init=False)
     #: Where HEAD was before all that.
     _previous: str | None = field(default=None, init=False)
     _unfinished: Unfinished = field(init=False)
@@ -108,6 +109,8 @@ class Update:
             self._previous = self.earlier.previous
         else:
             self._previous = completed.before if completed else head.commit
+        if completed and head.commit:
+            self.changed = Updated(self._previous, head.commit)
         found = await self._find(branch, head, tips, deployed, folder)
         step = plan(found, branch, mode)
         if found.local is None:
@@ -373,15 +376,20 @@ class Update:
                 self._keep_cut if no_room is None else None,
                 was_forced=not keep,
             ):
-                self.say(_LEFT)
+                self._leave_half_done(to)
             if no_room is not None:
                 raise Refused(f"{error}; {no_room}") from None
             raise
         except OSError:
             # What git has left could not be looked at.
-            self.say(_LEFT)
+            self._leave_half_done(to)
             raise
         self._unfinished.end()
+        self.changed = Updated(self._previous, to)
+
+    def _leave_half_done(self, to: str) -> None:
+        self.changed = Updated(self._previous, to)
+        self.say("The update was left half done; the next deploy completes it.")
 
     async def _may_have_begun(self, before: str | None, to: str) -> bool:
         try:

@@ -24,7 +24,7 @@ from integralgit.names import Repository
 from integralgit.processes.child import Children
 from integralgit.processes.groups import boot_id
 from integralgit.processes.spawn import spawner
-from tests.integration.harness import Upstream, git, stage_odd_link
+from tests.integration.harness import Integration, Upstream, git, stage_odd_link
 
 RESCUE = "refs/integralgit/rescue/7"
 ALLOW = ("-c", "protocol.file.allow=always")
@@ -629,3 +629,30 @@ class Submodules(TestCase):
         self.upstream.commit({".gitattributes": "*.bin filter=lfs\n", "a.bin": pointer})
         self.assertIn("let the script run `git lfs pull`", await self.update())
         self.assertEqual((self.www / "a.bin").read_text(), pointer)
+
+
+class Pages(Integration):
+    def test_a_checkout_that_was_updated_without_its_submodules(self) -> None:
+        """The deploy fails, and the pages say that it has changed the checkout all the same."""
+        www, work = self.folder / "www", self.upstream.work
+        base = {"location": str(www), "branch": "main", "submodules": True}
+        self.upstream.configure({"configs": {"base": base}})
+        first = self.upstream.commit({"a.txt": "one\n"})
+        server = self.daemon()
+        server.push(first)
+        self.assertEqual(server.ended(1)["state"], "succeeded")
+        (work / ".gitmodules").write_text(
+            f'[submodule "lib"]\n\tpath = lib\n\turl = {self.folder}/gone.git\n'
+        )
+        git(work, "add", ".gitmodules")
+        git(work, "update-index", "--add", "--cacheinfo", f"160000,{first},lib")
+        second = self.upstream.commit({"a.txt": "two\n"})
+        server.push(second)
+        deploy = server.ended(2)
+        self.assertEqual((deploy["state"], deploy["head"]), ("failed", second))
+        self.assertEqual(deploy["previous_commit"], first)
+        self.assertEqual(git(www, "rev-parse", "HEAD"), second)
+        page = server.get("/github.com/acme/site")
+        (live,) = page["live"]
+        self.assertEqual((live["last_good"]["id"], live["changed_by"]["id"]), (1, 2))
+        self.assertEqual(page["not_deployed"], [])

@@ -52,6 +52,8 @@ class Updates(TestCase):
         self.upstream = Upstream(self.folder / "githost")
         self.www = self.folder / "www"
         self.deployed: list[str] = []
+        #: What the last update has changed, whether or not it has failed.
+        self.changed: Updated | None = None
 
     async def update(self, mode: str = "safe", branch: str = "main") -> Result:
         """One fetch and update of the location, as a deploy does it."""
@@ -67,13 +69,15 @@ class Updates(TestCase):
             GIT_CEILING_DIRECTORIES=str(self.folder.parent),
         )
         checkout = Checkout(runner, str(self.www), "origin", source)
+        update = Update(checkout, said.append, deferToThread, "web1")
         try:
             await checkout.prepare(branch)
             tips: Tips = await checkout.fetch(branch)
-            update = Update(checkout, said.append, deferToThread, "web1")
             updated = await update.run(branch, mode, tips, self.deployed, RESCUE)
         except Refused as refused:
             return Result(None, str(refused), "\n".join(said))
+        finally:
+            self.changed = update.changed
         self.deployed.insert(0, tips.branch)
         return Result(updated, None, "\n".join(said))
 
@@ -571,6 +575,7 @@ class Updates(TestCase):
                     self.assertRaisesRegex(GitError, f"unable to unlink '{mode}/x'"),
                 ):
                     await self.update(mode)
+                self.assertIsNone(self.changed)
                 self.assertEqual((self.tree(), self.head()), (before, second))
                 self.assertEqual(git(self.www, "status", "--porcelain"), "?? new/")
             self.assertEqual(git(self.www, "for-each-ref", "refs/integralgit"), "")
@@ -605,6 +610,7 @@ class Updates(TestCase):
         with self.assertRaisesRegex(OSError, "Too many open files"):
             await self.update()
         patch.restore()
+        self.assertEqual(self.changed, Updated(first, odd))
         self.assertTrue(os.path.lexists(self.www / ".git" / "integralgit-update"))
         self.assertEqual(self.head(), odd)
         with self.assertRaisesRegex(GitError, "unable to create symlink link"):
