@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, repeat
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from integralgit.background import cancel
 from integralgit.deploy.lanes import Worker
-from integralgit.hooks.delivery import Commit
 from integralgit.journal import deploys, steps
+from integralgit.journal.deploys import Findings
 from integralgit.journal.events import Deploy, StepState
 from integralgit.journal.logs import Logs, Mark
 from integralgit.journal.store import Store, Transaction, Work, may_pass
@@ -233,33 +233,9 @@ class Run:
         except OSError as error:
             log.warn("the log of deploy {deploy}: {error}", deploy=self.deploy.id, error=error)
 
-    def note(
-        self,
-        *,
-        branch: str | None = None,
-        host: str | None = None,
-        commit: str | None = None,
-        previous_commit: str | None = None,
-        head: str | None = None,
-        config_commit: str | None = None,
-        commits: Sequence[Commit] | None = None,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
+    def note(self, **found: Unpack[Findings]) -> None:
         """Record what was found out."""
-        self.record(
-            lambda tx: deploys.note(
-                tx,
-                self.deploy.id,
-                branch=branch,
-                host=host,
-                commit=commit,
-                previous_commit=previous_commit,
-                head=head,
-                config_commit=config_commit,
-                commits=commits,
-                settings=settings,
-            )
-        )
+        self.record(lambda tx: deploys.note(tx, self.deploy.id, **found))
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:

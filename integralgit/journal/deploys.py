@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from msgspec.structs import replace
@@ -135,34 +135,33 @@ def begin(tx: Transaction, deploy: Deploy, now: float) -> Deploy:
     return replace(deploy, state=State.RUNNING, started=now)
 
 
-def note(
-    tx: Transaction,
-    deploy: int,
-    *,
-    branch: str | None = None,
-    host: str | None = None,
-    commit: str | None = None,
-    previous_commit: str | None = None,
-    head: str | None = None,
-    config_commit: str | None = None,
-    commits: Sequence[Commit] | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> None:
-    """Record what a running deploy has found out; what is None stays as it is.
+class Findings(TypedDict, total=False):
+    """What a running deploy finds out; None says no more than what is left out.
 
     `settings` has a digest of what each key of the config says.
     """
-    told = None if commits is None else encode_commits(commits)
-    kept = None if settings is None else msgspec.json.encode(settings).decode()
-    change(
-        tx,
-        deploy,
-        "branch = coalesce(?, branch), host = coalesce(?, host), commit_id = coalesce(?, commit_id),"
-        " previous_commit = coalesce(?, previous_commit), head = coalesce(?, head),"
-        " config_commit = coalesce(?, config_commit), commits = coalesce(?, commits),"
-        " settings = coalesce(?, settings)",
-        (branch, host, commit, previous_commit, head, config_commit, told, kept),
-    )
+
+    branch: str | None
+    host: str | None
+    commit: str | None
+    previous_commit: str | None
+    head: str | None
+    config_commit: str | None
+    commits: Sequence[Commit]
+    settings: Mapping[str, str]
+
+
+def note(tx: Transaction, deploy: int, **found: Unpack[Findings]) -> None:
+    """Record what a running deploy has found out; all else stays as it is."""
+    columns: dict[str, object] = {**found, "commit_id": found.get("commit")}
+    columns.pop("commit", None)
+    if "commits" in found:
+        columns["commits"] = encode_commits(found["commits"])
+    if "settings" in found:
+        columns["settings"] = msgspec.json.encode(found["settings"]).decode()
+    known = {name: value for name, value in columns.items() if value is not None}
+    if known:
+        change(tx, deploy, ", ".join(f"{name} = ?" for name in known), [*known.values()])
 
 
 def settings(tx: Transaction, deploy: int) -> dict[str, str]:
