@@ -110,6 +110,19 @@ class Replaced:
     #: Whether a file comes where git has known a submodule: it does not look at what is in the folder.
     is_a_file: bool = field(default=False, init=False)
 
+    async def settle(self, *, has_come: bool) -> None:
+        """Bring back what a kill has left aside, unless what it gave way to has come meanwhile.
+
+        Nothing of a person's is in it.
+        """
+        if not os.path.isdir(self.folder / ASIDE):
+            return
+        if has_come:
+            await self.in_thread(self._forget)
+            return
+        for path in await self.in_thread(self._put_back):
+            self.say(f"brought back the submodule {path}, put aside by a deploy that was cut off")
+
     async def find(self, head: str, to: str) -> None:
         """Find those that stand in the way from one commit to another."""
         if not await self._may_have_any():
@@ -238,12 +251,11 @@ class Replaced:
 
     def _put_aside(self) -> None:
         aside = self.folder / ASIDE
-        # A kill may have left what gave way then, with nothing of a person's in it.
         self._forget()
         try:
-            aside.mkdir(exist_ok=True)
-            for number, path in enumerate(self.paths):
-                os.rename(os.path.join(self.git.folder or "", path), aside / str(number))
+            for path in self.paths:
+                (aside / path).parent.mkdir(parents=True, exist_ok=True)
+                os.rename(os.path.join(self.git.folder or "", path), aside / path)
         except OSError as error:
             self._put_back()
             raise Refused(
@@ -251,13 +263,18 @@ class Replaced:
                 f" {error.strerror} ({error.filename})"
             ) from None
 
-    def _put_back(self) -> None:
-        for number, path in enumerate(self.paths):
-            place = os.path.join(self.git.folder or "", path)
+    def _put_back(self) -> list[str]:
+        """Bring what was put aside to where it was, unless something is there; what that was."""
+        root, aside, back = self.git.folder or "", self.folder / ASIDE, []
+        for path in repositories(str(aside), [""]):
+            place = os.path.join(root, path)
             with suppress(OSError):
-                os.makedirs(os.path.dirname(place), exist_ok=True)
-                os.rename(self.folder / ASIDE / str(number), place)
+                if is_here(root, path):
+                    os.makedirs(os.path.dirname(place), exist_ok=True)
+                    os.rename(aside / path, place)
+                    back.append(path)
         self._forget()
+        return back
 
     def _forget(self) -> None:
         rmtree(self.folder / ASIDE, ignore_errors=True)

@@ -102,7 +102,10 @@ class Update:
         folder = await self.checkout.git_folder()
         self._unfinished = Unfinished(folder, self.checkout.git, self.say)
         self._cut_ref = f"{rescue_ref}-cut"
+        git = self.checkout.git
+        replaced = Replaced(git, folder, self.say, self.identity, self.in_thread)
         completed = await self._complete(self._keep_cut, tips)
+        await replaced.settle(has_come=completed is not None)
         head = await self.checkout.head()
         # No script was told of what was cut off, or none may have ended well: this one is.
         if self.earlier is not None:
@@ -121,8 +124,6 @@ class Update:
             step = Move(await self._merge(branch, step.local, step.target))
         to = found.local or found.target if isinstance(step, Stay) else step.to
         kept_under = rescue_ref if isinstance(step, Overwrite) else None
-        git = self.checkout.git
-        replaced = Replaced(git, folder, self.say, self.identity, self.in_thread)
         if head.commit not in (None, to):
             await replaced.find(head.commit, to)
             await replaced.make_way(kept_under)

@@ -605,6 +605,25 @@ class Submodules(TestCase):
             self.assertIn("is completed first", await self.update())
             self.assertEqual(git(self.www, "rev-parse", "HEAD"), to)
             self.assertEqual(git(self.www, "status", "--porcelain", "--ignored"), "")
+            self.assertFalse((folder / ASIDE).exists())
+
+    async def test_a_kill_after_one_was_put_aside(self) -> None:
+        """It is back in its place with the next deploy, if nothing else is there by then."""
+        await self.update()
+        for number, is_taken in enumerate((False, True)):
+            aside = self.www / ".git" / ASIDE
+            aside.mkdir()
+            (self.www / "lib").rename(aside / "lib")
+            if is_taken:
+                (self.www / "lib").write_text("mine\n")
+            self.upstream.commit({"a.txt": f"{number}\n"})
+            said = await self.update(submodules=False)
+            self.assertEqual("brought back the submodule lib" in said, not is_taken)
+            self.assertFalse(aside.exists())
+            if not is_taken:
+                self.assertEqual(git(self.www, "status", "--porcelain"), "")
+                self.assertEqual(self.lib(), "one\n")
+        self.assertEqual((self.www / "lib").read_text(), "mine\n")
 
     async def test_edits_where_nothing_moves(self) -> None:
         """An edit inside a submodule that stays where it is does no harm to a deploy."""
