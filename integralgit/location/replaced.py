@@ -26,7 +26,7 @@ from integralgit.location.plan import Refused, named, shortened
 from integralgit.location.rescue import above, is_here, rescue, with_identity
 from integralgit.location.submodules import OwnWork, has_own_commits, is_repository
 
-ASIDE = "integralgit-aside"
+ASIDE = "integralgit-put-aside"
 #: Up to that size an index is read at once, as refs are, in bytes: that of some 600 files.
 SMALL = 64 * 1024
 _ENTRY = int(SUBMODULE, 8).to_bytes(4, "big")
