@@ -49,6 +49,7 @@ _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 
 #: A file that cannot be removed is no error to git.
 _ERROR = re.compile(rb"^(error: |warning: unable to unlink )", re.MULTILINE)
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _LEVEL = re.compile(r"^(fatal|error|warning): ")
 #: What git says when ssh has failed, which has said why before.
 _SSH_FAILED = "fatal: Could not read from remote repository."
@@ -99,8 +100,9 @@ def complains(ended: Exit) -> bool:
 
 
 def could_not_remove(ended: Exit, path: str) -> bool:
-    """Whether git has said that of a file."""
-    return b"unable to unlink '%s'" % os.fsencode(path) in ended.err
+    """Whether git has said that of a file, in whose name it prints `?` for control characters."""
+    name = _CONTROL.sub(b"?", os.fsencode(path))
+    return b"unable to unlink '%s'" % name in ended.err
 
 
 def redact(text: str) -> str:

@@ -23,8 +23,8 @@ from attrs import define
 from integralgit.background import InThread
 from integralgit.location.changes import Change, changes, edited_since
 from integralgit.location.folders import git_folder_of
-from integralgit.location.git import Git
-from integralgit.location.rescue import above, is_behind_link, remove
+from integralgit.location.git import Git, GitError
+from integralgit.location.rescue import above, ids_of, is_behind_link, remove
 from integralgit.location.way import occupied
 from integralgit.names import is_branch, is_commit
 from integralgit.processes.groups import boot_id
@@ -62,6 +62,16 @@ def _changed_at(path: str, *, was_there: bool) -> int:
     except OSError:
         # git could not look at it either.
         return 0
+
+
+def standing(root: str, paths: Iterable[str]) -> set[str]:
+    """Those of the paths below `root` at which something stands; raises `OSError` where it cannot be told."""
+    found = set()
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(os.path.join(root, path))
+            found.add(path)
+    return found
 
 
 async def _let_go(paths: Sequence[str]) -> None:
@@ -365,22 +375,24 @@ class Unfinished:
     ) -> None:
         """Make all files that differ between the commits those of the second, but for those carried."""
         found = [one for one in await changes(self.git, before, to) if one.path not in carried]
-        changed, wanting = await self._differing(before), await self._differing(to)
-        there = {one.path for one in found if one.path in wanting and self._is_there(one.path)}
-        # By what is in them, for the index says nothing of files that git has not come to enter.
-        unlike = await edited_since(self.git, self.folder, to) if there else []
-        as_wanted = there.difference(
-            unlike, (one.path for one in found if one.kind == "D" or one.is_submodule)
+        on_disk: set[str] = await in_thread(
+            standing, self.git.folder or "", [one.path for one in found]
         )
+        changed, wanting = await self._differing(before), await self._differing(to)
+        there = on_disk & wanting
+        if there:
+            # By what is in them, too, for the index does not say that of all files.
+            changed.update(await edited_since(self.git, self.folder, before))
+        files = [one for one in found if one.path in there and not one.is_submodule]
+        as_wanted = await self._as_in(to, [one.path for one in files if one.kind != "D"])
         odd = [
             one.path
-            for one in found
-            if one.path in there - as_wanted
-            and not one.is_submodule
-            and (one.kind == "A" or one.path in changed)
+            for one in files
+            if one.path not in as_wanted and (one.kind == "A" or one.path in changed)
         ]
+        odd += [one.path for one in found if one.path in there and self._is_lost(one, changed)]
         coming = [one for one in found if one.kind != "D"]
-        writing = [one for one in coming if one.path in wanting - as_wanted]
+        writing = [one for one in coming if one.path in wanting]
         as_before = [one.path for one in found if one.kind == "D" and one.path not in changed]
         odd += await self._instead_of_folders(
             [one.path for one in writing], frozenset(as_before), in_thread
@@ -390,17 +402,57 @@ class Unfinished:
         # In a folder's place nothing else is left once its files have come.
         folders = {folder for one in coming for folder in above(one.path)}
         gone = [one for one in found if one.kind == "D" and one.path not in folders]
-        # What is as it should be is not written again: that may not be possible.
-        await self._each(
-            ["reset", "--quiet", to],
-            [one for one in coming if one.path not in wanting or one.path in as_wanted],
-        )
-        await self._each(["checkout", "--force", to], writing)
+        await self._each(["reset", "--quiet", to], [one for one in coming if one not in writing])
+        await self._write(to, writing)
         going = {one.path for one in gone if one.path in wanting and self._is_to_go(one)}
         # git would not say of every file that it could not be removed.
         await in_thread(remove, self.git.folder or "", sorted(going))
         await self._each(_REMOVE, [one for one in gone if one.path in going])
         await self._each([*_REMOVE, "--cached"], [one for one in gone if one.path not in going])
+        if (self.folder / "info" / "sparse-checkout").exists():
+            # What was brought anew from outside of that goes again.
+            await self.git.try_("sparse-checkout", "reapply")
+
+    async def _write(self, to: str, some: list[Change]) -> None:
+        """Bring files anew; those that are as they should be only if that is possible."""
+        try:
+            await self._each(["checkout", "--force", to], some)
+        except GitError as error:
+            unlike = set(await edited_since(self.git, self.folder, to))
+            fine = [
+                one
+                for one in some
+                if not one.is_submodule and one.path not in unlike and self._is_there(one.path)
+            ]
+            if error.was_ended or not fine:
+                raise
+            await self._each(["reset", "--quiet", to], fine)
+            await self._each(["checkout", "--force", to], [one for one in some if one not in fine])
+
+    async def _as_in(self, commit: str, paths: list[str]) -> set[str]:
+        """Those of some paths at which a link, or a file byte for byte, stands that is in the commit."""
+        root = self.git.folder or ""
+        paths = [path for path in paths if not is_behind_link(root, path)]
+        links = {path for path in paths if os.path.islink(os.path.join(root, path))}
+        files = [p for p in paths if p not in links and os.path.isfile(os.path.join(root, p))]
+        if links:
+            links.difference_update(await edited_since(self.git, self.folder, commit))
+        if not files:
+            return links
+        entries = (await self.git.run("ls-tree", "-r", "-z", commit)).split("\0")
+        pairs = (entry.partition("\t") for entry in entries if entry)
+        there = {path: how.split(" ")[2] for how, _, path in pairs}
+        ids = await ids_of(self.git, files)
+        same = {path for path, one in zip(files, ids, strict=True) if there.get(path) == one}
+        return links | same
+
+    def _is_lost(self, one: Change, changed: set[str]) -> bool:
+        """Whether something of a person's would be lost where a submodule comes, or has been."""
+        place = os.path.join(self.git.folder or "", one.path)
+        is_folder = os.path.isdir(place) and not os.path.islink(place)
+        if one.ends_submodule:
+            return one.kind != "D" and (not is_folder or bool(os.listdir(place)))
+        return one.is_submodule and not is_folder and (one.kind == "A" or one.path in changed)
 
     def _is_to_go(self, one: Change) -> bool:
         """Whether what is in the place of a tracked file may be that, which goes."""

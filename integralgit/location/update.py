@@ -204,7 +204,11 @@ class Update:
         await rescue(git, head, commits, files, ref, self.say, self.in_thread)
 
     async def _keep_cut(self, files: Sequence[str]) -> None:
-        await self._keep((await self.checkout.status()).head, [], files, self._cut_ref)
+        status, commits = await self.checkout.status(), list[str]()
+        if status.staged and status.head:
+            git = await with_identity(self.checkout.git, self.identity)
+            commits.append(await staged(git, status.head))
+        await self._keep(status.head, commits, files, self._cut_ref)
 
     async def _take(
         self,
@@ -437,7 +441,8 @@ class Update:
         def is_left(one: Change) -> bool:
             # A folder that a person has put there is no file that was to go.
             place = os.path.join(self.checkout.location, one.path)
-            return could_not_remove(ended, one.path) and not os.path.isdir(place)
+            is_folder = os.path.isdir(place) and not os.path.islink(place)
+            return could_not_remove(ended, one.path) and not is_folder
 
         found = await changes(self.checkout.git, before, to)
         return any(is_left(one) if one.kind == "D" else one.path in edited for one in found)

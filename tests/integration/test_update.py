@@ -769,6 +769,96 @@ class Updates(TestCase):
         self.assertEqual(self.head(), rewritten)
         self.assertNotIn("secret.txt", self.tree())
 
+    def begun(self, first: str, second: str) -> None:
+        """An update that was cut off when git had changed one file, a.txt."""
+        git(self.www, "fetch", "--quiet", "origin", "main:refs/remotes/origin/main")
+        self.note(first, second)
+        (self.www / "a.txt").write_text("two\n")
+
+    def link_submodule(self) -> None:
+        """Let the next commit have a submodule at lib."""
+        lib = self.folder / "lib"
+        git(self.folder, "init", "--quiet", "--initial-branch=main", str(lib))
+        (lib / "l").write_text("l")
+        git(lib, "add", ".")
+        git(lib, "commit", "--quiet", "-m", "l")
+        entry = f"160000,{git(lib, 'rev-parse', 'HEAD')},lib"
+        git(self.upstream.work, "update-index", "--add", "--cacheinfo", entry)
+
+    async def kept_when_completed(self, path: str) -> None:
+        """Complete what was cut off; what somebody has written at that path since is kept."""
+        (self.www / path).parent.mkdir(exist_ok=True)
+        (self.www / path).write_text("mine")
+        result = await self.update()
+        self.assertIsNone(result.refused)
+        self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:{path}"), "mine")
+
+    async def test_a_file_that_becomes_a_submodule_in_one_that_was_cut_off(self) -> None:
+        """What somebody has written there since is kept."""
+        first = await self.start(lib="file\n")
+        git(self.upstream.work, "rm", "--quiet", "lib")
+        self.link_submodule()
+        self.begun(first, self.upstream.commit({"a.txt": "two\n"}))
+        await self.kept_when_completed("lib")
+        self.assertTrue((self.www / "lib").is_dir())
+
+    async def test_a_submodule_that_becomes_a_file_in_one_that_was_cut_off(self) -> None:
+        """What somebody has put into its folder since is kept."""
+        self.link_submodule()
+        first = await self.start()
+        git(self.upstream.work, "rm", "--quiet", "--cached", "lib")
+        self.begun(first, self.upstream.commit({"a.txt": "two\n", "lib": "a file\n"}))
+        await self.kept_when_completed("lib/mine")
+        self.assertEqual((self.www / "lib").read_text(), "a file\n")
+
+    async def test_edits_that_git_does_not_see_in_one_that_was_cut_off(self) -> None:
+        """Files that git was told not to look at are kept, where they are changed and where they go."""
+        for flag in ("--skip-worktree", "--assume-unchanged"):
+            first = await self.start(conf=f"{flag}\n", gone="g\n")
+            second = self.upstream.commit({"a.txt": f"two {flag}\n", "conf": "c2\n", "gone": None})
+            git(self.www, "update-index", flag, "conf", "gone")
+            self.begun(first, second)
+            (self.www / "gone").write_text("mine")
+            await self.kept_when_completed("conf")
+            self.assertEqual(git(self.www, "show", f"{RESCUE}-cut:gone"), "mine")
+            self.assertEqual((self.www / "conf").read_text(), "c2\n")
+            self.assertFalse((self.www / "gone").exists())
+
+    async def test_other_line_ends_in_one_that_was_cut_off(self) -> None:
+        """A file that only a filter leaves the same is written as in the new commit."""
+        work = self.upstream.work
+        (work / "run.sh").write_bytes(b"#!/bin/sh\r\n")
+        git(work, "add", "run.sh")
+        first = await self.start()
+        (work / ".gitattributes").write_text("*.sh text eol=lf\n")
+        git(work, "add", ".gitattributes")
+        git(work, "add", "--renormalize", ".")
+        self.begun(first, self.upstream.commit({"a.txt": "two\n"}))
+        self.assertIsNone((await self.update()).refused)
+        self.assertEqual((self.www / "run.sh").read_bytes(), b"#!/bin/sh\n")
+
+    async def test_a_link_that_cannot_be_removed(self) -> None:
+        """One that leads to a folder is no folder: the update fails, and all is as it was."""
+        (self.upstream.work / "d").mkdir()
+        (self.upstream.work / "d" / "l").symlink_to("../t")
+        git(self.upstream.work, "add", "d/l")
+        first = await self.start(**{"t/x": "x", "d/k": "k"})
+        self.upstream.commit({"a.txt": "two\n", "d/l": None})
+        failing = self.assertRaisesRegex(GitError, "unable to unlink")
+        with self.locked(self.www / "d"), failing:
+            await self.update()
+        self.assertEqual((self.head(), git(self.www, "status", "--porcelain")), (first, ""))
+        self.assertEqual(git(self.www, "for-each-ref", "refs/integralgit"), "")
+
+    async def test_a_sparse_checkout_in_one_that_was_cut_off(self) -> None:
+        """What lies outside of it stays away."""
+        first = await self.start(**{"in/x": "x", "out/x": "x"})
+        git(self.www, "sparse-checkout", "set", "in")
+        second = self.upstream.commit({"a.txt": "two\n", "out/x": "y", "out/n": "n"})
+        self.begun(first, second)
+        self.assertIsNone((await self.update()).refused)
+        self.assertEqual(list(self.tree()), ["a.txt", "b.txt", "in/x"])
+
     async def test_reading_the_config(self) -> None:
         """Only a plain file of a modest size is read: no link, no folder, no megabytes (threat 36)."""
         runner = Git(Children(reactor, spawner(reactor)), git_environment(os.environ), 60)

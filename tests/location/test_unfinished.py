@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from integralgit.location.git import Git
-from integralgit.location.unfinished import DONE, NOTE, Unfinished
+from integralgit.location.unfinished import DONE, NOTE, Unfinished, standing
 from integralgit.processes.child import Children
 from integralgit.processes.groups import boot_id
 from tests.fakes import FakeProcesses
@@ -106,3 +106,20 @@ class Notes(SynchronousTestCase):
     async def never(self, paths: Sequence[str]) -> None:
         """Nothing is kept."""
         raise AssertionError(paths)
+
+
+class Standing(SynchronousTestCase):
+    def test_what_cannot_be_looked_at(self) -> None:
+        """It is not taken for what is not there; below a file nothing is."""
+        root = Path(self.mktemp())
+        root.mkdir()
+        (root / "a").touch()
+        paths = ["a", "b", "a/c", "link"]
+        (root / "link").symlink_to("nowhere")
+        self.assertEqual(standing(str(root), paths), {"a", "link"})
+
+        def lstat(path: str) -> os.stat_result:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+        self.patch(os, "lstat", lstat)
+        self.assertRaises(PermissionError, standing, str(root), paths)
