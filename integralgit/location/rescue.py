@@ -143,8 +143,8 @@ async def rescue(
     found: OnDisk = await in_thread(find, git.folder or "", paths)
     if found.others:
         raise Refused(
-            f"nothing was changed, for what is in the way belongs to another repository,"
-            f" or is neither a file nor a link, and cannot be kept: {named(found.others)}"
+            f"what is in the way belongs to another repository, or is neither a file nor a link,"
+            f" and cannot be kept: {named(found.others)}; move it away"
         )
     if not (found.files or found.links or commits):
         return

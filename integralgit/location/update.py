@@ -498,7 +498,8 @@ class Update:
             await self._change(found, branch, to, keep=False)
         except GitError:
             hidden = await self._hidden(status, to)
-            if not hidden:
+            # What was left half done has its note, and is completed by the next deploy.
+            if not hidden or self._unfinished.is_under_way():
                 raise
             await self._keep(status.head, [], hidden, rescue_ref)
             for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
