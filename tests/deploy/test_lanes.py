@@ -287,14 +287,18 @@ class OneAtATime(SynchronousTestCase):
         self.work.ends("a")
         self.assertTrue(self.idle())
 
-    def test_work_that_comes_back(self) -> None:
-        """Work that gave way while it waited goes on when there is a place again."""
+    def coming_back(self) -> Deferred[None]:
+        """Fires when the work for `a`, which gave its place to that for `b`, has one again."""
         self.lanes = self.make(1)
         self.lanes.wake("a")
         self.lanes.wake("b")
         worker = self.lanes.worker("a")
         worker.give_way()
-        coming = worker.come_back()
+        return worker.come_back()
+
+    def test_work_that_comes_back(self) -> None:
+        """Work that gave way while it waited goes on when there is a place again."""
+        coming = self.coming_back()
         self.assertEqual(set(self.work.running), {"a", "b"})
         self.assertNoResult(coming)
         self.work.ends("b")
@@ -307,12 +311,7 @@ class OneAtATime(SynchronousTestCase):
 
     def test_work_that_waits_for_a_place_no_longer(self) -> None:
         """What is cancelled while it waits for a place takes none."""
-        self.lanes = self.make(1)
-        self.lanes.wake("a")
-        self.lanes.wake("b")
-        worker = self.lanes.worker("a")
-        worker.give_way()
-        coming = worker.come_back()
+        coming = self.coming_back()
         coming.cancel()
         self.failureResultOf(coming, CancelledError)
         self.work.ends("a")

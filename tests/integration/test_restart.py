@@ -355,10 +355,11 @@ class Restart(Integration):
             self.assertEqual(daemon.request("POST", path).status, 202)
             self.assertEqual(daemon.ended(number)["state"], "cancelled")
 
-    def test_a_location_that_somebody_holds(self) -> None:
-        """A deploy that waits for its location keeps none of the workers."""
+    def held(self, **base: Any) -> tuple[Daemon, int]:
+        """A server of one worker with the locations `a` and `b`, and a descriptor that holds `a`."""
         configs = {
-            name: {"branch": "main", "location": str(self.folder / name)} for name in ("a", "b")
+            name: {"branch": "main", "location": str(self.folder / name), **base}
+            for name in ("a", "b")
         }
         self.upstream.configure({"configs": configs})
         daemon = self.daemon('host_names = ["a", "b"]\nworkers = 1')
@@ -366,6 +367,11 @@ class Restart(Integration):
         held = os.open(self.folder / "a", os.O_RDONLY)
         self.addCleanup(os.close, held)
         fcntl.flock(held, fcntl.LOCK_EX)
+        return daemon, held
+
+    def test_a_location_that_somebody_holds(self) -> None:
+        """A deploy that waits for its location keeps none of the workers."""
+        daemon, held = self.held()
         daemon.push(self.upstream.commit({"x": "y"}))
         # The config tells of the second location, once it is read.
         eventually(lambda: len(daemon.get("/github.com/acme/site")["deploys"]) == 2, "both wait")
@@ -377,14 +383,7 @@ class Restart(Integration):
 
     def test_no_worker_is_free_again(self) -> None:
         """A deploy that waited for its location, and then for a worker, can be cancelled."""
-        base = {"branch": "main", "script": "./deploy.sh", "timeout": 60}
-        configs = {name: {**base, "location": str(self.folder / name)} for name in ("a", "b")}
-        self.upstream.configure({"configs": configs})
-        daemon = self.daemon('host_names = ["a", "b"]\nworkers = 1')
-        (self.folder / "a").mkdir()
-        held = os.open(self.folder / "a", os.O_RDONLY)
-        self.addCleanup(os.close, held)
-        fcntl.flock(held, fcntl.LOCK_EX)
+        daemon, held = self.held(script="./deploy.sh", timeout=60)
         self.addCleanup((self.folder / "go").touch)
         daemon.push(self.upstream.commit({"deploy.sh": WAITS}))
         eventually(lambda: "begun" in daemon.log(2), "the other one's script runs")
