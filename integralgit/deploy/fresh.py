@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.task import deferLater
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from integralgit.background import Timers
 from integralgit.deploy.configs import Looks
-from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.lanes import Lanes, pausing
 from integralgit.deploy.settle import give_up, settle
 from integralgit.journal import deliveries, queue
 from integralgit.journal.store import Store, may_pass
@@ -54,11 +53,8 @@ class FreshLooks:
     _used: dict[str, float] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        def pause() -> Deferred[None]:
-            return deferLater(self._reactor, 0, lambda: None)
-
         self._timers = Timers(self._reactor)
-        self._lanes = Lanes(self._look, self._spawn, self._at_once, pause)
+        self._lanes = Lanes(self._look, self._spawn, self._at_once, pausing(self._reactor))
 
     def begin(self) -> None:
         """From now on there may be looks."""

@@ -14,6 +14,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, succeed
+from twisted.internet.task import deferLater
+
+
+def pausing(reactor: Any) -> Callable[[], Deferred[None]]:
+    """What waits until that reactor has run once."""
+    return lambda: deferLater(reactor, 0, lambda: None)
 
 
 @frozen

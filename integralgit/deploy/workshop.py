@@ -9,7 +9,6 @@ from typing import Any
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from integralgit.background import Background, Timers
@@ -19,7 +18,7 @@ from integralgit.deploy.configs import Configs, Looks
 from integralgit.deploy.deployer import Deployer
 from integralgit.deploy.fresh import FreshLooks
 from integralgit.deploy.inbox import Receipt, replay, take_in
-from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.lanes import Lanes, pausing
 from integralgit.deploy.outcome import CANCELLED_EARLY, CANCELLED_MIDWAY
 from integralgit.deploy.run import Stopping
 from integralgit.deploy.turn import Turn, take
@@ -94,10 +93,9 @@ class Workshop(Service):
         workers = self._settings.workers
         spawn = self._background.spawn
 
-        def pause() -> Deferred[None]:
-            return deferLater(self._reactor, 0, lambda: None)
-
-        self._locations = Lanes(self._work_at, spawn, DeferredSemaphore(workers), pause)
+        self._locations = Lanes(
+            self._work_at, spawn, DeferredSemaphore(workers), pausing(self._reactor)
+        )
         self._timers = Timers(self._reactor)
         self._fresh = FreshLooks(
             self._reactor,

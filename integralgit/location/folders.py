@@ -48,6 +48,11 @@ def git_folder_of(location: str) -> Path:
     return inside
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder stands there itself, and no link to one."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def is_submodule_of(location: str, path: str) -> bool:
     """Whether what stands at a path is or was a submodule of the location, by where its git folder lies."""
     place = os.path.join(location, path)

@@ -13,6 +13,7 @@ from shutil import rmtree
 import msgspec
 
 from integralgit.background import InThread
+from integralgit.location.folders import is_folder
 from integralgit.location.git import Git
 from integralgit.location.plan import Refused, named, shortened
 
@@ -40,7 +41,7 @@ def files_in(folder: str) -> Iterator[str]:
     """Everything below a folder that is not a folder itself; links are not followed."""
     for parent, folders, files in os.walk(folder):
         paths = [os.path.join(parent, name) for name in (*folders, *files)]
-        yield from (path for path in paths if os.path.islink(path) or not os.path.isdir(path))
+        yield from (path for path in paths if not is_folder(path))
 
 
 class OnDisk(msgspec.Struct, frozen=True):
@@ -97,7 +98,7 @@ def _expanded(root: str, paths: Sequence[str]) -> Iterator[str]:
     """The paths, and for a folder the files in that, unless it is a repository of its own."""
     for path in paths:
         full = os.path.join(root, path)
-        if os.path.islink(full) or not os.path.isdir(full):
+        if not is_folder(full):
             if not is_behind_link(root, path):
                 yield path
         elif os.path.lexists(os.path.join(full, ".git")):
@@ -197,6 +198,6 @@ def remove(root: str, paths: Sequence[str]) -> None:
     """Remove files that were rescued, where they stand in the way; nothing that is behind a link."""
     for path in paths:
         full = Path(root, path)
-        if not is_behind_link(root, path) and (full.is_symlink() or not full.is_dir()):
+        if not is_behind_link(root, path) and not is_folder(full):
             with suppress(FileNotFoundError, NotADirectoryError):
                 full.unlink()

@@ -22,7 +22,7 @@ from attrs import define
 
 from integralgit.background import InThread
 from integralgit.location.changes import Change, changes, edited_since
-from integralgit.location.folders import git_folder_of
+from integralgit.location.folders import git_folder_of, is_folder
 from integralgit.location.git import Git, GitError
 from integralgit.location.rescue import above, ids_of, is_behind_link, remove
 from integralgit.location.way import occupied
@@ -449,17 +449,17 @@ class Unfinished:
     def _is_lost(self, one: Change, changed: set[str]) -> bool:
         """Whether something of a person's would be lost where a submodule comes, or has been."""
         place = os.path.join(self.git.folder or "", one.path)
-        is_folder = os.path.isdir(place) and not os.path.islink(place)
         if one.ends_submodule:
-            return one.kind != "D" and (not is_folder or bool(os.listdir(place)))
-        return one.is_submodule and not is_folder and (one.kind == "A" or one.path in changed)
+            return one.kind != "D" and (not is_folder(place) or bool(os.listdir(place)))
+        return (
+            one.is_submodule and not is_folder(place) and (one.kind == "A" or one.path in changed)
+        )
 
     def _is_to_go(self, one: Change) -> bool:
         """Whether what is in the place of a tracked file may be that, which goes."""
         root = self.git.folder or ""
         place = os.path.join(root, one.path)
-        is_folder = os.path.isdir(place) and not os.path.islink(place)
-        return not (one.is_submodule or is_folder or is_behind_link(root, one.path))
+        return not (one.is_submodule or is_folder(place) or is_behind_link(root, one.path))
 
     async def _each(self, command: list[str], some: list[Change]) -> None:
         """Run a git command on the paths of those changes."""

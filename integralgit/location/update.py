@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from integralgit.background import InThread
 from integralgit.location.changes import Change, assumed_unchanged, changes
 from integralgit.location.checkout import Checkout, Tips
+from integralgit.location.folders import is_folder
 from integralgit.location.git import GitError, complains, could_not_remove
 from integralgit.location.plan import (
     Merge,
@@ -441,8 +442,7 @@ class Update:
         def is_left(one: Change) -> bool:
             # A folder that a person has put there is no file that was to go.
             place = os.path.join(self.checkout.location, one.path)
-            is_folder = os.path.isdir(place) and not os.path.islink(place)
-            return could_not_remove(ended, one.path) and not is_folder
+            return could_not_remove(ended, one.path) and not is_folder(place)
 
         found = await changes(self.checkout.git, before, to)
         return any(is_left(one) if one.kind == "D" else one.path in edited for one in found)

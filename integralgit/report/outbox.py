@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from integralgit.background import Background, Timers, cancel
-from integralgit.deploy.lanes import Lanes
+from integralgit.deploy.lanes import Lanes, pausing
 from integralgit.deploy.run import Patient, Stopping, Waits
 from integralgit.journal import outbox
 from integralgit.journal.events import Event, Item, ItemState, OutboxChanged, Pause
@@ -92,11 +92,8 @@ class Outbox(Service):
     _unwatch: Callable[[], None] = field(default=lambda: None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        def pause() -> Deferred[None]:
-            return deferLater(self._reactor, 0, lambda: None)
-
         self._timers, limit = Timers(self._reactor), DeferredSemaphore(AT_ONCE)
-        self._lanes = Lanes(self._work, self._background.spawn, limit, pause)
+        self._lanes = Lanes(self._work, self._background.spawn, limit, pausing(self._reactor))
 
     def startService(self) -> None:
         super().startService()

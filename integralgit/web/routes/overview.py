@@ -121,10 +121,10 @@ async def badge_picture(web: Pages, request: Request, repo: str) -> Any:
     """
     if not web.badges or web.access.may_read(request, web.now()):
         return await _badge(web, request, repo)
-    identity = await web.store.read(lambda tx: repositories.spelling(tx, repo))
-    if await web.store.read(lambda tx: repositories.get(tx, identity)) is None:
+    known = await web.store.read(lambda tx: repositories.get(tx, repositories.spelling(tx, repo)))
+    if known is None:
         raise HTTPError(404, "There is no badge here.")
-    return await _picture(web, request, identity)
+    return await _picture(web, request, known.repo)
 
 
 @reading
